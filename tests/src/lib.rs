@@ -1,1 +1,70 @@
-//! To come.
+//! Real peers for tests: PostgreSQL, openssl, pkilint, and the built `chancery` binary itself.
+//!
+//! Everything here blocks, and everything here panics with the whole story (command, output, log)
+//! when a peer does not do what the test needs: a test has nothing better to do with such an
+//! error. What it starts stops with the test process, also when that process is killed. It knows
+//! none of this workspace's crates, so that any of them can use it in its tests.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "test support: a panic is how a test fails"
+)]
+
+mod chancery;
+pub mod http;
+pub mod pkilint;
+mod postgres;
+mod process;
+mod workdir;
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+pub use chancery::{Chancery, ChanceryOptions};
+pub use postgres::Postgres;
+pub use process::{Output, openssl, run, try_openssl, try_run};
+pub use workdir::Workdir;
+
+/// Calls `attempt` until it gives a value, and returns that value.
+///
+/// # Panics
+///
+/// Names `what` when `deadline` has passed without a value.
+#[track_caller]
+pub fn eventually<T>(deadline: Duration, what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
+    let started = Instant::now();
+    let mut pause = Duration::from_millis(2);
+    loop {
+        if let Some(value) = attempt() {
+            return value;
+        }
+        assert!(
+            started.elapsed() < deadline,
+            "after {deadline:?} still not: {what}"
+        );
+        thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(50));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn eventually_returns_the_first_value() {
+        let mut attempts = 0;
+        let value = eventually(Duration::from_secs(10), "the third attempt", || {
+            attempts += 1;
+            (attempts == 3).then_some(attempts)
+        });
+        assert_eq!(value, 3);
+    }
+
+    #[test]
+    #[should_panic(expected = "still not: a thing that never comes")]
+    fn eventually_gives_up_at_its_deadline() {
+        eventually(Duration::ZERO, "a thing that never comes", || None::<()>);
+    }
+}
