@@ -1,0 +1,31 @@
+create table certificates (
+    created_at bigint not null,
+    attempt bigint not null,
+    not_after bigint,
+    next_action_at bigint,
+    id bytea not null primary key,
+    account_id bytea not null references accounts (id),
+    current_version_id bytea,
+    name text not null,
+    common_name text not null,
+    identifiers text not null,
+    origin text not null,
+    state text not null,
+    reason text,
+    issuer text
+);
+
+create unique index certificates_name on certificates (name, account_id);
+
+create index certificates_account on certificates (account_id, created_at, id);
+
+create index certificates_created on certificates (created_at, id);
+
+create index certificates_common_name on certificates (common_name, account_id, created_at, id);
+
+create index certificates_state on certificates (account_id, state, created_at, id);
+
+create index certificates_not_after on certificates (account_id, not_after);
+
+create index certificates_next_action on certificates (next_action_at)
+    where next_action_at is not null;

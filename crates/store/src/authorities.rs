@@ -1,0 +1,285 @@
+//! Authorities: the private certificate authorities of the operator.
+
+use time::OffsetDateTime;
+
+use crate::backend::{Transaction, in_transaction};
+use crate::error::Error;
+use crate::events::{self, NewEvent};
+use crate::ids::{AuthorityId, CaCertificateId, PrivateKeyId};
+use crate::inventory::NAME_LIMIT;
+use crate::private_keys::{self, NewPrivateKey, SealedKey};
+use crate::scope::{PAGE_LIMIT, page_limit};
+use crate::sql::{Row, Statement};
+use crate::store::Store;
+
+/// What a certificate of an authority is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CaRole {
+    /// Signs certificates and CRLs.
+    Issuing,
+    /// Signs OCSP answers.
+    Responder,
+    /// The anchor that clients trust.
+    Root,
+}
+
+impl CaRole {
+    /// `issuing`, `responder` or `root`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Issuing => "issuing",
+            Self::Responder => "responder",
+            Self::Root => "root",
+        }
+    }
+
+    fn parse(text: &str) -> Result<Self, Error> {
+        [Self::Issuing, Self::Responder, Self::Root]
+            .into_iter()
+            .find(|role| role.as_str() == text)
+            .ok_or(Error::Corrupt(
+                "a certificate of an authority has an unknown role",
+            ))
+    }
+}
+
+/// An authority to be made.
+#[derive(Debug, Clone)]
+pub struct NewAuthority {
+    /// Its identifier.
+    pub id: AuthorityId,
+    /// Its name, unique in the installation; at most [`NAME_LIMIT`] bytes.
+    pub name: String,
+    /// When it is made.
+    pub created_at: OffsetDateTime,
+    /// Its certificates.
+    pub ca_certificates: Vec<NewCaCertificate>,
+    /// What the audit log will say.
+    pub event: NewEvent,
+}
+
+/// A certificate of an authority to be added.
+#[derive(Debug, Clone)]
+pub struct NewCaCertificate {
+    /// Its identifier.
+    pub id: CaCertificateId,
+    /// What it is for.
+    pub role: CaRole,
+    /// The certificate, DER.
+    pub certificate: Vec<u8>,
+    /// Its private key.
+    pub key: NewPrivateKey,
+    /// When it begins to be valid.
+    pub not_before: OffsetDateTime,
+    /// When it ends.
+    pub not_after: OffsetDateTime,
+}
+
+/// An authority.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Authority {
+    /// Its identifier.
+    pub id: AuthorityId,
+    /// Its name, unique in the installation.
+    pub name: String,
+    /// When it was made, to the microsecond.
+    pub created_at: OffsetDateTime,
+    /// How many revocations it has made: when it changes, answers and lists are out of date.
+    pub revocations: u64,
+}
+
+/// A certificate of an authority.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CaCertificate {
+    /// Its identifier.
+    pub id: CaCertificateId,
+    /// The authority.
+    pub authority_id: AuthorityId,
+    /// What it is for.
+    pub role: CaRole,
+    /// The certificate, DER.
+    pub certificate: Vec<u8>,
+    /// Its private key, to be opened under [`crate::Scope::Everything`].
+    pub private_key_id: PrivateKeyId,
+    /// When it begins to be valid.
+    pub not_before: OffsetDateTime,
+    /// When it ends.
+    pub not_after: OffsetDateTime,
+    /// The number of the last CRL that was begun.
+    pub crl_number: u64,
+}
+
+impl Store {
+    /// Makes an authority with its certificates and keys, all or nothing. [`Error::DuplicateName`]
+    /// when there is one of that name, for instance because another node was quicker.
+    pub async fn create_authority(&self, authority: NewAuthority) -> Result<(), Error> {
+        let NewAuthority {
+            id,
+            name,
+            created_at,
+            ca_certificates,
+            event,
+        } = authority;
+        if name.len() > NAME_LIMIT {
+            return Err(Error::TooLong {
+                what: "the name of the authority",
+                limit: NAME_LIMIT,
+            });
+        }
+        let insert = Statement::new(
+            "insert into authorities (id, name, revocations, created_at) values (?, ?, 0, ?)",
+        )
+        .bind(id)
+        .bind(name)
+        .bind(created_at);
+        let members = ca_certificates
+            .iter()
+            .map(|member| self.prepare_member(id, member, &event))
+            .collect::<Result<Vec<_>, _>>()?;
+        let event = event.into_row();
+        in_transaction!(self.backend(), |transaction| {
+            transaction.execute(insert.clone()).await?;
+            for member in &members {
+                member.insert(transaction).await?;
+            }
+            events::insert(transaction, vec![event.clone()]).await
+        })
+    }
+
+    /// Adds a certificate to an authority. [`Error::NotFound`] when there is no such authority.
+    pub async fn add_ca_certificate(
+        &self,
+        authority: AuthorityId,
+        certificate: NewCaCertificate,
+        event: NewEvent,
+    ) -> Result<(), Error> {
+        let member = self.prepare_member(authority, &certificate, &event)?;
+        let event = event.into_row();
+        in_transaction!(self.backend(), |transaction| {
+            match member.insert(transaction).await {
+                Err(Error::UnknownAccount) => return Err(Error::NotFound),
+                outcome => outcome?,
+            }
+            events::insert(transaction, vec![event.clone()]).await
+        })
+    }
+
+    /// The authority of this name.
+    pub async fn authority(&self, name: &str) -> Result<Option<Authority>, Error> {
+        let statement = Statement::new(
+            "select id, name, created_at, revocations from authorities where name = ?",
+        )
+        .bind(name);
+        self.backend()
+            .row(statement)
+            .await?
+            .map(read_authority)
+            .transpose()
+    }
+
+    /// The authorities by name, at most 1,000.
+    pub async fn authorities(&self) -> Result<Vec<Authority>, Error> {
+        let statement = Statement::new(
+            "select id, name, created_at, revocations from authorities order by name limit ?",
+        )
+        .bind(page_limit(PAGE_LIMIT));
+        let rows = self.backend().rows(statement).await?;
+        rows.into_iter().map(read_authority).collect()
+    }
+
+    /// The certificates of an authority, oldest first, at most 1,000.
+    pub async fn ca_certificates(
+        &self,
+        authority: AuthorityId,
+    ) -> Result<Vec<CaCertificate>, Error> {
+        let statement = Statement::new(
+            "select id, authority_id, role, certificate, private_key_id, not_before, not_after, \
+             crl_number from ca_certificates where authority_id = ? order by id limit ?",
+        )
+        .bind(authority)
+        .bind(page_limit(PAGE_LIMIT));
+        let rows = self.backend().rows(statement).await?;
+        rows.into_iter().map(read_ca_certificate).collect()
+    }
+
+    /// The number for the next CRL that a certificate signs; no number is given twice.
+    /// [`Error::NotFound`] when there is no such certificate.
+    pub async fn next_crl_number(&self, certificate: CaCertificateId) -> Result<u64, Error> {
+        let update = Statement::new(
+            "update ca_certificates set crl_number = crl_number + 1 where id = ? \
+             returning crl_number",
+        )
+        .bind(certificate);
+        in_transaction!(self.backend(), |transaction| {
+            transaction
+                .row(update.clone())
+                .await?
+                .ok_or(Error::NotFound)?
+                .take()
+        })
+    }
+
+    fn prepare_member(
+        &self,
+        authority: AuthorityId,
+        certificate: &NewCaCertificate,
+        event: &NewEvent,
+    ) -> Result<Member, Error> {
+        let NewCaCertificate {
+            id,
+            role,
+            certificate,
+            key,
+            not_before,
+            not_after,
+        } = certificate;
+        let insert = Statement::new(
+            "insert into ca_certificates (id, authority_id, role, private_key_id, not_before, \
+             not_after, crl_number, certificate) values (?, ?, ?, ?, ?, ?, 0, ?)",
+        )
+        .bind(*id)
+        .bind(authority)
+        .bind(role.as_str())
+        .bind(key.id)
+        .bind(*not_before)
+        .bind(*not_after)
+        .bind(certificate.as_slice());
+        let key = SealedKey::new(self.sealer(), key, event.at)?;
+        Ok(Member { insert, key })
+    }
+}
+
+/// A certificate of an authority that is ready to be written.
+struct Member {
+    insert: Statement,
+    key: SealedKey,
+}
+
+impl Member {
+    async fn insert(&self, transaction: &mut Transaction) -> Result<(), Error> {
+        transaction.execute(self.insert.clone()).await?;
+        private_keys::insert(transaction, self.key.clone(), None).await
+    }
+}
+
+fn read_authority(mut row: Row) -> Result<Authority, Error> {
+    Ok(Authority {
+        id: row.take()?,
+        name: row.take()?,
+        created_at: row.take()?,
+        revocations: row.take()?,
+    })
+}
+
+fn read_ca_certificate(mut row: Row) -> Result<CaCertificate, Error> {
+    Ok(CaCertificate {
+        id: row.take()?,
+        authority_id: row.take()?,
+        role: CaRole::parse(&row.take::<String>()?)?,
+        certificate: row.take()?,
+        private_key_id: row.take()?,
+        not_before: row.take()?,
+        not_after: row.take()?,
+        crl_number: row.take()?,
+    })
+}

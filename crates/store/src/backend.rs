@@ -1,0 +1,280 @@
+//! The two databases behind one face, and the rules for talking to each.
+//!
+//! SQLite: one connection writes, and every write transaction takes the write lock before it reads
+//! anything, so that no transaction can fail half-way because another one wrote first. Reading
+//! connections are apart and cannot write. PostgreSQL: one pool; a transaction that the server
+//! aborts because of another one is run again by [`in_transaction`].
+//!
+//! Everything that differs between the two is in this module and in [`crate::sql`].
+
+use std::fs::OpenOptions;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{AssertSqlSafe, Postgres, Sqlite};
+
+use crate::error::Error;
+use crate::sql::{Row, Statement};
+use crate::url::{DatabaseUrl, Location};
+
+/// How often a transaction is run before its conflict is reported.
+pub(crate) const ATTEMPTS: u32 = 8;
+
+const SQLITE_READERS: u32 = 8;
+const POSTGRES_CONNECTIONS: u32 = 16;
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+#[derive(Clone)]
+pub(crate) enum Backend {
+    Postgres(PgPool),
+    Sqlite {
+        writer: SqlitePool,
+        readers: SqlitePool,
+    },
+}
+
+impl Backend {
+    pub(crate) async fn open(url: &DatabaseUrl) -> Result<Self, Error> {
+        match url.location() {
+            Location::Sqlite(path) => open_sqlite(path).await,
+            Location::Postgres(options) => open_postgres(options).await,
+        }
+        .map_err(Error::from_sqlx)
+    }
+
+    /// Begins a transaction that may write.
+    pub(crate) async fn begin(&self) -> Result<Transaction, Error> {
+        match self {
+            Self::Sqlite { writer, .. } => writer
+                .begin_with("BEGIN IMMEDIATE")
+                .await
+                .map(Transaction::Sqlite),
+            Self::Postgres(pool) => pool.begin().await.map(Transaction::Postgres),
+        }
+        .map_err(Error::from_sqlx)
+    }
+
+    /// All rows of a statement that only reads.
+    pub(crate) async fn rows(&self, statement: Statement) -> Result<Vec<Row>, Error> {
+        match self {
+            Self::Sqlite { readers, .. } => {
+                let (text, arguments) = statement.for_sqlite()?;
+                sqlx::query_with(AssertSqlSafe(text), arguments)
+                    .fetch_all(readers)
+                    .await
+                    .map(|rows| rows.into_iter().map(Row::sqlite).collect())
+            }
+            Self::Postgres(pool) => {
+                let (text, arguments) = statement.for_postgres()?;
+                sqlx::query_with(AssertSqlSafe(text), arguments)
+                    .fetch_all(pool)
+                    .await
+                    .map(|rows| rows.into_iter().map(Row::postgres).collect())
+            }
+        }
+        .map_err(Error::from_sqlx)
+    }
+
+    /// The first row of a statement that only reads.
+    pub(crate) async fn row(&self, statement: Statement) -> Result<Option<Row>, Error> {
+        Ok(self.rows(statement).await?.into_iter().next())
+    }
+
+    /// The types that are spelled differently.
+    pub(crate) fn schema_text(&self, text: &str) -> String {
+        match self {
+            // The one type with which SQLite numbers rows itself, in the order of commits.
+            Self::Sqlite { .. } => text.replace("{position}", "integer"),
+            Self::Postgres(_) => text.replace("{position}", "bigint"),
+        }
+    }
+
+    pub(crate) async fn close(&self) {
+        match self {
+            Self::Sqlite { writer, readers } => {
+                readers.close().await;
+                writer.close().await;
+            }
+            Self::Postgres(pool) => pool.close().await,
+        }
+    }
+}
+
+/// A write transaction. Dropped without [`Transaction::finish`], it is rolled back.
+pub(crate) enum Transaction {
+    Postgres(sqlx::Transaction<'static, Postgres>),
+    Sqlite(sqlx::Transaction<'static, Sqlite>),
+}
+
+impl Transaction {
+    /// Runs a statement; the answer is how many rows it changed.
+    pub(crate) async fn execute(&mut self, statement: Statement) -> Result<u64, Error> {
+        match self {
+            Self::Sqlite(transaction) => {
+                let (text, arguments) = statement.for_sqlite()?;
+                sqlx::query_with(AssertSqlSafe(text), arguments)
+                    .execute(&mut **transaction)
+                    .await
+                    .map(|done| done.rows_affected())
+            }
+            Self::Postgres(transaction) => {
+                let (text, arguments) = statement.for_postgres()?;
+                sqlx::query_with(AssertSqlSafe(text), arguments)
+                    .execute(&mut **transaction)
+                    .await
+                    .map(|done| done.rows_affected())
+            }
+        }
+        .map_err(Error::from_sqlx)
+    }
+
+    /// Runs a statement that returns rows.
+    pub(crate) async fn rows(&mut self, statement: Statement) -> Result<Vec<Row>, Error> {
+        match self {
+            Self::Sqlite(transaction) => {
+                let (text, arguments) = statement.for_sqlite()?;
+                sqlx::query_with(AssertSqlSafe(text), arguments)
+                    .fetch_all(&mut **transaction)
+                    .await
+                    .map(|rows| rows.into_iter().map(Row::sqlite).collect())
+            }
+            Self::Postgres(transaction) => {
+                let (text, arguments) = statement.for_postgres()?;
+                sqlx::query_with(AssertSqlSafe(text), arguments)
+                    .fetch_all(&mut **transaction)
+                    .await
+                    .map(|rows| rows.into_iter().map(Row::postgres).collect())
+            }
+        }
+        .map_err(Error::from_sqlx)
+    }
+
+    /// Runs a statement that returns at most one row.
+    pub(crate) async fn row(&mut self, statement: Statement) -> Result<Option<Row>, Error> {
+        Ok(self.rows(statement).await?.into_iter().next())
+    }
+
+    /// Runs statements without values, separated by semicolons.
+    pub(crate) async fn script(&mut self, text: String) -> Result<(), Error> {
+        match self {
+            Self::Sqlite(transaction) => sqlx::raw_sql(AssertSqlSafe(text))
+                .execute(&mut **transaction)
+                .await
+                .map(drop),
+            Self::Postgres(transaction) => sqlx::raw_sql(AssertSqlSafe(text))
+                .execute(&mut **transaction)
+                .await
+                .map(drop),
+        }
+        .map_err(Error::from_sqlx)
+    }
+
+    /// Commits when `outcome` is good, otherwise rolls back and hands the error on.
+    pub(crate) async fn finish<T>(self, outcome: Result<T, Error>) -> Result<T, Error> {
+        match (self, &outcome) {
+            (Self::Sqlite(transaction), Ok(_)) => transaction.commit().await,
+            (Self::Postgres(transaction), Ok(_)) => transaction.commit().await,
+            // What the rollback says does not matter: without a commit nothing happened.
+            (Self::Sqlite(transaction), Err(_)) => {
+                drop(transaction.rollback().await);
+                Ok(())
+            }
+            (Self::Postgres(transaction), Err(_)) => {
+                drop(transaction.rollback().await);
+                Ok(())
+            }
+        }
+        .map_err(Error::from_sqlx)?;
+        outcome
+    }
+
+    pub(crate) fn is_sqlite(&self) -> bool {
+        matches!(self, Self::Sqlite(_))
+    }
+}
+
+/// Runs a block in a write transaction and commits it; runs it again when the database says that
+/// another transaction got in the way. The block therefore must have no effect outside the
+/// transaction.
+macro_rules! in_transaction {
+    ($backend:expr, |$transaction:ident| $body:expr) => {{
+        let backend: &$crate::backend::Backend = $backend;
+        let mut attempt = 1;
+        loop {
+            let mut transaction = backend.begin().await?;
+            let outcome: Result<_, $crate::error::Error> = async {
+                let $transaction = &mut transaction;
+                $body
+            }
+            .await;
+            match transaction.finish(outcome).await {
+                Err(error) if error.may_be_retried() && attempt < $crate::backend::ATTEMPTS => {
+                    $crate::backend::step_aside(attempt).await;
+                    attempt += 1;
+                }
+                outcome => break outcome,
+            }
+        }
+    }};
+}
+pub(crate) use in_transaction;
+
+/// Waits a little before the next attempt, longer each time, and not as long as others do.
+pub(crate) async fn step_aside(attempt: u32) {
+    let (random, _) = uuid::Uuid::new_v4().as_u64_pair();
+    let ceiling = 1_u64 << attempt.min(10);
+    tokio::time::sleep(Duration::from_millis(1 + random % ceiling)).await;
+}
+
+async fn open_sqlite(path: &Path) -> Result<Backend, sqlx::Error> {
+    create_private_file(path).map_err(sqlx::Error::Io)?;
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(BUSY_TIMEOUT)
+        .foreign_keys(true);
+    let writer = SqlitePoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .test_before_acquire(false)
+        .connect_with(options.clone())
+        .await?;
+    let readers = SqlitePoolOptions::new()
+        .max_connections(SQLITE_READERS)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .max_lifetime(None)
+        .test_before_acquire(false)
+        .connect_with(options.pragma("query_only", "on"))
+        .await?;
+    Ok(Backend::Sqlite { writer, readers })
+}
+
+async fn open_postgres(options: &PgConnectOptions) -> Result<Backend, sqlx::Error> {
+    let options = options.clone().application_name("chancery");
+    let pool = PgPoolOptions::new()
+        .max_connections(POSTGRES_CONNECTIONS)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .connect_with(options)
+        .await?;
+    Ok(Backend::Postgres(pool))
+}
+
+/// SQLite gives the files of its log the mode of the database file, so this settles all of them.
+fn create_private_file(path: &Path) -> io::Result<()> {
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(path)
+        .map(drop)
+}

@@ -1,0 +1,369 @@
+//! Certificates of the inventory: what they look like, and how they are found and listed.
+//!
+//! How they are added and changed is in [`crate::inventory`].
+
+use std::collections::HashMap;
+
+use time::OffsetDateTime;
+
+use crate::error::Error;
+use crate::ids::{AccountId, CertificateId, VersionId};
+use crate::scope::{Scope, page_limit};
+use crate::sql::{Row, Statement};
+use crate::store::Store;
+use crate::tokens::lines;
+use crate::versions::{self, Version};
+
+/// How many certificates are looked up with one query.
+const LOOKUP_PORTION: usize = 256;
+
+/// How a certificate comes to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// By an issuer: an authority or an ACME directory.
+    Issued,
+    /// It signs itself.
+    SelfSigned,
+    /// Somebody brought it along.
+    Uploaded,
+}
+
+impl Origin {
+    /// `issued`, `self-signed` or `uploaded`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Issued => "issued",
+            Self::SelfSigned => "self-signed",
+            Self::Uploaded => "uploaded",
+        }
+    }
+
+    fn parse(text: &str) -> Result<Self, Error> {
+        [Self::Issued, Self::SelfSigned, Self::Uploaded]
+            .into_iter()
+            .find(|origin| origin.as_str() == text)
+            .ok_or(Error::Corrupt("a certificate has an unknown origin"))
+    }
+}
+
+/// Where a certificate is in its life. That it has expired is told by the clock, not stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// Obtaining it was given up.
+    Error {
+        /// Why.
+        reason: String,
+    },
+    /// Its first version is not there yet.
+    Pending {
+        /// How many attempts were made.
+        attempt: u8,
+        /// When the next one is due.
+        next_attempt_at: OffsetDateTime,
+    },
+    /// Its current version was revoked.
+    Revoked,
+    /// It has a current version.
+    Valid,
+}
+
+impl State {
+    /// The state without its particulars.
+    pub fn kind(&self) -> StateKind {
+        match self {
+            Self::Error { .. } => StateKind::Error,
+            Self::Pending { .. } => StateKind::Pending,
+            Self::Revoked => StateKind::Revoked,
+            Self::Valid => StateKind::Valid,
+        }
+    }
+}
+
+/// A [`State`] without its particulars, to filter by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum StateKind {
+    /// See [`State::Error`].
+    Error,
+    /// See [`State::Pending`].
+    Pending,
+    /// See [`State::Revoked`].
+    Revoked,
+    /// See [`State::Valid`].
+    Valid,
+}
+
+impl StateKind {
+    /// `error`, `pending`, `revoked` or `valid`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Pending => "pending",
+            Self::Revoked => "revoked",
+            Self::Valid => "valid",
+        }
+    }
+}
+
+/// A certificate to be added.
+#[derive(Debug, Clone)]
+pub struct NewCertificate {
+    /// Its identifier.
+    pub id: CertificateId,
+    /// The account that it belongs to.
+    pub account_id: AccountId,
+    /// Its name, unique in the account; at most [`crate::NAME_LIMIT`] bytes.
+    pub name: String,
+    /// The common name that it is listed under; at most [`crate::NAME_LIMIT`] bytes.
+    pub common_name: String,
+    /// The names it must cover, as text: DNS names, IP addresses, mail addresses.
+    pub identifiers: Vec<String>,
+    /// How it comes to be.
+    pub origin: Origin,
+    /// Where it is in its life.
+    pub state: State,
+    /// The issuer that renews it, by name.
+    pub issuer: Option<String>,
+    /// When it is added.
+    pub created_at: OffsetDateTime,
+}
+
+/// A certificate: the lasting, named thing of which versions come and go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificate {
+    /// Its identifier.
+    pub id: CertificateId,
+    /// The account that it belongs to.
+    pub account_id: AccountId,
+    /// Its name, unique in the account.
+    pub name: String,
+    /// The common name that it is listed under.
+    pub common_name: String,
+    /// The names it must cover, as text.
+    pub identifiers: Vec<String>,
+    /// How it comes to be.
+    pub origin: Origin,
+    /// Where it is in its life.
+    pub state: State,
+    /// The issuer that renews it, by name.
+    pub issuer: Option<String>,
+    /// When it was added, to the microsecond.
+    pub created_at: OffsetDateTime,
+    /// The version in service.
+    pub current: Option<Version>,
+}
+
+/// How a caller points at a certificate.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum CertificateRef {
+    /// By identifier.
+    Id(CertificateId),
+    /// By the name it has in its account.
+    Name(String),
+}
+
+/// Which certificates to list; those that meet all conditions.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CertificateFilter {
+    /// Only those listed under this common name.
+    pub common_name: Option<String>,
+    /// Only those in this state.
+    pub state: Option<StateKind>,
+    /// Only those whose current version ends before this moment.
+    pub not_after_before: Option<OffsetDateTime>,
+}
+
+/// Which stretch of a list to return.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Page {
+    /// Where the stretch begins.
+    pub from: PageStart,
+    /// How many certificates it has at most; never more than [`crate::PAGE_LIMIT`].
+    pub limit: usize,
+    /// In which direction it runs.
+    pub order: Order,
+}
+
+/// Where a stretch of a list begins. Both kinds of places are part of the stretch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PageStart {
+    /// At this certificate, whether it still exists or not.
+    At {
+        /// When it was added.
+        created_at: OffsetDateTime,
+        /// Its identifier.
+        id: CertificateId,
+    },
+    /// At the beginning of the list.
+    Beginning,
+    /// At the first certificate added at this moment, or the next one in the list's direction.
+    Time(OffsetDateTime),
+}
+
+/// The direction of a list. Certificates are ordered by the time they were added, then by
+/// identifier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Oldest first.
+    Ascending,
+    /// Newest first.
+    Descending,
+}
+
+impl Store {
+    /// The certificate that a reference points at. [`Error::AmbiguousName`] when a name is looked
+    /// up under [`Scope::Everything`] and several accounts use it.
+    pub async fn certificate(
+        &self,
+        scope: Scope,
+        reference: &CertificateRef,
+    ) -> Result<Option<Certificate>, Error> {
+        let mut found = self
+            .certificates_by_refs(scope, std::slice::from_ref(reference))
+            .await?;
+        Ok(found.pop().flatten())
+    }
+
+    /// The certificates that references point at, in the order of the references. Takes one query
+    /// for every 256 identifiers and one for every 256 names.
+    pub async fn certificates_by_refs(
+        &self,
+        scope: Scope,
+        references: &[CertificateRef],
+    ) -> Result<Vec<Option<Certificate>>, Error> {
+        let mut ids = Vec::new();
+        let mut names = Vec::new();
+        for reference in references {
+            match reference {
+                CertificateRef::Id(id) => ids.push(*id),
+                CertificateRef::Name(name) => names.push(name.as_str()),
+            }
+        }
+        let mut by_id = HashMap::with_capacity(ids.len());
+        for portion in ids.chunks(LOOKUP_PORTION) {
+            let statement = select("c.id in ").list(portion.iter().copied());
+            for certificate in self.read_certificates(scope, statement).await? {
+                by_id.insert(certificate.id, certificate);
+            }
+        }
+        let mut by_name = HashMap::with_capacity(names.len());
+        for portion in names.chunks(LOOKUP_PORTION) {
+            let statement = select("c.name in ").list(portion.iter().copied());
+            for certificate in self.read_certificates(scope, statement).await? {
+                let id = certificate.id;
+                match by_name.insert(certificate.name.clone(), certificate) {
+                    Some(other) if other.id != id => return Err(Error::AmbiguousName),
+                    _ => {}
+                }
+            }
+        }
+        Ok(references
+            .iter()
+            .map(|reference| match reference {
+                CertificateRef::Id(id) => by_id.get(id).cloned(),
+                CertificateRef::Name(name) => by_name.get(name).cloned(),
+            })
+            .collect())
+    }
+
+    /// A stretch of the list of certificates. A next page begins at the last certificate of the
+    /// one before, which is repeated; certificates added or removed meanwhile do not shift it.
+    pub async fn list_certificates(
+        &self,
+        scope: Scope,
+        filter: &CertificateFilter,
+        page: &Page,
+    ) -> Result<Vec<Certificate>, Error> {
+        let (beyond, direction) = match page.order {
+            Order::Ascending => (">=", "asc"),
+            Order::Descending => ("<=", "desc"),
+        };
+        let mut statement = select("1 = 1");
+        if let Some(common_name) = &filter.common_name {
+            statement = statement
+                .text(" and c.common_name = ?")
+                .bind(common_name.as_str());
+        }
+        if let Some(state) = filter.state {
+            statement = statement.text(" and c.state = ?").bind(state.as_str());
+        }
+        if let Some(moment) = filter.not_after_before {
+            statement = statement.text(" and c.not_after < ?").bind(moment);
+        }
+        statement = match page.from {
+            PageStart::Beginning => statement,
+            PageStart::At { created_at, id } => statement
+                .text(&format!(" and (c.created_at, c.id) {beyond} (?, ?)"))
+                .bind(created_at)
+                .bind(id),
+            PageStart::Time(moment) => statement
+                .text(&format!(" and c.created_at {beyond} ?"))
+                .bind(moment),
+        };
+        let statement = scope
+            .restrict(statement, "c.account_id")
+            .text(&format!(
+                " order by c.created_at {direction}, c.id {direction} limit ?"
+            ))
+            .bind(page_limit(page.limit));
+        let rows = self.backend().rows(statement).await?;
+        rows.into_iter().map(read).collect()
+    }
+
+    async fn read_certificates(
+        &self,
+        scope: Scope,
+        statement: Statement,
+    ) -> Result<Vec<Certificate>, Error> {
+        let statement = scope.restrict(statement, "c.account_id");
+        let rows = self.backend().rows(statement).await?;
+        rows.into_iter().map(read).collect()
+    }
+}
+
+fn select(condition: &str) -> Statement {
+    Statement::new(format!(
+        "select c.id, c.account_id, c.name, c.common_name, c.identifiers, c.origin, c.state, \
+         c.attempt, c.next_action_at, c.reason, c.issuer, c.created_at, c.current_version_id, \
+         {} from certificates c left join versions v on v.id = c.current_version_id \
+         where {condition}",
+        versions::COLUMNS
+    ))
+}
+
+fn read(mut row: Row) -> Result<Certificate, Error> {
+    Ok(Certificate {
+        id: row.take()?,
+        account_id: row.take()?,
+        name: row.take()?,
+        common_name: row.take()?,
+        identifiers: lines(&row.take::<String>()?),
+        origin: Origin::parse(&row.take::<String>()?)?,
+        state: read_state(&mut row)?,
+        issuer: row.take()?,
+        created_at: row.take()?,
+        current: match row.take::<Option<VersionId>>()? {
+            Some(_) => Some(versions::read(&mut row)?),
+            None => None,
+        },
+    })
+}
+
+fn read_state(row: &mut Row) -> Result<State, Error> {
+    let kind: String = row.take()?;
+    let attempt: u64 = row.take()?;
+    let next_action_at: Option<OffsetDateTime> = row.take()?;
+    let reason: Option<String> = row.take()?;
+    match kind.as_str() {
+        "error" => Ok(State::Error {
+            reason: reason.unwrap_or_default(),
+        }),
+        "pending" => Ok(State::Pending {
+            attempt: u8::try_from(attempt).unwrap_or(u8::MAX),
+            next_attempt_at: next_action_at
+                .ok_or(Error::Corrupt("a pending certificate has no next attempt"))?,
+        }),
+        "revoked" => Ok(State::Revoked),
+        "valid" => Ok(State::Valid),
+        _ => Err(Error::Corrupt("a certificate has an unknown state")),
+    }
+}

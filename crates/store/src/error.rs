@@ -1,0 +1,182 @@
+//! What can go wrong, named by what a caller can do about it.
+
+use std::sync::Arc;
+
+use sqlx::error::{DatabaseError, ErrorKind};
+
+use crate::seal::SealError;
+
+/// Why the store did not do what it was asked.
+///
+/// No variant ever holds key material or a password.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A name was looked up across all accounts and several accounts use it. Look it up within one
+    /// account, or by identifier.
+    #[error("several accounts have a certificate of this name")]
+    AmbiguousName,
+
+    /// The store was closed; nothing more can be written through it.
+    #[error("the store is closed")]
+    Closed,
+
+    /// Other transactions kept getting in the way. Nothing was changed; trying again may succeed.
+    #[error("the database is busy with conflicting changes")]
+    Conflict(#[source] Arc<sqlx::Error>),
+
+    /// A row in the database is not what this program writes.
+    #[error("the database holds something unreadable: {0}")]
+    Corrupt(&'static str),
+
+    /// The database refused a statement. Not expected in normal operation.
+    #[error("the database refused a statement")]
+    Database(#[source] Arc<sqlx::Error>),
+
+    /// Something with this identifier, name or hash is already there.
+    #[error("it exists already")]
+    Duplicate,
+
+    /// The name is taken: by another certificate of the account, or by another authority.
+    #[error("the name is taken")]
+    DuplicateName,
+
+    /// A version with the same serial number was issued before by one of our own authorities.
+    #[error("the serial number was used before")]
+    DuplicateSerial,
+
+    /// The account still has certificates.
+    #[error("the account still has certificates")]
+    InUse,
+
+    /// The parts of a new record contradict each other; a mistake in the calling code.
+    #[error("the record contradicts itself: {0}")]
+    Inconsistent(&'static str),
+
+    /// The database was written by a newer release of this program. Run that release.
+    #[error(
+        "the database has schema {found}, this release knows schemas up to {known}; use the newer release"
+    )]
+    NewerSchema {
+        /// The schema that the database has.
+        found: i64,
+        /// The last schema this release knows.
+        known: i64,
+    },
+
+    /// The row to change does not exist, or lies outside the scope.
+    #[error("no such row")]
+    NotFound,
+
+    /// A secret could not be sealed or opened.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+
+    /// A stored private key was opened but cannot be used.
+    #[error("a stored private key is unusable")]
+    StoredKey(#[source] pki::KeyError),
+
+    /// A text is longer than the store takes.
+    #[error("{what} is longer than {limit} bytes")]
+    TooLong {
+        /// What the text is.
+        what: &'static str,
+        /// The most that is taken, in bytes.
+        limit: usize,
+    },
+
+    /// The database cannot be reached, its disk failed or is full, or it did not answer in time.
+    /// Whether a change under way was made is not known.
+    #[error("the database is not available")]
+    Unavailable(#[source] Arc<sqlx::Error>),
+
+    /// The account that a new row belongs to does not exist.
+    #[error("no such account")]
+    UnknownAccount,
+}
+
+impl Error {
+    /// Sorts what the driver reports by what can be done about it.
+    pub(crate) fn from_sqlx(error: sqlx::Error) -> Self {
+        let sqlx::Error::Database(report) = &error else {
+            return match error {
+                sqlx::Error::PoolClosed => Self::Closed,
+                sqlx::Error::Io(_)
+                | sqlx::Error::Tls(_)
+                | sqlx::Error::Protocol(_)
+                | sqlx::Error::PoolTimedOut
+                | sqlx::Error::WorkerCrashed
+                | sqlx::Error::BeginFailed => Self::Unavailable(Arc::new(error)),
+                other => Self::Database(Arc::new(other)),
+            };
+        };
+        match report.kind() {
+            ErrorKind::UniqueViolation => taken(report.as_ref()),
+            ErrorKind::ForeignKeyViolation => Self::UnknownAccount,
+            _ if is_conflict(report.as_ref()) => Self::Conflict(Arc::new(error)),
+            _ if is_outage(report.as_ref()) => Self::Unavailable(Arc::new(error)),
+            _ => Self::Database(Arc::new(error)),
+        }
+    }
+
+    /// The same error for every record of a batch, when it is not the fault of one of them.
+    pub(crate) fn for_everybody(&self) -> Option<Self> {
+        match self {
+            Self::Closed => Some(Self::Closed),
+            Self::Conflict(source) => Some(Self::Conflict(Arc::clone(source))),
+            Self::Unavailable(source) => Some(Self::Unavailable(Arc::clone(source))),
+            _ => None,
+        }
+    }
+
+    /// Whether the transaction as a whole may simply be run again.
+    pub(crate) fn may_be_retried(&self) -> bool {
+        matches!(self, Self::Conflict(_))
+    }
+}
+
+/// Which of the uniqueness rules was broken. PostgreSQL names the rule, SQLite its columns.
+fn taken(report: &dyn DatabaseError) -> Error {
+    let rule = report.constraint().unwrap_or_else(|| report.message());
+    if rule.ends_with("certificates_name")
+        || rule.ends_with("certificates.name, certificates.account_id")
+        || rule.ends_with("authorities_name")
+        || rule.ends_with("authorities.name")
+    {
+        Error::DuplicateName
+    } else if rule.ends_with("versions_serial_low") || rule.ends_with("versions.serial_low") {
+        Error::DuplicateSerial
+    } else {
+        Error::Duplicate
+    }
+}
+
+/// PostgreSQL: serialization failure and deadlock. SQLite never reports either, because writers
+/// take their turn before they read.
+fn is_conflict(report: &dyn DatabaseError) -> bool {
+    is_postgres(report) && matches!(report.code().as_deref(), Some("40001" | "40P01"))
+}
+
+fn is_outage(report: &dyn DatabaseError) -> bool {
+    let Some(code) = report.code() else {
+        return false;
+    };
+    if is_postgres(report) {
+        // Connection exceptions, lack of resources, operator intervention, system errors, and
+        // "read only" which is what a server answers that has just become a standby.
+        ["08", "53", "57", "58"]
+            .iter()
+            .any(|class| code.starts_with(class))
+            || code == "25006"
+    } else {
+        // BUSY, LOCKED, NOMEM, READONLY, IOERR, FULL, CANTOPEN; the upper bytes only refine them.
+        code.parse::<i32>()
+            .is_ok_and(|code| matches!(code & 0xff, 5 | 6 | 7 | 8 | 10 | 13 | 14))
+    }
+}
+
+fn is_postgres(report: &dyn DatabaseError) -> bool {
+    report
+        .try_downcast_ref::<sqlx::postgres::PgDatabaseError>()
+        .is_some()
+}

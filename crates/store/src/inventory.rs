@@ -1,0 +1,302 @@
+//! Adding certificates and versions, changing and removing them.
+//!
+//! Order of locks in every transaction: certificate, version, private key, authority, event
+//! counter.
+
+use crate::backend::in_transaction;
+use crate::certificates::{NewCertificate, State, StateKind};
+use crate::error::Error;
+use crate::events::{self, NewEvent};
+use crate::ids::{AccountId, CertificateId, PrivateKeyId};
+use crate::private_keys::{self, NewPrivateKey, SealedKey};
+use crate::recorder::{RecordRows, VERSIONS, insert_rows};
+use crate::scope::Scope;
+use crate::sql::{Statement, Value, to_microseconds};
+use crate::store::Store;
+use crate::versions::NewVersion;
+
+/// The longest name and common name of a certificate, in bytes. PostgreSQL could not index much
+/// more.
+pub const NAME_LIMIT: usize = 512;
+
+/// The longest list of names of a certificate, in bytes.
+pub const IDENTIFIERS_LIMIT: usize = 256 * 1024;
+
+/// The largest leaf with its chain, in bytes.
+pub const CHAIN_LIMIT: usize = 1024 * 1024;
+
+/// The longest reason of a certificate in error that is kept, in bytes; a longer one is cut.
+const REASON_LIMIT: usize = 4096;
+
+/// A certificate to be added, with everything that becomes true at the same moment.
+#[derive(Debug, Clone)]
+pub struct NewRecord {
+    /// The certificate.
+    pub certificate: NewCertificate,
+    /// Its first version, which becomes the current one.
+    pub version: Option<NewVersion>,
+    /// The private key of that version.
+    pub key: Option<NewPrivateKey>,
+    /// What the audit log will say.
+    pub event: NewEvent,
+}
+
+impl Store {
+    /// Adds a certificate. Many at once share a transaction; the answer comes when it is on disk.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::DuplicateName`] when the account has a certificate of that name,
+    /// [`Error::DuplicateSerial`] when an authority of ours used the serial number before,
+    /// [`Error::UnknownAccount`], [`Error::Duplicate`] for an identifier in use. In each case
+    /// nothing of the record is kept, and other records are not affected.
+    pub async fn add_certificate(&self, record: NewRecord) -> Result<(), Error> {
+        let rows = self.prepare(record)?;
+        self.recorder().record(rows).await
+    }
+
+    /// Adds a version to a certificate, makes it the current one, and the certificate valid.
+    /// [`Error::NotFound`] when there is no such certificate in the scope.
+    pub async fn add_version(
+        &self,
+        scope: Scope,
+        certificate: CertificateId,
+        version: NewVersion,
+        key: Option<NewPrivateKey>,
+        event: NewEvent,
+    ) -> Result<(), Error> {
+        check_version(&version, key.as_ref())?;
+        let key = self.seal(key.as_ref(), &event)?;
+        let update = Statement::new(
+            "update certificates set current_version_id = ?, not_after = ?, state = 'valid', \
+             attempt = 0, next_action_at = null, reason = null where id = ?",
+        )
+        .bind(version.id)
+        .bind(version.not_after)
+        .bind(certificate);
+        let update = scope
+            .restrict(update, "account_id")
+            .text(" returning account_id");
+        let event = event.into_row();
+        in_transaction!(self.backend(), |transaction| {
+            let mut row = transaction
+                .row(update.clone())
+                .await?
+                .ok_or(Error::NotFound)?;
+            let account: AccountId = row.take()?;
+            let version = version.clone().into_row(certificate, account);
+            insert_rows(transaction, &VERSIONS, &[&version]).await?;
+            if let Some(key) = key.clone() {
+                private_keys::insert(transaction, key, Some(account)).await?;
+            }
+            events::insert(transaction, vec![event.clone()]).await
+        })
+    }
+
+    /// Moves a certificate to another state. [`Error::NotFound`] when there is no such
+    /// certificate in the scope.
+    pub async fn set_certificate_state(
+        &self,
+        scope: Scope,
+        certificate: CertificateId,
+        state: State,
+        event: NewEvent,
+    ) -> Result<(), Error> {
+        let StateColumns {
+            kind,
+            attempt,
+            next_action_at,
+            reason,
+        } = StateColumns::from(state);
+        let update = Statement::new(
+            "update certificates set state = ?, attempt = ?, next_action_at = ?, reason = ? \
+             where id = ?",
+        )
+        .bind(kind.as_str())
+        .bind(attempt)
+        .bind(next_action_at)
+        .bind(reason)
+        .bind(certificate);
+        let update = scope.restrict(update, "account_id");
+        let event = event.into_row();
+        in_transaction!(self.backend(), |transaction| {
+            if transaction.execute(update.clone()).await? == 0 {
+                return Err(Error::NotFound);
+            }
+            events::insert(transaction, vec![event.clone()]).await
+        })
+    }
+
+    /// Removes a certificate and its private keys; the answer is whether there was one. Versions
+    /// that an authority of ours signed stay, because OCSP and CRLs must go on telling about them.
+    pub async fn delete_certificate(
+        &self,
+        scope: Scope,
+        certificate: CertificateId,
+        event: NewEvent,
+    ) -> Result<bool, Error> {
+        let delete = Statement::new("delete from certificates where id = ?").bind(certificate);
+        let delete = scope.restrict(delete, "account_id");
+        let keys = Statement::new(
+            "delete from private_keys where id in (select private_key_id from versions \
+             where certificate_id = ? and private_key_id is not null)",
+        )
+        .bind(certificate);
+        let versions = Statement::new(
+            "delete from versions where certificate_id = ? and authority_id is null",
+        )
+        .bind(certificate);
+        let event = event.into_row();
+        in_transaction!(self.backend(), |transaction| {
+            if transaction.execute(delete.clone()).await? == 0 {
+                return Ok(false);
+            }
+            transaction.execute(keys.clone()).await?;
+            transaction.execute(versions.clone()).await?;
+            events::insert(transaction, vec![event.clone()]).await?;
+            Ok(true)
+        })
+    }
+
+    /// Does everything that needs no database, in the task of the caller.
+    fn prepare(&self, record: NewRecord) -> Result<RecordRows, Error> {
+        let NewRecord {
+            certificate,
+            version,
+            key,
+            event,
+        } = record;
+        match &version {
+            Some(version) => check_version(version, key.as_ref())?,
+            None if key.is_some() => {
+                return Err(Error::Inconsistent("a private key comes without a version"));
+            }
+            None => {}
+        }
+        let key = self.seal(key.as_ref(), &event)?;
+        let (id, account) = (certificate.id, certificate.account_id);
+        Ok(RecordRows {
+            certificate: certificate_row(certificate, version.as_ref())?,
+            version: version.map(|version| version.into_row(id, account)),
+            key: key.map(|key| key.into_row(Some(account))),
+            event: event.into_row(),
+        })
+    }
+
+    pub(crate) fn seal(
+        &self,
+        key: Option<&NewPrivateKey>,
+        event: &NewEvent,
+    ) -> Result<Option<SealedKey>, Error> {
+        key.map(|key| SealedKey::new(self.sealer(), key, event.at))
+            .transpose()
+    }
+}
+
+/// The values in the order of [`crate::recorder::CERTIFICATES`].
+fn certificate_row(
+    certificate: NewCertificate,
+    version: Option<&NewVersion>,
+) -> Result<Vec<Value>, Error> {
+    let NewCertificate {
+        id,
+        account_id,
+        name,
+        common_name,
+        identifiers,
+        origin,
+        state,
+        issuer,
+        created_at,
+    } = certificate;
+    let identifiers = identifiers.join("\n");
+    within("the name of the certificate", NAME_LIMIT, name.len())?;
+    within(
+        "the common name of the certificate",
+        NAME_LIMIT,
+        common_name.len(),
+    )?;
+    within(
+        "the list of names of the certificate",
+        IDENTIFIERS_LIMIT,
+        identifiers.len(),
+    )?;
+    let StateColumns {
+        kind,
+        attempt,
+        next_action_at,
+        reason,
+    } = StateColumns::from(state);
+    Ok(vec![
+        created_at.into(),
+        attempt.into(),
+        version.map(|version| version.not_after).into(),
+        next_action_at.into(),
+        id.into(),
+        account_id.into(),
+        version.map(|version| version.id).into(),
+        name.into(),
+        common_name.into(),
+        identifiers.into(),
+        origin.as_str().into(),
+        kind.as_str().into(),
+        reason.into(),
+        issuer.into(),
+    ])
+}
+
+fn check_version(version: &NewVersion, key: Option<&NewPrivateKey>) -> Result<(), Error> {
+    let named: Option<PrivateKeyId> = version.private_key_id;
+    if key.is_some_and(|key| named != Some(key.id)) {
+        return Err(Error::Inconsistent(
+            "the version does not name the private key",
+        ));
+    }
+    let chain: usize = version.intermediates.iter().map(Vec::len).sum();
+    within(
+        "the certificate with its chain",
+        CHAIN_LIMIT,
+        version.leaf.len() + chain,
+    )
+}
+
+fn within(what: &'static str, limit: usize, length: usize) -> Result<(), Error> {
+    if length > limit {
+        return Err(Error::TooLong { what, limit });
+    }
+    Ok(())
+}
+
+struct StateColumns {
+    kind: StateKind,
+    attempt: i64,
+    next_action_at: Option<i64>,
+    reason: Option<String>,
+}
+
+impl From<State> for StateColumns {
+    fn from(state: State) -> Self {
+        let kind = state.kind();
+        let (attempt, next_action_at, reason) = match state {
+            State::Error { mut reason } => {
+                events::cut(&mut reason, REASON_LIMIT);
+                (0, None, Some(reason))
+            }
+            State::Pending {
+                attempt,
+                next_attempt_at,
+            } => (
+                i64::from(attempt),
+                Some(to_microseconds(next_attempt_at)),
+                None,
+            ),
+            State::Revoked | State::Valid => (0, None, None),
+        };
+        Self {
+            kind,
+            attempt,
+            next_action_at,
+            reason,
+        }
+    }
+}

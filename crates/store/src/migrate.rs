@@ -1,0 +1,152 @@
+//! Brings the schema up to date at start. Forward only.
+//!
+//! Several nodes may start at once. Each migration writes its row into `schema_migrations` in the
+//! transaction that changes the schema, before it changes anything: of two nodes one waits at that
+//! row, and finds it taken when the other has committed. No advisory lock is involved, so engines
+//! that only pretend to have them are safe too.
+
+use crate::backend::{Backend, Transaction, step_aside};
+use crate::error::Error;
+use crate::sql::Statement;
+
+struct Migration {
+    version: i64,
+    name: &'static str,
+    script: &'static str,
+    /// What only PostgreSQL needs.
+    postgres: &'static str,
+}
+
+/// In order; the version is the place in this list, counted from one.
+const MIGRATIONS: &[Migration] = &[
+    Migration {
+        version: 1,
+        name: "accounts",
+        script: include_str!("../migrations/0001_accounts.sql"),
+        postgres: "",
+    },
+    Migration {
+        version: 2,
+        name: "certificates",
+        script: include_str!("../migrations/0002_certificates.sql"),
+        postgres: "",
+    },
+    Migration {
+        version: 3,
+        name: "versions",
+        script: include_str!("../migrations/0003_versions.sql"),
+        postgres: "",
+    },
+    Migration {
+        version: 4,
+        name: "authorities",
+        script: include_str!("../migrations/0004_authorities.sql"),
+        postgres: "",
+    },
+    Migration {
+        version: 5,
+        name: "events",
+        script: include_str!("../migrations/0005_events.sql"),
+        postgres: include_str!("../migrations/0005_events.postgres.sql"),
+    },
+];
+
+const LEDGER: &str = "create table if not exists schema_migrations (
+    version bigint not null primary key,
+    name text not null
+)";
+
+/// Enough for many nodes that all stumble over each other; each stumble waits a little longer.
+const ATTEMPTS: u32 = 20;
+
+/// Runs every migration that the database has not seen.
+pub(crate) async fn run(backend: &Backend) -> Result<(), Error> {
+    let mut attempt = 1;
+    loop {
+        match bring_up_to_date(backend).await {
+            Err(error) if lost_a_race(&error) && attempt < ATTEMPTS => {
+                step_aside(attempt).await;
+                attempt += 1;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+async fn bring_up_to_date(backend: &Backend) -> Result<(), Error> {
+    let mut transaction = backend.begin().await?;
+    let outcome = transaction.script(LEDGER.to_owned()).await;
+    transaction.finish(outcome).await?;
+
+    let mut last = backend
+        .row(Statement::new("select max(version) from schema_migrations"))
+        .await?;
+    let found = match &mut last {
+        Some(row) => row.take::<Option<i64>>()?.unwrap_or(0),
+        None => 0,
+    };
+    let known = MIGRATIONS.last().map_or(0, |migration| migration.version);
+    if found > known {
+        return Err(Error::NewerSchema { found, known });
+    }
+    for migration in MIGRATIONS
+        .iter()
+        .filter(|migration| migration.version > found)
+    {
+        let script = backend.schema_text(migration.script);
+        let mut transaction = backend.begin().await?;
+        let outcome = apply(&mut transaction, migration, script).await;
+        transaction.finish(outcome).await?;
+        tracing::info!(
+            version = migration.version,
+            name = migration.name,
+            "schema migrated"
+        );
+    }
+    Ok(())
+}
+
+async fn apply(
+    transaction: &mut Transaction,
+    migration: &Migration,
+    script: String,
+) -> Result<(), Error> {
+    transaction
+        .execute(
+            Statement::new("insert into schema_migrations (version, name) values (?, ?)")
+                .bind(migration.version)
+                .bind(migration.name),
+        )
+        .await?;
+    transaction.script(script).await?;
+    if !transaction.is_sqlite() && !migration.postgres.is_empty() {
+        transaction.script(migration.postgres.to_owned()).await?;
+    }
+    Ok(())
+}
+
+/// Another node was quicker: its row is there, or the two stumbled over each other while creating
+/// the same table (PostgreSQL reports that in several ways).
+fn lost_a_race(error: &Error) -> bool {
+    match error {
+        Error::Conflict(_) | Error::Duplicate => true,
+        Error::Database(source) => source
+            .as_database_error()
+            .and_then(sqlx::error::DatabaseError::code)
+            // Duplicate table; "tuple concurrently updated".
+            .is_some_and(|code| matches!(code.as_ref(), "42P07" | "XX000")),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn migrations_are_numbered_without_gaps() {
+        for (index, migration) in MIGRATIONS.iter().enumerate() {
+            assert_eq!(i64::try_from(index).ok(), Some(migration.version - 1));
+        }
+    }
+}
