@@ -9,20 +9,43 @@
 
 mod asn1;
 pub mod certificate;
+pub mod chain;
+pub mod crl;
 mod extension;
 pub mod identifier;
+pub mod issuance;
 pub mod key;
+pub mod lint;
 pub mod name;
+mod name_constraints;
+pub mod ocsp;
 pub mod pem;
+pub mod profile;
 pub mod request;
 pub mod revocation;
 pub mod serial;
 mod signed;
+pub mod signer;
+#[cfg(test)]
+mod testing;
 
 pub use certificate::{Certificate, CertificateError};
+pub use chain::{Chain, ChainError, MAX_CHAIN, read_chain};
+pub use crl::{CrlError, RevokedEntry};
 pub use identifier::{DnsName, EmailAddress, Identifier, IdentifierError, MAX_IDENTIFIERS};
+pub use issuance::{Linted, Prepared, ProfileError, prepare, prepare_self_signed};
 pub use key::{KeyAlgorithm, KeyError, KeyKind, PrivateKey, PublicKey, SignatureAlgorithm};
+pub use lint::LintError;
 pub use name::{DistinguishedName, NameError, SubjectFields};
+pub use ocsp::{
+    CertId, CertStatus, HashAlgorithm, IssuerHashes, OcspFailure, OcspRequest, OcspRequestError,
+    Responder, ResponderError,
+};
+pub use profile::{
+    CaProfile, LeafProfile, NameConstraints, Profile, ResponderProfile, Subtree, Urls, Validity,
+    ValidityError,
+};
 pub use request::{CertificateRequest, RequestError};
 pub use revocation::{Revocation, RevocationReason, RevocationReasonError};
 pub use serial::Serial;
+pub use signer::{Signer, SignerError};

@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 pub use private::PrivateKey;
 pub use public::PublicKey;
-pub(crate) use public::{public_key_bits, sha1, sha256};
+pub(crate) use public::{is_rsa_key, public_key_bits, sha1, sha256};
 pub use signature::SignatureAlgorithm;
 pub(crate) use signature::read_algorithm;
 

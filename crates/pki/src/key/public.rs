@@ -129,6 +129,11 @@ pub(crate) fn public_key_bits(spki: &[u8]) -> Result<&[u8], Malformed> {
     parts(spki).map(|(_, _, bits)| bits)
 }
 
+/// Whether a SubjectPublicKeyInfo says that its key is an RSA key.
+pub(crate) fn is_rsa_key(spki: &[u8]) -> Result<bool, Malformed> {
+    parts(spki).map(|(algorithm, _, _)| algorithm == oid::RSA_ENCRYPTION.as_bytes())
+}
+
 pub(super) fn curve_kind(object: &[u8]) -> Result<KeyKind, KeyError> {
     if object == oid::SECP256R1.as_bytes() {
         Ok(KeyKind::P256)

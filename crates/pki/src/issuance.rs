@@ -1,0 +1,329 @@
+//! Issuing in three steps that cannot be left out or repeated: [`prepare`] makes the bytes to sign,
+//! [`Prepared::lint`] reads them back and checks them against the rules, [`Linted::sign`] signs them
+//! once. Between the last two steps the bytes can be recorded.
+
+use crate::asn1::{Writer, oid, tag};
+use crate::certificate::Certificate;
+use crate::extension::{self, BasicConstraints, key_usage};
+use crate::identifier::MAX_IDENTIFIERS;
+use crate::key::{KeyError, PrivateKey, PublicKey};
+use crate::lint::{self, Issuer, Kind, LintError};
+use crate::name::DistinguishedName;
+use crate::profile::{
+    CaProfile, LeafProfile, NameConstraints, Profile, ResponderProfile, Urls, Validity,
+};
+use crate::serial::Serial;
+use crate::signed;
+use crate::signer::Signer;
+
+/// Prepares a certificate below `issuer`. Its validity is cut to the issuer's.
+///
+/// # Errors
+/// [`ProfileError`], except [`ProfileError::KeyMismatch`].
+pub fn prepare(
+    profile: impl Into<Profile>,
+    serial: &Serial,
+    issuer: &Signer,
+) -> Result<Prepared, ProfileError> {
+    let parts = Parts::new(profile.into(), Some(issuer.validity()))?;
+    let body = parts.write(
+        serial,
+        issuer.key(),
+        issuer.certificate().subject(),
+        issuer.authority_key_identifier(),
+    );
+    Ok(Prepared {
+        body,
+        kind: parts.kind,
+        signed_by: SignedBy::Authority(issuer.clone()),
+    })
+}
+
+/// Prepares a certificate signed with its own key: a root, or a self-signed leaf.
+///
+/// # Errors
+/// [`ProfileError`], each variant.
+pub fn prepare_self_signed(
+    profile: impl Into<Profile>,
+    serial: &Serial,
+    key: &PrivateKey,
+) -> Result<Prepared, ProfileError> {
+    let parts = Parts::new(profile.into(), None)?;
+    if parts.public_key != *key.public_key() {
+        return Err(ProfileError::KeyMismatch);
+    }
+    let mut authority_key_identifier = Writer::new();
+    extension::write_authority_key_identifier(
+        &mut authority_key_identifier,
+        &parts.public_key.key_identifier(),
+    );
+    let body = parts.write(
+        serial,
+        key,
+        &parts.subject,
+        &authority_key_identifier.finish(),
+    );
+    Ok(Prepared {
+        body,
+        kind: parts.kind,
+        signed_by: SignedBy::Itself(key.clone()),
+    })
+}
+
+/// A certificate as it would be signed, not yet checked.
+#[derive(Debug)]
+pub struct Prepared {
+    body: Vec<u8>,
+    kind: Kind,
+    signed_by: SignedBy,
+}
+
+impl Prepared {
+    /// Checks the certificate against the rules that all of ours follow.
+    ///
+    /// # Errors
+    /// [`LintError`] names the first rule that is broken.
+    pub fn lint(self) -> Result<Linted, LintError> {
+        let issuer = match &self.signed_by {
+            SignedBy::Authority(signer) => Issuer::Authority(signer),
+            SignedBy::Itself(key) => Issuer::Itself(key),
+        };
+        lint::check(&self.body, self.kind, issuer)?;
+        Ok(Linted(self))
+    }
+}
+
+/// A certificate that follows the rules and can be signed, once.
+#[derive(Debug)]
+pub struct Linted(Prepared);
+
+impl Linted {
+    /// The DER TBSCertificate that will be signed, to be recorded before.
+    pub fn to_be_signed(&self) -> &[u8] {
+        &self.0.body
+    }
+
+    /// Signs it.
+    ///
+    /// # Errors
+    /// [`KeyError::Provider`] if the crypto library fails.
+    pub fn sign(self) -> Result<Certificate, KeyError> {
+        let Prepared {
+            body, signed_by, ..
+        } = self.0;
+        let key = match &signed_by {
+            SignedBy::Authority(signer) => signer.key(),
+            SignedBy::Itself(key) => key,
+        };
+        let der = signed::sign(key, &body, |_| {})?;
+        // The lint has read all of it but the signature.
+        Certificate::from_der(&der).map_err(|_| KeyError::Provider("make a readable certificate"))
+    }
+}
+
+/// Why a profile cannot become a certificate.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum ProfileError {
+    /// A self-signed certificate is to be signed with another key than its own.
+    #[error("a self-signed certificate must be signed with its own key")]
+    KeyMismatch,
+    /// A name constraint is a wildcard or has a prefix longer than its address.
+    #[error("a name constraint is invalid")]
+    NameConstraint,
+    /// There are more than [`MAX_IDENTIFIERS`] names.
+    #[error("the certificate would have more than {MAX_IDENTIFIERS} names")]
+    TooManyNames,
+    /// A URL is not plain ASCII with a scheme.
+    #[error("the {0} URL is not a valid URL")]
+    Url(&'static str),
+    /// The issuer is not valid at any moment of the wanted validity.
+    #[error("the issuer's certificate is not valid in the period asked for")]
+    Validity,
+}
+
+#[derive(Debug)]
+enum SignedBy {
+    Authority(Signer),
+    Itself(PrivateKey),
+}
+
+/// What the three kinds of profiles come down to.
+struct Parts {
+    kind: Kind,
+    subject: DistinguishedName,
+    public_key: PublicKey,
+    validity: Validity,
+    urls: Urls,
+    identifiers: Vec<crate::identifier::Identifier>,
+    path_length: Option<u8>,
+    name_constraints: NameConstraints,
+}
+
+impl Parts {
+    fn new(profile: Profile, limit: Option<&Validity>) -> Result<Self, ProfileError> {
+        let mut parts = match profile {
+            Profile::Leaf(LeafProfile {
+                subject,
+                identifiers,
+                public_key,
+                validity,
+                urls,
+            }) => Self {
+                kind: Kind::Leaf,
+                subject,
+                public_key,
+                validity,
+                urls,
+                identifiers,
+                path_length: None,
+                name_constraints: NameConstraints::default(),
+            },
+            Profile::Authority(CaProfile {
+                subject,
+                public_key,
+                validity,
+                path_length,
+                name_constraints,
+                urls,
+            }) => Self {
+                kind: Kind::Authority,
+                subject,
+                public_key,
+                validity,
+                urls,
+                identifiers: Vec::new(),
+                path_length,
+                name_constraints: name_constraints.unwrap_or_default(),
+            },
+            Profile::Responder(ResponderProfile {
+                subject,
+                public_key,
+                validity,
+            }) => Self {
+                kind: Kind::Responder,
+                subject,
+                public_key,
+                validity,
+                urls: Urls::default(),
+                identifiers: Vec::new(),
+                path_length: None,
+                name_constraints: NameConstraints::default(),
+            },
+        };
+        if let Some(limit) = limit {
+            parts.validity = parts.validity.within(limit).ok_or(ProfileError::Validity)?;
+        }
+        parts.check()?;
+        Ok(parts)
+    }
+
+    fn check(&self) -> Result<(), ProfileError> {
+        if self.identifiers.len() > MAX_IDENTIFIERS {
+            return Err(ProfileError::TooManyNames);
+        }
+        let Urls {
+            ocsp,
+            ca_issuers,
+            crl,
+        } = &self.urls;
+        for (what, url) in [("OCSP", ocsp), ("CA issuers", ca_issuers), ("CRL", crl)] {
+            if url.as_deref().is_some_and(|url| !is_url(url)) {
+                return Err(ProfileError::Url(what));
+            }
+        }
+        let NameConstraints {
+            permitted,
+            excluded,
+        } = &self.name_constraints;
+        if permitted
+            .iter()
+            .chain(excluded)
+            .all(|subtree| subtree.is_well_formed())
+        {
+            Ok(())
+        } else {
+            Err(ProfileError::NameConstraint)
+        }
+    }
+
+    /// Writes the TBSCertificate (RFC 5280 4.1.2).
+    fn write(
+        &self,
+        serial: &Serial,
+        key: &PrivateKey,
+        issuer: &DistinguishedName,
+        authority_key_identifier: &[u8],
+    ) -> Vec<u8> {
+        let mut writer = Writer::with_capacity(1024);
+        writer.sequence(|body| {
+            body.nested(tag::context_constructed(0), |version| {
+                version.unsigned(&[2])
+            });
+            serial.write(body);
+            body.raw(key.algorithm().signature_algorithm().to_der());
+            body.raw(issuer.to_der());
+            body.sequence(|validity| {
+                validity.time(self.validity.not_before());
+                validity.time(self.validity.not_after());
+            });
+            body.raw(self.subject.to_der());
+            body.raw(self.public_key.spki_der());
+            body.nested(tag::context_constructed(3), |explicit| {
+                explicit.sequence(|list| self.write_extensions(list, authority_key_identifier));
+            });
+        });
+        writer.finish()
+    }
+
+    fn write_extensions(&self, list: &mut Writer, authority_key_identifier: &[u8]) {
+        extension::write_basic_constraints(
+            list,
+            BasicConstraints {
+                is_ca: self.kind == Kind::Authority,
+                path_length: self.path_length,
+            },
+        );
+        extension::write_key_usage(list, self.key_usage());
+        match self.kind {
+            Kind::Leaf => extension::write_extended_key_usage(
+                list,
+                &[&oid::PURPOSE_SERVER_AUTH, &oid::PURPOSE_CLIENT_AUTH],
+            ),
+            Kind::Responder => {
+                extension::write_extended_key_usage(list, &[&oid::PURPOSE_OCSP_SIGNING]);
+                extension::write(list, &oid::OCSP_NO_CHECK, false, Writer::null);
+            }
+            Kind::Authority => self.name_constraints.write(list),
+        }
+        extension::write_subject_key_identifier(list, &self.public_key.key_identifier());
+        list.raw(authority_key_identifier);
+        let is_critical = self.subject.is_empty();
+        extension::write_subject_alt_name(list, &self.identifiers, is_critical);
+        let Urls {
+            ocsp,
+            ca_issuers,
+            crl,
+        } = &self.urls;
+        extension::write_authority_info_access(list, ocsp.as_deref(), ca_issuers.as_deref());
+        extension::write_crl_distribution_point(list, crl.as_deref());
+    }
+
+    fn key_usage(&self) -> u16 {
+        match self.kind {
+            Kind::Authority => {
+                key_usage::DIGITAL_SIGNATURE | key_usage::KEY_CERT_SIGN | key_usage::CRL_SIGN
+            }
+            Kind::Leaf if self.public_key.algorithm().is_rsa() => {
+                key_usage::DIGITAL_SIGNATURE | key_usage::KEY_ENCIPHERMENT
+            }
+            Kind::Leaf | Kind::Responder => key_usage::DIGITAL_SIGNATURE,
+        }
+    }
+}
+
+fn is_url(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_graphic())
+        && text
+            .split_once("://")
+            .is_some_and(|(scheme, rest)| !scheme.is_empty() && !rest.is_empty())
+}

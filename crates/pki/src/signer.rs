@@ -1,0 +1,116 @@
+//! An authority that can sign: its certificate and its key, with all that is the same in every
+//! certificate it issues worked out once.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::asn1::{Malformed, Writer};
+use crate::certificate::Certificate;
+use crate::extension::{self, key_usage};
+use crate::key::PrivateKey;
+use crate::ocsp::IssuerHashes;
+use crate::profile::{NameConstraints, Validity};
+
+/// An authority's certificate and key. Clones share both.
+#[derive(Clone)]
+pub struct Signer(Arc<Inner>);
+
+struct Inner {
+    certificate: Certificate,
+    key: PrivateKey,
+    validity: Validity,
+    authority_key_identifier: Vec<u8>,
+    name_constraints: Option<NameConstraints>,
+    issuer_hashes: IssuerHashes,
+}
+
+impl Signer {
+    /// Puts an authority's certificate and key together.
+    ///
+    /// # Errors
+    /// [`SignerError`], each variant.
+    pub fn new(certificate: Certificate, key: PrivateKey) -> Result<Self, SignerError> {
+        if certificate.spki_der() != key.public_key().spki_der() {
+            return Err(SignerError::KeyMismatch);
+        }
+        let may_sign = certificate
+            .key_usage()
+            .is_none_or(|usage| usage & key_usage::KEY_CERT_SIGN != 0);
+        if !certificate.is_ca() || !may_sign || certificate.subject().is_empty() {
+            return Err(SignerError::NotAnAuthority);
+        }
+        let validity = Validity::new(certificate.not_before(), certificate.not_after())
+            .map_err(|_| SignerError::Malformed("the validity"))?;
+        let name_constraints = certificate
+            .name_constraints()
+            .map(NameConstraints::read)
+            .transpose()
+            .map_err(|Malformed(what)| SignerError::Malformed(what))?;
+        let mut authority_key_identifier = Writer::new();
+        // RFC 5280 4.2.1.1: it must be the identifier that the issuer's certificate states.
+        match certificate.subject_key_identifier() {
+            Some(stated) => {
+                extension::write_authority_key_identifier(&mut authority_key_identifier, stated);
+            }
+            None => extension::write_authority_key_identifier(
+                &mut authority_key_identifier,
+                &key.public_key().key_identifier(),
+            ),
+        }
+        Ok(Self(Arc::new(Inner {
+            issuer_hashes: IssuerHashes::of(&certificate),
+            certificate,
+            key,
+            validity,
+            authority_key_identifier: authority_key_identifier.finish(),
+            name_constraints,
+        })))
+    }
+
+    /// The authority's certificate.
+    pub fn certificate(&self) -> &Certificate {
+        &self.0.certificate
+    }
+
+    /// What OCSP requests about this authority's certificates contain.
+    pub fn issuer_hashes(&self) -> &IssuerHashes {
+        &self.0.issuer_hashes
+    }
+
+    pub(crate) fn key(&self) -> &PrivateKey {
+        &self.0.key
+    }
+
+    pub(crate) fn validity(&self) -> &Validity {
+        &self.0.validity
+    }
+
+    /// The whole authority key identifier extension.
+    pub(crate) fn authority_key_identifier(&self) -> &[u8] {
+        &self.0.authority_key_identifier
+    }
+
+    pub(crate) fn name_constraints(&self) -> Option<&NameConstraints> {
+        self.0.name_constraints.as_ref()
+    }
+}
+
+impl fmt::Debug for Signer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Signer({})", self.0.certificate.subject())
+    }
+}
+
+/// Why a certificate and a key do not make an authority.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum SignerError {
+    /// The certificate is for another key.
+    #[error("the authority's certificate and key do not belong together")]
+    KeyMismatch,
+    /// A part of the certificate that signing depends on cannot be read.
+    #[error("the authority's certificate is malformed: {0}")]
+    Malformed(&'static str),
+    /// The certificate does not allow signing certificates.
+    #[error("the certificate is not one of an authority")]
+    NotAnAuthority,
+}
