@@ -17,7 +17,7 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{AssertSqlSafe, Postgres, Sqlite};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Postgres, Sqlite};
 
 use crate::error::Error;
 use crate::sql::{Row, Statement};
@@ -28,7 +28,7 @@ pub(crate) const ATTEMPTS: u32 = 8;
 
 const SQLITE_READERS: u32 = 8;
 const POSTGRES_CONNECTIONS: u32 = 16;
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Clone)]
@@ -261,6 +261,9 @@ async fn open_sqlite(path: &Path) -> Result<Backend, sqlx::Error> {
 
 async fn open_postgres(options: &PgConnectOptions) -> Result<Backend, sqlx::Error> {
     let options = options.clone().application_name("chancery");
+    // A pool goes on trying while it waits for a connection. At the start a wrong address or
+    // password is the likelier reason, and should be reported at once.
+    options.connect().await?.close().await?;
     let pool = PgPoolOptions::new()
         .max_connections(POSTGRES_CONNECTIONS)
         .acquire_timeout(ACQUIRE_TIMEOUT)

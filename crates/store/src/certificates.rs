@@ -235,6 +235,8 @@ impl Store {
         for reference in references {
             match reference {
                 CertificateRef::Id(id) => ids.push(*id),
+                // PostgreSQL knows no texts with NUL and would refuse the query.
+                CertificateRef::Name(name) if name.contains('\0') => {}
                 CertificateRef::Name(name) => names.push(name.as_str()),
             }
         }
@@ -273,6 +275,9 @@ impl Store {
         filter: &CertificateFilter,
         page: &Page,
     ) -> Result<Vec<Certificate>, Error> {
+        if filter.common_name.as_ref().is_some_and(|name| name.contains('\0')) {
+            return Ok(Vec::new());
+        }
         let (beyond, direction) = match page.order {
             Order::Ascending => (">=", "asc"),
             Order::Descending => ("<=", "desc"),

@@ -15,9 +15,9 @@ use crate::sql::{Statement, Value, to_microseconds};
 use crate::store::Store;
 use crate::versions::NewVersion;
 
-/// The longest name and common name of a certificate, in bytes. PostgreSQL could not index much
-/// more.
-pub const NAME_LIMIT: usize = 512;
+/// The longest name and common name of a certificate, in bytes: 255 characters of any script.
+/// PostgreSQL could not index much more than twice as much.
+pub const NAME_LIMIT: usize = 1024;
 
 /// The longest list of names of a certificate, in bytes.
 pub const IDENTIFIERS_LIMIT: usize = 256 * 1024;
@@ -55,23 +55,25 @@ impl Store {
         self.recorder().record(rows).await
     }
 
-    /// Adds a version to a certificate, makes it the current one, and the certificate valid.
-    /// [`Error::NotFound`] when there is no such certificate in the scope.
+    /// Adds a version to a certificate, makes it the current one, and the certificate valid for
+    /// `identifiers`. [`Error::NotFound`] when there is no such certificate in the scope.
     pub async fn add_version(
         &self,
         scope: Scope,
         certificate: CertificateId,
         version: NewVersion,
+        identifiers: &[String],
         key: Option<NewPrivateKey>,
         event: NewEvent,
     ) -> Result<(), Error> {
         check_version(&version, key.as_ref())?;
         let key = self.seal(key.as_ref(), &event)?;
         let update = Statement::new(
-            "update certificates set current_version_id = ?, not_after = ?, state = 'valid', \
-             attempt = 0, next_action_at = null, reason = null where id = ?",
+            "update certificates set current_version_id = ?, identifiers = ?, not_after = ?, \
+             state = 'valid', attempt = 0, next_action_at = null, reason = null where id = ?",
         )
         .bind(version.id)
+        .bind(joined(identifiers)?)
         .bind(version.not_after)
         .bind(certificate);
         let update = scope
@@ -209,17 +211,12 @@ fn certificate_row(
         issuer,
         created_at,
     } = certificate;
-    let identifiers = identifiers.join("\n");
+    let identifiers = joined(&identifiers)?;
     within("the name of the certificate", NAME_LIMIT, name.len())?;
     within(
         "the common name of the certificate",
         NAME_LIMIT,
         common_name.len(),
-    )?;
-    within(
-        "the list of names of the certificate",
-        IDENTIFIERS_LIMIT,
-        identifiers.len(),
     )?;
     let StateColumns {
         kind,
@@ -243,6 +240,17 @@ fn certificate_row(
         reason.into(),
         issuer.into(),
     ])
+}
+
+/// The names of a certificate as they are kept: one a line.
+fn joined(identifiers: &[String]) -> Result<String, Error> {
+    let lines = identifiers.join("\n");
+    within(
+        "the list of names of the certificate",
+        IDENTIFIERS_LIMIT,
+        lines.len(),
+    )?;
+    Ok(lines)
 }
 
 fn check_version(version: &NewVersion, key: Option<&NewPrivateKey>) -> Result<(), Error> {

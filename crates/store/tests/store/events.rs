@@ -1,0 +1,127 @@
+//! The audit log as a change feed.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use store::{Event, EventId, NewEvent, Scope, Store};
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+use crate::support::{Database, account, event, moment, record};
+
+on_both_databases!(
+    an_event_comes_back_as_it_was,
+    a_follower_reads_on_where_it_stopped,
+    a_follower_misses_nothing_while_many_write,
+);
+
+async fn an_event_comes_back_as_it_was(database: &Database) {
+    let store = database.open().await;
+    assert_eq!(store.last_event().await.unwrap(), None);
+    let account = account(&store).await;
+    let object = Uuid::new_v4();
+    let told = NewEvent {
+        at: moment(3),
+        account_id: Some(account),
+        actor: "somebody".to_owned(),
+        kind: "thing.done",
+        object: Some(object),
+        detail: "in detail".to_owned(),
+    };
+    store.add_event(told).await.unwrap();
+    let events = store
+        .events_after(Scope::Account(account), None, 10)
+        .await
+        .unwrap();
+    let found = events.last().unwrap();
+    assert_eq!(
+        *found,
+        Event {
+            id: found.id,
+            at: moment(3),
+            account_id: Some(account),
+            actor: "somebody".to_owned(),
+            kind: "thing.done".to_owned(),
+            object: Some(object),
+            detail: "in detail".to_owned(),
+        }
+    );
+    assert_eq!(store.last_event().await.unwrap(), Some(found.id));
+    assert_eq!(EventId::from_number(found.id.as_number()), found.id);
+}
+
+async fn a_follower_reads_on_where_it_stopped(database: &Database) {
+    let store = database.open().await;
+    let kinds = ["a", "b", "c", "d", "e"];
+    for kind in kinds {
+        store.add_event(event(None, kind)).await.unwrap();
+    }
+    let mut position = None;
+    let mut found = Vec::new();
+    loop {
+        let page = store
+            .events_after(Scope::Everything, position, 2)
+            .await
+            .unwrap();
+        let Some(last) = page.last() else { break };
+        position = Some(last.id);
+        found.extend(page.into_iter().map(|event| event.kind));
+    }
+    assert_eq!(found, kinds);
+}
+
+async fn follow(store: Store, done: Arc<AtomicBool>) -> BTreeSet<Uuid> {
+    let mut position = None;
+    let mut seen = BTreeSet::new();
+    loop {
+        let finished = done.load(Ordering::Acquire);
+        let page = store
+            .events_after(Scope::Everything, position, 50)
+            .await
+            .unwrap();
+        if let Some(last) = page.last() {
+            position = Some(last.id);
+        } else if finished {
+            return seen;
+        }
+        seen.extend(page.into_iter().filter_map(|event| event.object));
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn a_follower_misses_nothing_while_many_write(database: &Database) {
+    let store = database.open().await;
+    let other_node = database.open().await;
+    let account = account(&store).await;
+    let done = Arc::new(AtomicBool::new(false));
+    let follower = tokio::spawn(follow(database.open().await, Arc::clone(&done)));
+
+    let mut writers = JoinSet::new();
+    for index in 0..600 {
+        let store = if index % 2 == 0 {
+            store.clone()
+        } else {
+            other_node.clone()
+        };
+        writers.spawn(async move {
+            if index % 3 == 0 {
+                let object = Uuid::new_v4();
+                let told = NewEvent {
+                    object: Some(object),
+                    ..event(Some(account), "alone")
+                };
+                store.add_event(told).await.unwrap();
+                object
+            } else {
+                let record = record(account, None);
+                let object = record.certificate.id.as_uuid();
+                store.add_certificate(record).await.unwrap();
+                object
+            }
+        });
+    }
+    let expected: BTreeSet<Uuid> = writers.join_all().await.into_iter().collect();
+    done.store(true, Ordering::Release);
+    assert_eq!(follower.await.unwrap(), expected);
+}

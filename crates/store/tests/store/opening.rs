@@ -1,0 +1,97 @@
+//! Opening databases: fresh ones, old ones, several at once, and some that cannot be opened.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use store::{Error, Store};
+use tokio::task::JoinSet;
+
+use crate::support::{Database, account, event, master_key};
+
+on_both_databases!(
+    several_nodes_may_open_a_fresh_database_at_once,
+    opening_again_changes_nothing,
+    a_database_of_a_newer_release_is_left_alone,
+    a_store_answers_until_it_is_closed,
+);
+
+async fn several_nodes_may_open_a_fresh_database_at_once(database: &Database) {
+    let mut tasks = JoinSet::new();
+    for _ in 0..6 {
+        let url = database.url.parse().unwrap();
+        tasks.spawn(async move { Store::open(&url, &master_key(1)).await });
+    }
+    for store in tasks.join_all().await {
+        account(&store.unwrap()).await;
+    }
+    assert_eq!(database.count("accounts").await, 6);
+}
+
+async fn opening_again_changes_nothing(database: &Database) {
+    let store = database.open().await;
+    let id = account(&store).await;
+    store.close().await;
+    let migrations = database.count("schema_migrations").await;
+    let store = database.open().await;
+    assert!(store.account(id).await.unwrap().is_some());
+    assert_eq!(database.count("schema_migrations").await, migrations);
+}
+
+async fn a_database_of_a_newer_release_is_left_alone(database: &Database) {
+    database.open().await.close().await;
+    database
+        .tamper("insert into schema_migrations (version, name) values (999, 'later')")
+        .await;
+    let error = database.open_with(&master_key(1)).await.unwrap_err();
+    assert!(
+        matches!(error, Error::NewerSchema { found: 999, .. }),
+        "{error:?}"
+    );
+}
+
+async fn a_store_answers_until_it_is_closed(database: &Database) {
+    let store = database.open().await;
+    store.ping().await.unwrap();
+    let clone = store.clone();
+    store.close().await;
+    store.close().await;
+    assert!(matches!(clone.ping().await, Err(Error::Closed)));
+    assert!(matches!(
+        clone.add_event(event(None, "late")).await,
+        Err(Error::Closed)
+    ));
+}
+
+#[tokio::test]
+async fn the_database_file_is_for_its_owner_only() {
+    let database = Database::sqlite();
+    let store = database.open().await;
+    account(&store).await;
+    let path = database.url.strip_prefix("sqlite:").unwrap();
+    for suffix in ["", "-wal", "-shm"] {
+        let metadata = std::fs::metadata(format!("{path}{suffix}")).unwrap();
+        assert_eq!(metadata.permissions().mode() & 0o777, 0o600, "{suffix}");
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_is_not_there_is_reported_as_such() {
+    let url = "sqlite:/nowhere/at/all/chancery.db".parse().unwrap();
+    let error = Store::open(&url, &master_key(1)).await.unwrap_err();
+    assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
+    // The port of the discard service: nothing listens there.
+    let url = "postgres://somebody:hunter2@127.0.0.1:9/x".parse().unwrap();
+    let error = Store::open(&url, &master_key(1)).await.unwrap_err();
+    assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
+    assert!(!format!("{error:?} {error}").contains("hunter2"));
+}
+
+#[tokio::test]
+async fn something_that_is_no_database_is_not_touched() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("letter.txt");
+    let letter = "Dear Sir or Madam, this is not a database. ".repeat(50);
+    std::fs::write(&path, &letter).unwrap();
+    let url = store::DatabaseUrl::sqlite(&path);
+    assert!(Store::open(&url, &master_key(1)).await.is_err());
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), letter);
+}

@@ -1,0 +1,221 @@
+//! Databases to test with, and rows to put into them.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use pki::{KeyAlgorithm, PrivateKey};
+use sqlx::AssertSqlSafe;
+use store::{
+    AccountId, AccountStatus, AuthorityId, Certificate, CertificateId, CertificateRef, Exportable,
+    MasterKey, NewAccount, NewAuthority, NewCertificate, NewEvent, NewPrivateKey, NewRecord,
+    NewVersion, Origin, PrivateKeyId, Role, Scope, State, Store, VersionId,
+};
+use tempfile::TempDir;
+use time::{Duration, OffsetDateTime};
+
+/// Makes two tests of every function named: one on SQLite, one on PostgreSQL.
+macro_rules! on_both_databases {
+    ($($name:ident),* $(,)?) => {
+        mod sqlite {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $name() {
+                    super::$name(&crate::support::Database::sqlite()).await;
+                }
+            )*
+        }
+        mod postgres {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $name() {
+                    super::$name(&crate::support::Database::postgres()).await;
+                }
+            )*
+        }
+    };
+}
+
+/// A fresh database.
+pub(crate) struct Database {
+    pub(crate) url: String,
+    directory: Option<TempDir>,
+}
+
+impl Database {
+    pub(crate) fn sqlite() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        Self {
+            url: format!("sqlite:{}", directory.path().join("chancery.db").display()),
+            directory: Some(directory),
+        }
+    }
+
+    pub(crate) fn postgres() -> Self {
+        Self {
+            url: testbed::Postgres::shared().create_database(),
+            directory: None,
+        }
+    }
+
+    pub(crate) fn is_sqlite(&self) -> bool {
+        self.directory.is_some()
+    }
+
+    pub(crate) async fn open(&self) -> Store {
+        self.open_with(&master_key(1)).await.unwrap()
+    }
+
+    pub(crate) async fn open_with(&self, key: &MasterKey) -> Result<Store, store::Error> {
+        Store::open(&self.url.parse().unwrap(), key).await
+    }
+
+    /// Runs SQL behind the store's back.
+    pub(crate) async fn tamper(&self, sql: &str) {
+        let sql = AssertSqlSafe(sql.to_owned());
+        if self.is_sqlite() {
+            let pool = sqlx::SqlitePool::connect(&self.url).await.unwrap();
+            sqlx::raw_sql(sql).execute(&pool).await.unwrap();
+            pool.close().await;
+        } else {
+            let pool = sqlx::PgPool::connect(&self.url).await.unwrap();
+            sqlx::raw_sql(sql).execute(&pool).await.unwrap();
+            pool.close().await;
+        }
+    }
+
+    /// How many rows a table has, seen from behind the store's back.
+    pub(crate) async fn count(&self, table: &str) -> i64 {
+        let sql = AssertSqlSafe(format!("select count(*) from {table}"));
+        if self.is_sqlite() {
+            let pool = sqlx::SqlitePool::connect(&self.url).await.unwrap();
+            sqlx::query_scalar(sql).fetch_one(&pool).await.unwrap()
+        } else {
+            let pool = sqlx::PgPool::connect(&self.url).await.unwrap();
+            sqlx::query_scalar(sql).fetch_one(&pool).await.unwrap()
+        }
+    }
+}
+
+pub(crate) fn master_key(byte: u8) -> MasterKey {
+    MasterKey::from_bytes(&[byte; 32]).unwrap()
+}
+
+/// A moment, in whole seconds after the beginning of the tests' world.
+pub(crate) fn moment(seconds: i64) -> OffsetDateTime {
+    OffsetDateTime::UNIX_EPOCH + Duration::days(20_000) + Duration::seconds(seconds)
+}
+
+/// A number that no other row of this test process has.
+pub(crate) fn unique() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+pub(crate) fn event(account: Option<AccountId>, kind: &'static str) -> NewEvent {
+    NewEvent {
+        at: moment(0),
+        account_id: account,
+        actor: "a test".to_owned(),
+        kind,
+        object: None,
+        detail: String::new(),
+    }
+}
+
+pub(crate) async fn account(store: &Store) -> AccountId {
+    let id = AccountId::random();
+    let account = NewAccount {
+        id,
+        name: format!("account-{}", unique()),
+        role: Role::User,
+        status: AccountStatus::default(),
+        created_at: moment(0),
+    };
+    store
+        .create_account(account, event(Some(id), "account.created"))
+        .await
+        .unwrap();
+    id
+}
+
+pub(crate) async fn authority(store: &Store) -> AuthorityId {
+    let id = AuthorityId::random();
+    let authority = NewAuthority {
+        id,
+        name: format!("authority-{}", unique()),
+        created_at: moment(0),
+        ca_certificates: Vec::new(),
+        event: event(None, "authority.created"),
+    };
+    store.create_authority(authority).await.unwrap();
+    id
+}
+
+pub(crate) fn version(authority: Option<AuthorityId>) -> NewVersion {
+    let number = unique();
+    NewVersion {
+        id: VersionId::at(moment(0)),
+        authority_id: authority,
+        serial: [&[1; 8], number.to_be_bytes().as_slice()].concat(),
+        subject: format!("CN=name-{number}"),
+        issuer: "CN=Issuer,O=Somebody".to_owned(),
+        not_before: moment(0),
+        not_after: moment(1_000_000),
+        leaf: vec![0x30, 3, 1, 2, 3],
+        intermediates: vec![vec![0x30, 2, 7, 8], vec![0x30, 1, 9]],
+        private_key_id: None,
+        created_at: moment(0),
+    }
+}
+
+pub(crate) fn private_key(exportable: Exportable) -> NewPrivateKey {
+    NewPrivateKey {
+        id: PrivateKeyId::at(moment(0)),
+        key: PrivateKey::generate(KeyAlgorithm::P256).unwrap(),
+        exportable,
+    }
+}
+
+/// A valid certificate with a version of that authority and no key.
+pub(crate) fn record(account: AccountId, authority: Option<AuthorityId>) -> NewRecord {
+    let number = unique();
+    let id = CertificateId::random();
+    NewRecord {
+        certificate: NewCertificate {
+            id,
+            account_id: account,
+            name: format!("certificate-{number}"),
+            common_name: format!("{number}.example.com"),
+            identifiers: vec![format!("{number}.example.com"), "192.0.2.1".to_owned()],
+            origin: Origin::Issued,
+            state: State::Valid,
+            issuer: Some("default".to_owned()),
+            created_at: moment(0),
+        },
+        version: Some(version(authority)),
+        key: None,
+        event: NewEvent {
+            object: Some(id.as_uuid()),
+            ..event(Some(account), "certificate.added")
+        },
+    }
+}
+
+/// The same with a key.
+pub(crate) fn record_with_key(
+    account: AccountId,
+    authority: Option<AuthorityId>,
+    exportable: Exportable,
+) -> NewRecord {
+    let mut record = record(account, authority);
+    let key = private_key(exportable);
+    record.version.as_mut().unwrap().private_key_id = Some(key.id);
+    record.key = Some(key);
+    record
+}
+
+pub(crate) async fn find(store: &Store, scope: Scope, id: CertificateId) -> Option<Certificate> {
+    store
+        .certificate(scope, &CertificateRef::Id(id))
+        .await
+        .unwrap()
+}
