@@ -275,7 +275,11 @@ impl Store {
         filter: &CertificateFilter,
         page: &Page,
     ) -> Result<Vec<Certificate>, Error> {
-        if filter.common_name.as_ref().is_some_and(|name| name.contains('\0')) {
+        if filter
+            .common_name
+            .as_ref()
+            .is_some_and(|name| name.contains('\0'))
+        {
             return Ok(Vec::new());
         }
         let (beyond, direction) = match page.order {

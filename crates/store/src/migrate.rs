@@ -133,8 +133,8 @@ fn lost_a_race(error: &Error) -> bool {
         Error::Database(source) => source
             .as_database_error()
             .and_then(sqlx::error::DatabaseError::code)
-            // Duplicate table; "tuple concurrently updated".
-            .is_some_and(|code| matches!(code.as_ref(), "42P07" | "XX000")),
+            // Duplicate table, duplicate object (its row type), "tuple concurrently updated".
+            .is_some_and(|code| matches!(code.as_ref(), "42P07" | "42710" | "XX000")),
         _ => false,
     }
 }
