@@ -182,3 +182,188 @@ fn notice(text: &str, certificate: &Certificate) -> String {
     }
     format!("{text}: {}", Subject(certificate))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use std::sync::LazyLock;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::issuance::prepare_self_signed;
+    use crate::testing::{self, ca_profile, issue, leaf_profile};
+    use crate::{KeyAlgorithm, PrivateKey, Signer};
+
+    struct Family {
+        root: Signer,
+        upper: Signer,
+        lower: Signer,
+        leaf: Certificate,
+        key: PrivateKey,
+    }
+
+    static FAMILY: LazyLock<Family> = LazyLock::new(|| {
+        let below = |issuer: &Signer, name: &str| {
+            let key = PrivateKey::generate(KeyAlgorithm::P256).unwrap();
+            Signer::new(issue(ca_profile(name, key.public_key()), issuer), key).unwrap()
+        };
+        let root = testing::authority(KeyAlgorithm::P384);
+        let upper = below(&root, "Upper");
+        let lower = below(&upper, "Lower");
+        let key = PrivateKey::generate(KeyAlgorithm::P256).unwrap();
+        let leaf = issue(leaf_profile(&["example.com"], key.public_key()), &lower);
+        Family {
+            root,
+            upper,
+            lower,
+            leaf,
+            key,
+        }
+    });
+
+    fn pem(certificates: &[&Certificate]) -> String {
+        certificates
+            .iter()
+            .map(|certificate| certificate.to_pem())
+            .collect()
+    }
+
+    fn read(text: &str) -> Result<Chain, ChainError> {
+        read_chain(text.as_bytes(), FAMILY.key.public_key())
+    }
+
+    #[test]
+    fn a_chain_in_any_order_is_sorted_and_loses_its_root() {
+        let Family {
+            root,
+            upper,
+            lower,
+            leaf,
+            ..
+        } = &*FAMILY;
+        let (root, upper, lower) = (root.certificate(), upper.certificate(), lower.certificate());
+        for order in [
+            [leaf, lower, upper, root],
+            [root, upper, lower, leaf],
+            [upper, leaf, root, lower],
+        ] {
+            let chain = read(&pem(&order)).unwrap();
+            assert_eq!(&chain.leaf, leaf);
+            assert_eq!(chain.intermediates, [lower.clone(), upper.clone()]);
+            assert_eq!(
+                chain.notices,
+                ["left out the root certificate: CN=Test Root"]
+            );
+            assert_eq!(chain.to_pem(), pem(&[leaf, lower, upper]));
+        }
+    }
+
+    #[test]
+    fn a_gap_ends_the_chain_and_strays_are_left_out() {
+        let Family { upper, leaf, .. } = &*FAMILY;
+        let chain = read(&pem(&[leaf, upper.certificate()])).unwrap();
+        assert_eq!(chain.intermediates, []);
+        assert_eq!(
+            chain.notices,
+            ["left out a certificate that is no part of the chain: CN=Upper"]
+        );
+    }
+
+    #[test]
+    fn an_authority_of_the_same_name_with_another_key_is_no_issuer() {
+        let Family {
+            upper, lower, leaf, ..
+        } = &*FAMILY;
+        let key = PrivateKey::generate(KeyAlgorithm::P256).unwrap();
+        let impostor = issue(ca_profile("Lower", key.public_key()), upper);
+        let chain = read(&pem(&[&impostor, leaf, lower.certificate()])).unwrap();
+        assert_eq!(chain.intermediates, [lower.certificate().clone()]);
+        assert_eq!(chain.notices.len(), 1);
+    }
+
+    #[test]
+    fn a_self_signed_leaf_stays() {
+        let key = &FAMILY.key;
+        let leaf = prepare_self_signed(
+            leaf_profile(&["example.com"], key.public_key()),
+            &testing::serial(9),
+            key,
+        )
+        .unwrap()
+        .lint()
+        .unwrap()
+        .sign()
+        .unwrap();
+        let chain = read(&pem(&[&leaf, FAMILY.root.certificate()])).unwrap();
+        assert_eq!(chain.leaf, leaf);
+        assert_eq!(chain.intermediates, []);
+        assert_eq!(chain.notices.len(), 1);
+    }
+
+    #[test]
+    fn repeated_certificates_and_other_blocks_are_noticed() {
+        let Family { leaf, key, .. } = &*FAMILY;
+        let text = [
+            pem(&[leaf, leaf]),
+            key.to_pkcs8_pem().to_string(),
+            key.to_pkcs8_pem().to_string(),
+        ]
+        .concat();
+        let chain = read(&text).unwrap();
+        assert_eq!(
+            chain.notices,
+            [
+                "left out a repeated certificate: CN=leaf",
+                "ignored a block of type PRIVATE KEY"
+            ]
+        );
+    }
+
+    #[test]
+    fn faults_are_told_apart() {
+        let Family { root, leaf, .. } = &*FAMILY;
+        assert_eq!(read(""), Err(ChainError::NoCertificate));
+        assert_eq!(
+            read(&FAMILY.key.to_pkcs8_pem()),
+            Err(ChainError::NoCertificate)
+        );
+        assert_eq!(
+            read(&pem(&[root.certificate()])),
+            Err(ChainError::KeyMismatch)
+        );
+        let broken = format!(
+            "{}{}",
+            leaf.to_pem(),
+            &*pem::encode("CERTIFICATE", &[0x30, 0])
+        );
+        let error = read(&broken).unwrap_err();
+        assert!(matches!(error, ChainError::Malformed { index: 1, .. }));
+        assert!(
+            error
+                .to_string()
+                .starts_with("certificate 2 of the chain: "),
+            "{error}"
+        );
+        assert!(read(&pem(&[leaf; MAX_CHAIN])).is_ok());
+        assert_eq!(read(&pem(&[leaf; MAX_CHAIN + 1])), Err(ChainError::TooMany));
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics_on_damage(at: proptest::sample::Index, value: u8) {
+            let Family { lower, leaf, .. } = &*FAMILY;
+            let mut der = lower.certificate().der().to_vec();
+            let at = at.index(der.len());
+            der[at] = value;
+            let text = format!("{}{}", leaf.to_pem(), &*pem::encode("CERTIFICATE", &der));
+            let _ = read(&text);
+        }
+
+        #[test]
+        fn certificates_are_read_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Certificate::from_der(&bytes);
+        }
+    }
+}

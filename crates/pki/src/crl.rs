@@ -120,3 +120,71 @@ fn write_entry(list: &mut Writer, entry: &RevokedEntry) {
         }
     });
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use time::Duration;
+
+    use super::*;
+    use crate::asn1::{Reader, single};
+    use crate::signed::Signed;
+    use crate::testing::{NOW, serial, signer};
+
+    /// Calls `check` with the elements of the signed part, having verified the signature.
+    fn elements(der: &[u8]) -> Vec<(u8, Vec<u8>)> {
+        let mut reader = single(der, tag::SEQUENCE, "CRL")
+            .unwrap()
+            .reader("CRL")
+            .unwrap();
+        let signed = Signed::read(&mut reader, "CRL").unwrap();
+        assert_eq!(signed.is_signed_by(signer().key().public_key()), Some(true));
+        let mut body = signed.body.reader("CRL").unwrap();
+        let mut elements = Vec::new();
+        while !body.is_empty() {
+            let element = body.element("CRL").unwrap();
+            elements.push((element.tag, element.contents.to_vec()));
+        }
+        elements
+    }
+
+    fn entry(number: u8, reason: RevocationReason) -> RevokedEntry {
+        RevokedEntry {
+            serial: serial(number),
+            at: NOW,
+            reason,
+        }
+    }
+
+    #[test]
+    fn an_empty_list_has_no_list_of_entries() {
+        let der = build(signer(), 1, NOW, NOW + Duration::days(7), [], None).unwrap();
+        let tags: Vec<u8> = elements(&der).into_iter().map(|(tag, _)| tag).collect();
+        assert_eq!(tags, [0x02, 0x30, 0x30, 0x17, 0x17, 0xa0]);
+    }
+
+    #[test]
+    fn reasons_are_written_unless_unspecified() {
+        let entries = [
+            entry(1, RevocationReason::Unspecified),
+            entry(2, RevocationReason::KeyCompromise),
+        ];
+        let der = build(signer(), 1, NOW, NOW + Duration::days(7), entries, None).unwrap();
+        let (_, list) = elements(&der).into_iter().nth(5).unwrap();
+        let mut list = Reader::new(&list, "entries").unwrap();
+        let first = list.expect(tag::SEQUENCE, "entry").unwrap();
+        let second = list.expect(tag::SEQUENCE, "entry").unwrap();
+        list.finish("entries").unwrap();
+        assert!(!first.contents.ends_with(&[0x0a, 1, 0]));
+        assert!(second.contents.ends_with(&[0x0a, 1, 1]));
+    }
+
+    #[test]
+    fn the_next_update_must_be_later() {
+        assert_eq!(
+            build(signer(), 1, NOW, NOW, [], None),
+            Err(CrlError::Updates)
+        );
+    }
+}

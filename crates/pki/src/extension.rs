@@ -90,13 +90,18 @@ pub(crate) fn read_basic_constraints(value: &[u8]) -> Result<BasicConstraints, M
 /// The key usage bits, the first bit of the BIT STRING being the highest of the number.
 pub(crate) fn read_key_usage(value: &[u8]) -> Result<u16, Malformed> {
     const WHAT: &str = "the key usage";
-    match single(value, tag::BIT_STRING, WHAT)?.contents {
-        [unused @ 0..=7, first] => Ok(u16::from_be_bytes([*first, 0]) & (u16::MAX << (8 + unused))),
+    let (unused, bits) = match single(value, tag::BIT_STRING, WHAT)?.contents {
+        [unused @ 0..=7, first] => (8 + u32::from(*unused), u16::from_be_bytes([*first, 0])),
         [unused @ 0..=7, first, second] => {
-            Ok(u16::from_be_bytes([*first, *second]) & (u16::MAX << unused))
+            (u32::from(*unused), u16::from_be_bytes([*first, *second]))
         }
-        _ => Err(Malformed(WHAT)),
+        _ => return Err(Malformed(WHAT)),
+    };
+    // X.690 11.2.1: unused bits are zero.
+    if bits.trailing_zeros() < unused {
+        return Err(Malformed(WHAT));
     }
+    Ok(bits)
 }
 
 /// The contents of the object identifiers of an extended key usage extension.
@@ -339,7 +344,7 @@ mod tests {
             },
         ] {
             let (critical, value) = value_of(&written(|writer| {
-                write_basic_constraints(writer, constraints)
+                write_basic_constraints(writer, constraints);
             }));
             assert!(critical);
             assert_eq!(read_basic_constraints(&value), Ok(constraints));

@@ -10,7 +10,7 @@ use crate::key::{KeyError, PrivateKey, PublicKey};
 use crate::lint::{self, Issuer, Kind, LintError};
 use crate::name::DistinguishedName;
 use crate::profile::{
-    CaProfile, LeafProfile, NameConstraints, Profile, ResponderProfile, Urls, Validity,
+    CaProfile, LeafProfile, NameConstraints, Profile, ResponderProfile, Subtree, Urls, Validity,
 };
 use crate::serial::Serial;
 use crate::signed;
@@ -238,7 +238,7 @@ impl Parts {
         if permitted
             .iter()
             .chain(excluded)
-            .all(|subtree| subtree.is_well_formed())
+            .all(Subtree::is_well_formed)
         {
             Ok(())
         } else {
@@ -257,7 +257,7 @@ impl Parts {
         let mut writer = Writer::with_capacity(1024);
         writer.sequence(|body| {
             body.nested(tag::context_constructed(0), |version| {
-                version.unsigned(&[2])
+                version.unsigned(&[2]);
             });
             serial.write(body);
             body.raw(key.algorithm().signature_algorithm().to_der());
@@ -326,4 +326,130 @@ fn is_url(text: &str) -> bool {
         && text
             .split_once("://")
             .is_some_and(|(scheme, rest)| !scheme.is_empty() && !rest.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use time::Duration;
+
+    use super::*;
+    use crate::testing::{self, NOW, issue, leaf_profile, serial, signer};
+    use crate::{DnsName, KeyAlgorithm};
+
+    #[test]
+    fn what_is_signed_is_what_was_asked_for() {
+        let key = testing::key();
+        let profile = leaf_profile(&["example.com", "192.0.2.1"], key.public_key());
+        let prepared = prepare(profile.clone(), &serial(7), signer()).unwrap();
+        let linted = prepared.lint().unwrap();
+        let body = linted.to_be_signed().to_vec();
+        let certificate = linted.sign().unwrap();
+        assert!(
+            certificate
+                .der()
+                .windows(body.len())
+                .any(|part| part == body)
+        );
+        assert_eq!(certificate.serial(), &serial(7));
+        assert_eq!(certificate.subject(), &profile.subject);
+        assert_eq!(certificate.issuer(), signer().certificate().subject());
+        assert_eq!(certificate.identifiers(), profile.identifiers);
+        assert_eq!(certificate.not_before(), profile.validity.not_before());
+        assert_eq!(certificate.not_after(), profile.validity.not_after());
+        assert_eq!(certificate.public_key().unwrap(), profile.public_key);
+        assert!(!certificate.is_ca());
+        assert!(certificate.verify_signature_by(&signer().certificate().public_key().unwrap()));
+        assert!(!certificate.verify_signature_by(key.public_key()));
+        assert_eq!(
+            certificate.authority_key_identifier(),
+            signer().certificate().subject_key_identifier()
+        );
+    }
+
+    #[test]
+    fn the_validity_is_cut_to_the_issuers() {
+        let mut profile = leaf_profile(&["example.com"], testing::key().public_key());
+        profile.validity =
+            Validity::new(NOW - Duration::days(1), NOW + Duration::days(9999)).unwrap();
+        let certificate = issue(profile.clone(), signer());
+        assert_eq!(
+            certificate.not_before(),
+            signer().certificate().not_before()
+        );
+        assert_eq!(certificate.not_after(), signer().certificate().not_after());
+        profile.validity = Validity::new(NOW - Duration::days(2), NOW - Duration::days(1)).unwrap();
+        assert_eq!(
+            prepare(profile, &serial(2), signer()).unwrap_err(),
+            ProfileError::Validity
+        );
+    }
+
+    #[test]
+    fn faulty_profiles_are_refused() {
+        let key = testing::key();
+        let profile = leaf_profile(&["example.com"], key.public_key());
+        let refused = |profile: LeafProfile| prepare(profile, &serial(2), signer()).unwrap_err();
+        for url in [
+            "example.com/crl",
+            "http://",
+            "://x",
+            "http://exa mple.com",
+            "http://\u{e9}",
+        ] {
+            let mut faulty = profile.clone();
+            faulty.urls.crl = Some(url.to_owned());
+            assert_eq!(refused(faulty), ProfileError::Url("CRL"), "{url}");
+        }
+        let mut faulty = profile.clone();
+        faulty.identifiers = vec![faulty.identifiers.first().unwrap().clone(); MAX_IDENTIFIERS + 1];
+        assert_eq!(refused(faulty), ProfileError::TooManyNames);
+        assert_eq!(
+            prepare_self_signed(profile, &serial(2), signer().key()).unwrap_err(),
+            ProfileError::KeyMismatch
+        );
+        let mut authority = testing::ca_profile("Authority", key.public_key());
+        authority.name_constraints = Some(NameConstraints {
+            permitted: vec![Subtree::Dns(DnsName::parse("*.example.com").unwrap())],
+            excluded: vec![],
+        });
+        assert_eq!(
+            prepare(authority, &serial(2), signer()).unwrap_err(),
+            ProfileError::NameConstraint
+        );
+    }
+
+    #[test]
+    fn only_an_authority_with_its_own_key_becomes_a_signer() {
+        use crate::SignerError;
+        let key = PrivateKey::generate(KeyAlgorithm::P256).unwrap();
+        let leaf = issue(leaf_profile(&["example.com"], key.public_key()), signer());
+        assert_eq!(
+            Signer::new(leaf, key.clone()).unwrap_err(),
+            SignerError::NotAnAuthority
+        );
+        let root = signer().certificate().clone();
+        assert_eq!(
+            Signer::new(root, key).unwrap_err(),
+            SignerError::KeyMismatch
+        );
+    }
+
+    #[test]
+    fn certificates_cover_names_by_alternative_name_or_equal_common_name() {
+        let dns = |text| DnsName::parse(text).unwrap();
+        let mut profile = leaf_profile(&["*.example.com"], testing::key().public_key());
+        profile.subject = testing::name("Common.Example.");
+        let certificate = issue(profile.clone(), signer());
+        assert!(certificate.covers(&dns("a.example.com")));
+        assert!(certificate.covers(&dns("*.example.com")));
+        assert!(certificate.covers(&dns("common.example")));
+        assert!(!certificate.covers(&dns("a.common.example")));
+        assert!(!certificate.covers(&dns("a.b.example.com")));
+        profile.subject = testing::name("*.example.org");
+        let certificate = issue(profile, signer());
+        assert!(certificate.covers(&dns("*.example.org")));
+        assert!(!certificate.covers(&dns("a.example.org")));
+    }
 }

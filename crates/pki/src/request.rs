@@ -172,6 +172,7 @@ impl From<Malformed> for RequestError {
 /// The names in the subjectAltName of the extensionRequest attribute (RFC 2985 5.4.2).
 fn requested_identifiers(attributes: &[u8]) -> Result<Vec<Identifier>, RequestError> {
     const WHAT: &str = "the attributes";
+    const EXTENSIONS: &str = "the requested extensions";
     let mut reader = crate::asn1::Reader::new(attributes, WHAT)?;
     let mut extensions = None;
     while !reader.is_empty() {
@@ -190,7 +191,6 @@ fn requested_identifiers(attributes: &[u8]) -> Result<Vec<Identifier>, RequestEr
     let Some(values) = extensions else {
         return Ok(Vec::new());
     };
-    const EXTENSIONS: &str = "the requested extensions";
     let mut values = crate::asn1::Reader::new(values, EXTENSIONS)?;
     let extensions = extension::read_all(&mut values, EXTENSIONS)?;
     values.finish(EXTENSIONS)?;
@@ -309,7 +309,7 @@ mod tests {
             names.element(tag::context_primitive(1), b"a@Example.com");
             names.element(tag::context_primitive(2), b"example.com");
             names.nested(tag::context_constructed(4), |name| {
-                name.raw(subject().to_der())
+                name.raw(subject().to_der());
             });
         });
         let request = CertificateRequest::from_pem_or_der(&der).unwrap();

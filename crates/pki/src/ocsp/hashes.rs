@@ -52,7 +52,14 @@ impl HashAlgorithm {
 /// The hashes of an issuer's name and key under every [`HashAlgorithm`], worked out once.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct IssuerHashes {
-    hashes: [(HashAlgorithm, Box<[u8]>, Box<[u8]>); 4],
+    hashes: [Hashes; 4],
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Hashes {
+    algorithm: HashAlgorithm,
+    name: Box<[u8]>,
+    key: Box<[u8]>,
 }
 
 impl IssuerHashes {
@@ -62,8 +69,11 @@ impl IssuerHashes {
         // A certificate is only made when its key can be taken apart.
         let key = public_key_bits(issuer.spki_der()).unwrap_or_default();
         Self {
-            hashes: HashAlgorithm::ALL
-                .map(|algorithm| (algorithm, algorithm.hash(name), algorithm.hash(key))),
+            hashes: HashAlgorithm::ALL.map(|algorithm| Hashes {
+                algorithm,
+                name: algorithm.hash(name),
+                key: algorithm.hash(key),
+            }),
         }
     }
 
@@ -71,7 +81,7 @@ impl IssuerHashes {
     pub(super) fn get(&self, algorithm: HashAlgorithm) -> (&[u8], &[u8]) {
         self.hashes
             .iter()
-            .find(|(known, _, _)| *known == algorithm)
-            .map_or((&[], &[]), |(_, name, key)| (name, key))
+            .find(|hashes| hashes.algorithm == algorithm)
+            .map_or((&[], &[]), |hashes| (&hashes.name, &hashes.key))
     }
 }

@@ -311,3 +311,6 @@ fn malformed(rule: &'static str, Malformed(what): Malformed) -> LintError {
 fn broken(rule: &'static str, detail: String) -> LintError {
     LintError { rule, detail }
 }
+
+#[cfg(test)]
+mod tests;
