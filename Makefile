@@ -1,0 +1,53 @@
+# Chancery: what to type. `make` alone lists it.
+
+VENV := target/venv
+# How long fuzzing takes, seconds for each target.
+FUZZ_SHORT_SECONDS := 20
+FUZZ_SECONDS := 3600
+# Arguments for `make run`, such as ARGS="--data /srv/chancery".
+ARGS :=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test test-tools lint bench fuzz fuzz-short audit
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Install the Debian packages that building and testing need (with sudo when not root)
+	@scripts/setup.sh test
+
+run: ## Build Chancery and start it on ./data; ARGS="…" adds arguments
+	@scripts/setup.sh build
+	cargo run --release --package chancery -- serve $(ARGS)
+
+test: setup test-tools ## Run all tests, after installing what they need
+	cargo build --workspace --bins
+	cargo test --workspace
+
+test-tools: $(VENV)/pkilint-0.13.3 ## Install the linter of X.509 documents that tests use
+
+$(VENV)/pkilint-%:
+	python3 -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check pkilint==$*
+	touch $@
+
+lint: ## Check formatting and run clippy, warnings denied
+	cargo fmt --all --check
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
+	cargo clippy --workspace --all-targets -- -D warnings
+
+bench: ## Measure against the budgets, in a few minutes
+	cargo run --release --package bench
+
+fuzz-short: setup ## Fuzz every parser for some seconds
+	fuzz/run.sh $(FUZZ_SHORT_SECONDS)
+
+fuzz: setup ## Fuzz every parser for FUZZ_SECONDS (an hour) each
+	fuzz/run.sh $(FUZZ_SECONDS)
+
+audit: ## Check dependencies: licences, bans, unused ones, advisories (these need GitHub)
+	@command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
+	@command -v cargo-machete >/dev/null || cargo install --locked cargo-machete
+	cargo deny check bans licenses sources
+	cargo machete
+	cargo deny check advisories

@@ -1,0 +1,60 @@
+#!/bin/sh
+# Installs the Debian packages that building (`build`) or also testing (`test`) Chancery needs.
+# Only what is missing is installed; when nothing is, nothing happens and no network is used.
+set -eu
+
+purpose=${1:?usage: setup.sh build|test}
+
+has() { command -v "$1" >/dev/null 2>&1; }
+
+if ! has cargo; then
+    echo "setup: Rust 1.95 or newer is needed and no package has it: see https://rustup.rs" >&2
+    exit 1
+fi
+
+missing=
+# The cryptography (aws-lc) and SQLite are C.
+has cc || missing="$missing gcc libc6-dev"
+
+if [ "$purpose" = test ]; then
+    has openssl || missing="$missing openssl"
+    has curl || missing="$missing curl"
+    # libFuzzer is C++.
+    has c++ || missing="$missing g++"
+    # The linter pkilint is Python.
+    python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"
+    if ! ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1; then
+        missing="$missing postgresql"
+    fi
+fi
+
+[ -n "$missing" ] || exit 0
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    elif has sudo; then
+        sudo "$@"
+    else
+        echo "setup: run this as root, then again: apt-get install$missing" >&2
+        exit 1
+    fi
+}
+
+if ! has apt-get; then
+    echo "setup: no apt-get here; install what these Debian packages hold:$missing" >&2
+    exit 1
+fi
+
+echo "setup: installing$missing" >&2
+case $missing in
+*postgresql*)
+    # The tests make their own cluster. Keep Debian from making and starting one for the system.
+    as_root mkdir -p /etc/postgresql-common/createcluster.d
+    echo 'create_main_cluster = false' |
+        as_root tee /etc/postgresql-common/createcluster.d/chancery.conf >/dev/null
+    ;;
+esac
+as_root apt-get update -q
+# shellcheck disable=SC2086 # the words are package names
+as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $missing
