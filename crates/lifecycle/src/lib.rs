@@ -1,1 +1,35 @@
-//! To come.
+//! The life of a certificate: all rules of Chancery live here and only here.
+//!
+//! Dialects decode a request, authenticate it into a [`Principal`], call one operation of a part of
+//! the [`House`], and encode its answer. Operations authorise, decide, and commit before they
+//! return. This crate knows no wire format and no SQL.
+
+mod accounts;
+mod authorities;
+mod certificates;
+mod clock;
+mod error;
+mod events;
+mod house;
+mod principal;
+mod publication;
+mod settings;
+mod tokens;
+
+pub use accounts::{AccountChange, Accounts, FIRST_ADMINISTRATOR, HOUSE_ACCOUNT};
+pub use authorities::{Authorities, Authority};
+pub use certificates::{
+    CertificateFilter, Certificates, IssueRequest, Issued, KeySource, MAX_REFERENCES, Replacement,
+    RevocationTarget, SerialReference, Upload, parse_identifiers,
+};
+pub use clock::{Clock, Randomness, Surroundings, SystemClock, SystemRandomness};
+pub use error::{Error, Noun};
+pub use house::{House, ServerIdentity};
+pub use principal::{Dialect, Principal};
+pub use publication::OcspAnswer;
+pub use settings::{Addresses, AuthorityTemplate, DEFAULT_AUTHORITY, Settings, Tiers};
+pub use store::{
+    Account, AccountId, Certificate, CertificateId, CertificateRef, Order, Origin, PAGE_LIMIT,
+    Page, PageStart, Role, State, StateKind, Token, TokenId, Version,
+};
+pub use tokens::{AuthenticationError, MintedToken, TokenLimits, Tokens};

@@ -1,0 +1,435 @@
+//! Private authorities: making them, finding them, and what they publish.
+//!
+//! An authority has one CA certificate per tier. Its keys are sealed in the store and opened once
+//! per process. Which certificates it signed, and which of them are revoked, is the store's
+//! knowledge alone, so that any number of nodes can sign, answer OCSP and publish CRLs.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pki::{
+    CaProfile, Certificate, DistinguishedName, KeyKind, PrivateKey, Profile, Serial, Signer, Urls,
+    Validity,
+};
+use store::{
+    AuthorityId, CaCertificateId, CaRole, Exportable, NewAuthority, NewCaCertificate,
+    NewPrivateKey, PrivateKeyId, Scope, Store,
+};
+use time::OffsetDateTime;
+use tokio::sync::{Mutex, RwLock};
+
+use crate::accounts::HOUSE_ACCOUNT;
+use crate::publication::{self, PublishedList};
+use crate::settings::{Addresses, AuthorityTemplate, Settings, Tiers};
+use crate::{Error, Noun, Surroundings, events};
+
+/// Clocks of relying parties run a little late; what is signed now is valid since then.
+pub(crate) const BACKDATING: Duration = Duration::from_secs(5 * 60);
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const ROOT_LIFETIME: Duration = Duration::from_secs(15 * 365 * 24 * 60 * 60);
+const ISSUING_LIFETIME: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+
+/// One CA certificate of an authority with its key: something that can sign, answer and publish.
+pub(crate) struct Tier {
+    pub(crate) id: CaCertificateId,
+    pub(crate) signer: Signer,
+    pub(crate) key_kind: KeyKind,
+    pub(crate) responder: publication::ResponderSlot,
+    pub(crate) list: Mutex<Option<PublishedList>>,
+}
+
+impl Tier {
+    /// The CA certificate.
+    #[must_use]
+    pub(crate) fn certificate(&self) -> &Certificate {
+        self.signer.certificate()
+    }
+}
+
+/// An authority whose keys are open.
+pub struct Authority {
+    /// Its id in the store.
+    pub id: AuthorityId,
+    /// Its name, unique on the server.
+    pub name: String,
+    /// The trust anchor; the issuing tier itself when there is only one.
+    pub(crate) root: Arc<Tier>,
+    /// What signs leaves.
+    pub(crate) issuing: Arc<Tier>,
+    /// What leaves say about where to ask.
+    pub(crate) leaf_urls: Urls,
+}
+
+impl std::fmt::Debug for Authority {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Authority")
+            .field("id", &self.id)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Authority {
+    /// The trust anchor that relying parties install.
+    #[must_use]
+    pub fn root_certificate(&self) -> &Certificate {
+        self.root.certificate()
+    }
+
+    /// The direct issuer of all leaves.
+    #[must_use]
+    pub fn issuing_certificate(&self) -> &Certificate {
+        self.issuing.certificate()
+    }
+
+    /// What a server sends after a leaf: every CA certificate but the root.
+    #[must_use]
+    pub fn intermediates(&self) -> Vec<Certificate> {
+        if self.has_two_tiers() {
+            vec![self.issuing_certificate().clone()]
+        } else {
+            Vec::new()
+        }
+    }
+
+    pub(crate) fn has_two_tiers(&self) -> bool {
+        self.root.id != self.issuing.id
+    }
+
+    /// All tiers, the issuing one first.
+    pub(crate) fn tiers(&self) -> impl Iterator<Item = &Arc<Tier>> {
+        let root = self.has_two_tiers().then_some(&self.root);
+        std::iter::once(&self.issuing).chain(root)
+    }
+}
+
+/// The authorities of the server.
+#[derive(Clone)]
+pub struct Authorities {
+    pub(crate) store: Store,
+    pub(crate) surroundings: Surroundings,
+    settings: Arc<Settings>,
+    open: Arc<RwLock<HashMap<String, Arc<Authority>>>>,
+    /// Only one task at a time opens or makes an authority: making one can cost a second of CPU.
+    opening: Arc<Mutex<()>>,
+}
+
+impl std::fmt::Debug for Authorities {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Authorities")
+    }
+}
+
+impl Authorities {
+    pub(crate) fn new(store: Store, surroundings: Surroundings, settings: Arc<Settings>) -> Self {
+        Self {
+            store,
+            surroundings,
+            settings,
+            open: Arc::default(),
+            opening: Arc::default(),
+        }
+    }
+
+    /// The authority `name`, made from its template if it is not there yet.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if it neither exists nor has a template.
+    pub async fn named(&self, name: &str) -> Result<Arc<Authority>, Error> {
+        if let Some(authority) = self.open.read().await.get(name) {
+            return Ok(authority.clone());
+        }
+        let _alone = self.opening.lock().await;
+        if let Some(authority) = self.open.read().await.get(name) {
+            return Ok(authority.clone());
+        }
+        let row = match self.store.authority(name).await? {
+            Some(row) => row,
+            None => self.make(name).await?,
+        };
+        let authority = Arc::new(self.unseal(&row).await?);
+        self.open
+            .write()
+            .await
+            .insert(name.to_owned(), authority.clone());
+        Ok(authority)
+    }
+
+    /// All authorities that exist, also those that another node has made.
+    pub(crate) async fn all(&self) -> Result<Vec<Arc<Authority>>, Error> {
+        let mut authorities = Vec::new();
+        for row in self.store.authorities().await? {
+            authorities.push(self.named(&row.name).await?);
+        }
+        Ok(authorities)
+    }
+
+    /// The tiers that are open on this node, without asking the store.
+    pub(crate) async fn open_tiers(&self) -> Vec<(Arc<Authority>, Arc<Tier>)> {
+        let open = self.open.read().await;
+        let pairs = open.values().flat_map(|authority| {
+            authority
+                .tiers()
+                .map(|tier| (authority.clone(), tier.clone()))
+        });
+        pairs.collect()
+    }
+
+    /// The CA certificate whose subject key identifier is `key_identifier` (hex, any case).
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn certificate_by_key_identifier(
+        &self,
+        key_identifier: &str,
+    ) -> Result<Certificate, Error> {
+        let (_, tier) = self.tier_by_key_identifier(key_identifier).await?;
+        Ok(tier.certificate().clone())
+    }
+
+    pub(crate) async fn tier_by_key_identifier(
+        &self,
+        key_identifier: &str,
+    ) -> Result<(Arc<Authority>, Arc<Tier>), Error> {
+        for authority in self.all().await? {
+            let tier = authority.tiers().find(|tier| {
+                hex_key_identifier(tier.certificate()).eq_ignore_ascii_case(key_identifier)
+            });
+            if let Some(tier) = tier.cloned() {
+                return Ok((authority, tier));
+            }
+        }
+        Err(Error::not_found(Noun::Authority, key_identifier))
+    }
+
+    async fn make(&self, name: &str) -> Result<store::Authority, Error> {
+        let template = self
+            .settings
+            .authorities
+            .get(name)
+            .cloned()
+            .ok_or_else(|| Error::not_found(Noun::Authority, name))?;
+        let now = self.surroundings.now();
+        let serials = [self.serial(), self.serial()];
+        let public_url = self.settings.public_url.clone();
+        // RSA keys take up to a second of CPU each.
+        let surroundings = self.surroundings.clone();
+        let made = tokio::task::spawn_blocking(move || {
+            new_tiers(&template, &public_url, &surroundings, &serials)
+        });
+        let ca_certificates = made.await.map_err(Error::signing)??;
+        let id = AuthorityId::from_random(self.surroundings.random());
+        let event = events::of(
+            &self.surroundings,
+            HOUSE_ACCOUNT,
+            None,
+            events::AUTHORITY_CREATED,
+            Some(id.as_uuid()),
+            name,
+        );
+        let record = NewAuthority {
+            id,
+            name: name.to_owned(),
+            created_at: now,
+            ca_certificates,
+            event,
+        };
+        match self.store.create_authority(record).await {
+            Ok(()) => tracing::info!(authority = name, "made an authority"),
+            // Another node was faster; its authority is the one.
+            Err(store::Error::DuplicateName) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let row = self.store.authority(name).await?;
+        row.ok_or_else(|| Error::not_found(Noun::Authority, name))
+    }
+
+    async fn unseal(&self, row: &store::Authority) -> Result<Authority, Error> {
+        let mut root = None;
+        let mut issuing = None;
+        for ca_certificate in self.store.ca_certificates(row.id).await? {
+            let slot = match ca_certificate.role {
+                CaRole::Root => &mut root,
+                CaRole::Issuing => &mut issuing,
+                CaRole::Responder => continue,
+            };
+            let certificate =
+                Certificate::from_der(&ca_certificate.certificate).map_err(Error::signing)?;
+            let key = self.ca_key(ca_certificate.private_key_id).await?;
+            let key_kind = key.algorithm();
+            *slot = Some(Arc::new(Tier {
+                id: ca_certificate.id,
+                signer: Signer::new(certificate, key).map_err(Error::signing)?,
+                key_kind,
+                responder: publication::ResponderSlot::default(),
+                list: Mutex::default(),
+            }));
+        }
+        let root = root.ok_or_else(|| Error::signing("the authority has no root certificate"))?;
+        let issuing = issuing.unwrap_or_else(|| root.clone());
+        let leaf_urls = self.leaf_urls(&row.name, issuing.certificate());
+        Ok(Authority {
+            id: row.id,
+            name: row.name.clone(),
+            root,
+            issuing,
+            leaf_urls,
+        })
+    }
+
+    pub(crate) async fn ca_key(&self, id: PrivateKeyId) -> Result<PrivateKey, Error> {
+        let stored = self.store.private_key(Scope::Everything, id).await?;
+        let stored =
+            stored.ok_or_else(|| Error::signing("an authority's key is not in the store"))?;
+        Ok(stored.key)
+    }
+
+    fn leaf_urls(&self, name: &str, issuing: &Certificate) -> Urls {
+        let template = self.settings.authorities.get(name);
+        match template.map(|template| &template.addresses) {
+            Some(Addresses::At {
+                ocsp,
+                ca_issuers,
+                crl,
+            }) => {
+                let at = |path: &str| Some(format!("{}{path}", self.settings.public_url));
+                Urls {
+                    ocsp: at(ocsp),
+                    ca_issuers: at(ca_issuers),
+                    crl: at(crl),
+                }
+            }
+            Some(Addresses::ByKeyIdentifier) | None => {
+                urls_by_key_identifier(&self.settings.public_url, &hex_key_identifier(issuing))
+            }
+        }
+    }
+
+    /// A fresh random serial number: 127 bits, the low 64 of them not zero.
+    pub(crate) fn serial(&self) -> Serial {
+        loop {
+            if let Some(serial) = Serial::from_random(self.surroundings.random()) {
+                return serial;
+            }
+        }
+    }
+}
+
+fn new_tiers(
+    template: &AuthorityTemplate,
+    public_url: &str,
+    surroundings: &Surroundings,
+    [root_serial, issuing_serial]: &[Serial; 2],
+) -> Result<Vec<NewCaCertificate>, Error> {
+    let now = surroundings.now();
+    let key = PrivateKey::generate(template.key_algorithm).map_err(Error::signing)?;
+    let subject = DistinguishedName::from_fields(&template.subject).map_err(Error::signing)?;
+    let profile = CaProfile {
+        subject,
+        public_key: key.public_key().clone(),
+        validity: validity(now, ROOT_LIFETIME)?,
+        path_length: None,
+        name_constraints: None,
+        urls: Urls::default(),
+    };
+    let root = pki::prepare_self_signed(profile, root_serial, &key)
+        .map_err(Error::signing)?
+        .lint()
+        .map_err(Error::signing)?
+        .sign()
+        .map_err(Error::signing)?;
+    let mut tiers = vec![new_ca_certificate(
+        CaRole::Root,
+        &root,
+        key.clone(),
+        surroundings,
+    )];
+    if template.tiers == Tiers::Two {
+        let signer = Signer::new(root, key).map_err(Error::signing)?;
+        let key = PrivateKey::generate(template.key_algorithm).map_err(Error::signing)?;
+        let mut fields = template.subject.clone();
+        let common_name = fields.common_name.unwrap_or_default();
+        fields.common_name = Some(format!("{common_name} Issuing CA").trim().to_owned());
+        let profile = Profile::Authority(CaProfile {
+            subject: DistinguishedName::from_fields(&fields).map_err(Error::signing)?,
+            public_key: key.public_key().clone(),
+            validity: validity(now, ISSUING_LIFETIME)?,
+            path_length: Some(0),
+            name_constraints: None,
+            urls: urls_by_key_identifier(public_url, &hex_key_identifier(signer.certificate())),
+        });
+        let issuing = sign(profile, issuing_serial, &signer)?;
+        tiers.push(new_ca_certificate(
+            CaRole::Issuing,
+            &issuing,
+            key,
+            surroundings,
+        ));
+    }
+    Ok(tiers)
+}
+
+/// Prepare, lint, sign: the only way by which a certificate comes to be. What preparing and linting
+/// refuse is the fault of what was asked for.
+pub(crate) fn sign(
+    profile: Profile,
+    serial: &Serial,
+    signer: &Signer,
+) -> Result<Certificate, Error> {
+    pki::prepare(profile, serial, signer)
+        .map_err(|error| Error::invalid("certificate", error.to_string()))?
+        .lint()
+        .map_err(|error| Error::invalid("certificate", error.to_string()))?
+        .sign()
+        .map_err(Error::signing)
+}
+
+pub(crate) fn new_ca_certificate(
+    role: CaRole,
+    certificate: &Certificate,
+    key: PrivateKey,
+    surroundings: &Surroundings,
+) -> NewCaCertificate {
+    let now = surroundings.now();
+    NewCaCertificate {
+        id: CaCertificateId::from_time_and_random(now, surroundings.random()),
+        role,
+        certificate: certificate.der().to_vec(),
+        not_before: certificate.not_before(),
+        not_after: certificate.not_after(),
+        key: NewPrivateKey {
+            id: PrivateKeyId::from_time_and_random(now, surroundings.random()),
+            key,
+            exportable: Exportable::Never,
+        },
+    }
+}
+
+/// From a little before `now` for `lifetime`.
+pub(crate) fn validity(now: OffsetDateTime, lifetime: Duration) -> Result<Validity, Error> {
+    Validity::new(now - BACKDATING, now + lifetime).map_err(Error::signing)
+}
+
+/// `days` as a duration.
+pub(crate) fn days(days: u32) -> Duration {
+    DAY * days
+}
+
+fn urls_by_key_identifier(public_url: &str, key_identifier: &str) -> Urls {
+    Urls {
+        ocsp: Some(format!("{public_url}/ocsp")),
+        ca_issuers: Some(format!("{public_url}/ca/{key_identifier}.cer")),
+        crl: Some(format!("{public_url}/ca/{key_identifier}.crl")),
+    }
+}
+
+fn hex_key_identifier(certificate: &Certificate) -> String {
+    let identifier = certificate.subject_key_identifier().unwrap_or_default();
+    identifier
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}

@@ -1,0 +1,500 @@
+//! Certificates made here: signed by a private authority for a request or for a fresh key.
+//!
+//! Nothing is answered before it is committed: a signed certificate that is not recorded never
+//! leaves this module.
+
+use std::sync::Arc;
+
+use pki::{
+    CertificateRequest, DistinguishedName, DnsName, EmailAddress, Identifier, KeyAlgorithm,
+    KeyKind, LeafProfile, PrivateKey, Profile, PublicKey, Serial, SubjectFields,
+};
+use store::{
+    CertificateId, Exportable, NewCertificate, NewPrivateKey, NewRecord, NewVersion, Origin,
+    PrivateKeyId, Scope, State, Version, VersionId,
+};
+use time::OffsetDateTime;
+
+use super::{Certificates, naming, validation};
+use crate::authorities::{self, Authority};
+use crate::{Error, Noun, Principal, events};
+
+/// Lifetime of a leaf when nobody says otherwise, in days.
+const DEFAULT_DAYS: u32 = 7;
+/// Longest lifetime of a leaf, in days.
+const MAX_DAYS: u32 = 182;
+/// Draws of a serial number before giving up; a second draw is already unlikely.
+const SERIAL_DRAWS: u32 = 4;
+
+/// Where the certificate's key comes from.
+#[derive(Debug)]
+pub enum KeySource {
+    /// The house generates it; its owner can fetch it for a limited time.
+    Generate(KeyAlgorithm),
+    /// The house generates it and keeps it for its own use; it never leaves.
+    Keep(KeyAlgorithm),
+    /// The requester has it.
+    Request(Box<CertificateRequest>),
+}
+
+/// What to issue. Names and subject of a [`KeySource::Request`] are added to those given here.
+#[derive(Debug)]
+pub struct IssueRequest {
+    /// The authority that signs.
+    pub authority: String,
+    /// The subject; a common name that is a DNS name or an IP address counts as an identifier too.
+    pub subject: SubjectFields,
+    /// What the certificate is to be valid for.
+    pub identifiers: Vec<Identifier>,
+    /// Lifetime in days: `None` or 0 for the default, clamped to 1–182.
+    pub days: Option<i64>,
+    /// The key.
+    pub key: KeySource,
+    /// A name in the inventory; chosen if `None`.
+    pub name: Option<String>,
+}
+
+/// A certificate that was issued and recorded.
+#[derive(Debug)]
+pub struct Issued {
+    /// Its id in the inventory.
+    pub id: CertificateId,
+    /// Its name in the inventory.
+    pub name: String,
+    /// The leaf.
+    pub leaf: pki::Certificate,
+    /// What to send after the leaf.
+    pub intermediates: Vec<pki::Certificate>,
+    /// The key, if the house generated it.
+    pub key: Option<PrivateKey>,
+}
+
+/// How clients name an issued certificate by its serial number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SerialReference(Serial);
+
+impl SerialReference {
+    /// Reads up to 49 decimal digits: a full serial, or its low 64 bits.
+    #[must_use]
+    pub fn from_decimal(digits: &str) -> Option<Self> {
+        Serial::from_decimal(digits).map(Self)
+    }
+
+    /// Whether `serial` is meant: equal in full, or equal in its low 64 bits when no more than
+    /// those were given.
+    fn names(&self, serial: &[u8]) -> bool {
+        let given = self.0.as_be_bytes();
+        given == serial
+            || (given.len() <= 8 && serial.ends_with(given) && {
+                let padding = 8 - given.len();
+                let low = serial
+                    .len()
+                    .checked_sub(8)
+                    .and_then(|start| serial.get(start..));
+                low.is_some_and(|low| low.iter().take(padding).all(|byte| *byte == 0))
+            })
+    }
+}
+
+impl std::fmt::Display for SerialReference {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+/// What was asked, made definite: everything about the leaf but its serial number and signature.
+struct Draft {
+    common_name: String,
+    subject: DistinguishedName,
+    identifiers: Vec<Identifier>,
+    public_key: PublicKey,
+    key: Option<(PrivateKey, Exportable)>,
+}
+
+impl Certificates {
+    /// Issues a certificate and records it.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when there is nothing to certify or the request breaks a rule,
+    /// [`Error::NotFound`] for the authority, [`Error::NameTaken`], [`Error::Forbidden`],
+    /// [`Error::Unsupported`] for names that would have to be validated, [`Error::Signing`].
+    pub async fn issue(
+        &self,
+        principal: &Principal,
+        request: IssueRequest,
+    ) -> Result<Issued, Error> {
+        principal.require_write()?;
+        if let Some(name) = &request.name {
+            naming::check_name(name)?;
+        }
+        let authority = self.authorities.named(&request.authority).await?;
+        let now = self.surroundings.now();
+        let validity = authorities::validity(now, authorities::days(clamp_days(request.days)))?;
+        let name = request.name.clone();
+        let draft = self.draft(principal, request, now).await?;
+        for _ in 0..SERIAL_DRAWS {
+            let serial = self.authorities.serial();
+            let profile = LeafProfile {
+                subject: draft.subject.clone(),
+                identifiers: draft.identifiers.clone(),
+                public_key: draft.public_key.clone(),
+                validity,
+                urls: authority.leaf_urls.clone(),
+            };
+            let leaf = sign_leaf(authority.clone(), profile, serial.clone()).await?;
+            let name = name
+                .clone()
+                .unwrap_or_else(|| naming::name_after_serial(&draft.common_name, &serial));
+            let record = self.record(principal, &authority, &draft, &leaf, name.clone(), now);
+            let id = record.certificate.id;
+            match self.store.add_certificate(record).await {
+                Ok(()) => {
+                    return Ok(Issued {
+                        id,
+                        name,
+                        leaf,
+                        intermediates: authority.intermediates(),
+                        key: draft.key.map(|(key, _)| key),
+                    });
+                }
+                Err(store::Error::DuplicateSerial) => {}
+                Err(store::Error::DuplicateName) => {
+                    return Err(Error::NameTaken {
+                        noun: Noun::Certificate,
+                        name,
+                    });
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Error::signing("no unused serial number was drawn"))
+    }
+
+    /// The version that an authority of ours issued under this serial number to the caller.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], also for versions of other accounts.
+    pub async fn issued_version(
+        &self,
+        principal: &Principal,
+        serial: &SerialReference,
+    ) -> Result<Version, Error> {
+        let found = self.version_by_serial(serial).await?;
+        found
+            .filter(|version| version.account_id == principal.account_id())
+            .ok_or_else(|| Error::not_found(Noun::Certificate, serial))
+    }
+
+    /// The private key of [`Self::issued_version`], while its owner may fetch it.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when there is none, or its time is over.
+    pub async fn issued_private_key(
+        &self,
+        principal: &Principal,
+        serial: &SerialReference,
+    ) -> Result<PrivateKey, Error> {
+        let gone = || Error::not_found(Noun::PrivateKey, serial);
+        let version = self.issued_version(principal, serial).await?;
+        let id = version.private_key_id.ok_or_else(gone)?;
+        let stored = self.store.private_key(principal.scope(), id).await?;
+        let stored = stored.ok_or_else(gone)?;
+        let may_leave = match stored.exportable {
+            Exportable::Always => true,
+            Exportable::Never => false,
+            Exportable::Until(end) => self.surroundings.now() < end,
+        };
+        may_leave.then_some(stored.key).ok_or_else(gone)
+    }
+
+    /// Erases private keys whose time is over. Returns how many.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn erase_expired_keys(&self) -> Result<u64, Error> {
+        let now = self.surroundings.now();
+        Ok(self.store.erase_expired_private_keys(now).await?)
+    }
+
+    pub(super) async fn version_by_serial(
+        &self,
+        serial: &SerialReference,
+    ) -> Result<Option<Version>, Error> {
+        let found = self
+            .store
+            .version_by_serial_low(Scope::Everything, serial.0.low64())
+            .await?;
+        Ok(found.filter(|version| serial.names(&version.serial)))
+    }
+
+    async fn draft(
+        &self,
+        principal: &Principal,
+        request: IssueRequest,
+        now: OffsetDateTime,
+    ) -> Result<Draft, Error> {
+        let mut identifiers = request.identifiers;
+        let subject = match &request.key {
+            KeySource::Request(signed) => {
+                identifiers.extend_from_slice(signed.identifiers());
+                signed.subject().clone()
+            }
+            KeySource::Generate(_) | KeySource::Keep(_) => {
+                DistinguishedName::from_fields(&request.subject)
+                    .map_err(|error| Error::invalid("subject", error.to_string()))?
+            }
+        };
+        // All of them: which one a relying party goes by is its own choice.
+        let common_names = subject.common_names();
+        identifiers.extend(common_names.iter().filter_map(|name| identifier_of_host(name)));
+        let common_name = subject.common_name();
+        let identifiers = self.checked(identifiers)?;
+        if self.settings.demand_validation && !principal.is_house() {
+            validation::require_exempt(&identifiers)?;
+        }
+        let common_name = common_name
+            .or_else(|| identifiers.first().map(ToString::to_string))
+            .ok_or_else(|| {
+                Error::invalid(
+                    "domains",
+                    "name at least one domain, IP address or e-mail address, or a common name",
+                )
+            })?;
+        let (public_key, key) = match request.key {
+            KeySource::Request(signed) => (signed.public_key().clone(), None),
+            KeySource::Generate(algorithm) => {
+                let key = generate_key(algorithm).await?;
+                let window = Exportable::Until(now + self.settings.key_window);
+                (key.public_key().clone(), Some((key, window)))
+            }
+            KeySource::Keep(algorithm) => {
+                let key = generate_key(algorithm).await?;
+                (key.public_key().clone(), Some((key, Exportable::Never)))
+            }
+        };
+        Ok(Draft {
+            common_name,
+            subject,
+            identifiers,
+            public_key,
+            key,
+        })
+    }
+
+    /// The identifiers without repetitions, if the operator allows all of them.
+    fn checked(&self, identifiers: Vec<Identifier>) -> Result<Vec<Identifier>, Error> {
+        if identifiers.len() > pki::MAX_IDENTIFIERS {
+            let limit = pki::MAX_IDENTIFIERS;
+            return Err(Error::invalid(
+                "domains",
+                format!("a certificate names at most {limit} identifiers; order several"),
+            ));
+        }
+        let mut seen = std::collections::HashSet::new();
+        let mut checked = Vec::with_capacity(identifiers.len());
+        for identifier in identifiers {
+            if matches!(identifier, Identifier::Email(_)) && !self.settings.allow_email_identifiers
+            {
+                return Err(Error::invalid(
+                    "email_addresses",
+                    "e-mail addresses are not allowed in certificates of this server",
+                ));
+            }
+            if seen.insert(identifier.clone()) {
+                checked.push(identifier);
+            }
+        }
+        Ok(checked)
+    }
+
+    fn record(
+        &self,
+        principal: &Principal,
+        authority: &Authority,
+        draft: &Draft,
+        leaf: &pki::Certificate,
+        name: String,
+        now: OffsetDateTime,
+    ) -> NewRecord {
+        let key = draft.key.as_ref().map(|(key, exportable)| NewPrivateKey {
+            id: PrivateKeyId::from_time_and_random(now, self.surroundings.random()),
+            key: key.clone(),
+            exportable: *exportable,
+        });
+        let certificate = NewCertificate {
+            id: CertificateId::from_random(self.surroundings.random()),
+            account_id: principal.account_id(),
+            name,
+            common_name: draft.common_name.clone(),
+            identifiers: draft.identifiers.iter().map(ToString::to_string).collect(),
+            origin: Origin::Issued,
+            state: State::Valid,
+            issuer: Some(authority.name.clone()),
+            created_at: now,
+        };
+        let version = NewVersion {
+            id: VersionId::from_time_and_random(now, self.surroundings.random()),
+            authority_id: Some(authority.id),
+            serial: leaf.serial().as_be_bytes().to_vec(),
+            subject: leaf.subject().to_string(),
+            issuer: leaf.issuer().to_string(),
+            not_before: leaf.not_before(),
+            not_after: leaf.not_after(),
+            leaf: leaf.der().to_vec(),
+            intermediates: Vec::new(),
+            private_key_id: key.as_ref().map(|key| key.id),
+            created_at: now,
+        };
+        let event = events::of(
+            &self.surroundings,
+            principal.account_name(),
+            Some(principal.account_id()),
+            events::CERTIFICATE_ISSUED,
+            Some(certificate.id.as_uuid()),
+            &leaf.serial().to_hex(),
+        );
+        NewRecord {
+            certificate,
+            version: Some(version),
+            key,
+            event,
+        }
+    }
+}
+
+/// Reads the names of an order as people write them.
+///
+/// # Errors
+/// [`Error::Invalid`] quoting the first entry that is not what its list holds.
+pub fn parse_identifiers<'a>(
+    domains: impl IntoIterator<Item = &'a str>,
+    addresses: impl IntoIterator<Item = &'a str>,
+    emails: impl IntoIterator<Item = &'a str>,
+) -> Result<Vec<Identifier>, Error> {
+    let mut identifiers = Vec::new();
+    for domain in domains {
+        let identifier = match identifier_of_host(domain) {
+            Some(identifier) => identifier,
+            None => DnsName::parse(domain)
+                .map(Identifier::Dns)
+                .map_err(|error| Error::invalid("domains", error.to_string()))?,
+        };
+        identifiers.push(identifier);
+    }
+    for address in addresses {
+        match identifier_of_host(address) {
+            Some(identifier @ Identifier::Ip(_)) => identifiers.push(identifier),
+            _ => {
+                let shown: String = address.chars().take(80).collect();
+                return Err(Error::invalid(
+                    "ips",
+                    format!("'{}' is not an IP address", shown.escape_debug()),
+                ));
+            }
+        }
+    }
+    for email in emails {
+        let email = EmailAddress::parse(email)
+            .map_err(|error| Error::invalid("email_addresses", error.to_string()))?;
+        identifiers.push(Identifier::Email(email));
+    }
+    Ok(identifiers)
+}
+
+/// A host as people write it: an IP address, with or without brackets, or a DNS name.
+#[must_use]
+fn identifier_of_host(host: &str) -> Option<Identifier> {
+    let bare = host.trim();
+    let unbracketed = bare
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .unwrap_or(bare);
+    if let Ok(address) = unbracketed.parse() {
+        return Some(Identifier::Ip(address));
+    }
+    DnsName::parse(bare).ok().map(Identifier::Dns)
+}
+
+fn clamp_days(days: Option<i64>) -> u32 {
+    match days {
+        None | Some(0) => DEFAULT_DAYS,
+        Some(days) => u32::try_from(days.clamp(1, i64::from(MAX_DAYS))).unwrap_or(MAX_DAYS),
+    }
+}
+
+async fn generate_key(algorithm: KeyAlgorithm) -> Result<PrivateKey, Error> {
+    if !KeyKind::from(algorithm).is_rsa() {
+        return PrivateKey::generate(algorithm).map_err(Error::signing);
+    }
+    // RSA takes a tenth of a second to more than a second of CPU.
+    let generated = tokio::task::spawn_blocking(move || PrivateKey::generate(algorithm)).await;
+    generated.map_err(Error::signing)?.map_err(Error::signing)
+}
+
+async fn sign_leaf(
+    authority: Arc<Authority>,
+    profile: LeafProfile,
+    serial: Serial,
+) -> Result<pki::Certificate, Error> {
+    let profile = Profile::Leaf(profile);
+    if !authority.issuing.key_kind.is_rsa() {
+        return authorities::sign(profile, &serial, &authority.issuing.signer);
+    }
+    // An RSA-4096 signature takes milliseconds, too long for a task that others wait behind.
+    let signed = tokio::task::spawn_blocking(move || {
+        authorities::sign(profile, &serial, &authority.issuing.signer)
+    });
+    signed.await.map_err(Error::signing)?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lifetimes_are_clamped_to_what_the_authority_allows() {
+        for (asked, days) in [
+            (None, 7),
+            (Some(0), 7),
+            (Some(-3), 1),
+            (Some(1), 1),
+            (Some(182), 182),
+            (Some(999), 182),
+            (Some(i64::MAX), 182),
+            (Some(i64::MIN), 1),
+        ] {
+            assert_eq!(clamp_days(asked), days, "{asked:?}");
+        }
+    }
+
+    #[test]
+    fn a_serial_is_named_in_full_or_by_its_low_64_bits() {
+        let full = Serial::from_decimal("170141183460469231731687303715884105727").unwrap();
+        let bytes = full.as_be_bytes();
+        let named = |digits: &str| SerialReference::from_decimal(digits).unwrap().names(bytes);
+        assert!(named("170141183460469231731687303715884105727"));
+        assert!(named(&u64::MAX.to_string()));
+        assert!(!named(&(u64::MAX - 1).to_string()));
+        assert!(!named(&(u128::from(u64::MAX) + (1 << 64)).to_string()));
+        let low_with_zeros = [0x12, 0, 0, 0, 0, 0, 0, 0, 7];
+        assert!(
+            SerialReference::from_decimal("7")
+                .unwrap()
+                .names(&low_with_zeros)
+        );
+        assert!(
+            !SerialReference::from_decimal("7")
+                .unwrap()
+                .names(&[0x12, 1, 0, 0, 0, 0, 0, 0, 7])
+        );
+    }
+
+    #[test]
+    fn hosts_are_addresses_before_they_are_names() {
+        let of = |host: &str| identifier_of_host(host).map(|identifier| identifier.to_string());
+        assert_eq!(of("Example.COM.").as_deref(), Some("example.com"));
+        assert_eq!(of("[::1]").as_deref(), Some("::1"));
+        assert_eq!(of("127.0.0.1").as_deref(), Some("127.0.0.1"));
+        assert_eq!(of("Jane Doe"), None);
+    }
+}

@@ -1,0 +1,217 @@
+//! Certificates: the lasting, named things of the inventory. This module finds, lists and deletes
+//! them; its children add to them.
+
+mod issue;
+mod naming;
+mod revoke;
+mod upload;
+mod validation;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use store::{Certificate, CertificateRef, Page, Scope, State, StateKind, Store, Version};
+
+use crate::authorities::Authorities;
+use crate::settings::Settings;
+use crate::{Error, Noun, Principal, Surroundings, events};
+
+pub use issue::{IssueRequest, Issued, KeySource, SerialReference, parse_identifiers};
+pub use revoke::RevocationTarget;
+pub use upload::{Replacement, Upload};
+
+/// Most references or new certificates that one call may name.
+pub const MAX_REFERENCES: usize = 10_000;
+
+/// Which certificates of the caller a list shows.
+#[derive(Debug, Clone, Default)]
+pub struct CertificateFilter {
+    /// Only those with this common name, as it is stored.
+    pub common_name: Option<String>,
+    /// Only those in this state.
+    pub state: Option<StateKind>,
+    /// Only those whose current version expires within this time, or has expired.
+    pub expiring_within: Option<Duration>,
+}
+
+/// Operations on certificates.
+#[derive(Debug, Clone)]
+pub struct Certificates {
+    store: Store,
+    surroundings: Surroundings,
+    settings: Arc<Settings>,
+    authorities: Authorities,
+}
+
+impl Certificates {
+    pub(crate) fn new(
+        store: Store,
+        surroundings: Surroundings,
+        settings: Arc<Settings>,
+        authorities: Authorities,
+    ) -> Self {
+        Self {
+            store,
+            surroundings,
+            settings,
+            authorities,
+        }
+    }
+
+    /// One certificate of the caller.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn find(
+        &self,
+        principal: &Principal,
+        reference: &CertificateRef,
+    ) -> Result<Certificate, Error> {
+        self.find_in(principal.scope(), reference).await
+    }
+
+    /// For each reference the certificate of the caller that it names, in the same order.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for more than [`MAX_REFERENCES`].
+    pub async fn find_each(
+        &self,
+        principal: &Principal,
+        references: &[CertificateRef],
+    ) -> Result<Vec<Option<Certificate>>, Error> {
+        if references.len() > MAX_REFERENCES {
+            return Err(Error::invalid(
+                "references",
+                format!("at most {MAX_REFERENCES} certificates can be named in one request"),
+            ));
+        }
+        Ok(self
+            .store
+            .certificates_by_refs(principal.scope(), references)
+            .await?)
+    }
+
+    /// A page of the caller's certificates, ordered by creation.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn list(
+        &self,
+        principal: &Principal,
+        filter: &CertificateFilter,
+        page: &Page,
+    ) -> Result<Vec<Certificate>, Error> {
+        let filter = store::CertificateFilter {
+            common_name: filter.common_name.clone(),
+            state: filter.state,
+            not_after_before: filter
+                .expiring_within
+                .map(|time| self.surroundings.now() + time),
+        };
+        Ok(self
+            .store
+            .list_certificates(principal.scope(), &filter, page)
+            .await?)
+    }
+
+    /// What a server sends for a certificate: its current leaf, and the CA certificates between it
+    /// and the trust anchor. Empty while there is no version yet.
+    ///
+    /// # Errors
+    /// [`Error::Store`] or [`Error::Signing`] when what is stored cannot be read.
+    pub async fn chain(&self, certificate: &Certificate) -> Result<Vec<pki::Certificate>, Error> {
+        let Some(version) = &certificate.current else {
+            return Ok(Vec::new());
+        };
+        let stored = std::iter::once(&version.leaf).chain(&version.intermediates);
+        let stored = stored.map(|der| pki::Certificate::from_der(der).map_err(Error::signing));
+        let mut chain = stored.collect::<Result<Vec<_>, _>>()?;
+        if let (Some(_), Some(issuer)) = (version.authority_id, &certificate.issuer) {
+            chain.extend(self.authorities.named(issuer).await?.intermediates());
+        }
+        Ok(chain)
+    }
+
+    /// Whether a certificate can be served now: it has a version that was neither revoked nor has
+    /// expired, and obtaining a next one was not given up.
+    #[must_use]
+    pub fn is_in_force(&self, certificate: &Certificate) -> bool {
+        let now = self.surroundings.now();
+        let is_current =
+            |version: &Version| version.revocation.is_none() && now < version.not_after;
+        let is_given_up = matches!(certificate.state, State::Error { .. } | State::Revoked);
+        !is_given_up && certificate.current.as_ref().is_some_and(is_current)
+    }
+
+    /// All versions of a certificate, the newest first.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn versions(
+        &self,
+        principal: &Principal,
+        reference: &CertificateRef,
+    ) -> Result<Vec<Version>, Error> {
+        let certificate = self.find(principal, reference).await?;
+        Ok(self
+            .store
+            .versions(principal.scope(), certificate.id)
+            .await?)
+    }
+
+    /// Deletes a certificate with its private keys. Versions that an authority of ours issued stay
+    /// known to its OCSP responder and revocation list.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Attached`] while a domain is served with it.
+    pub async fn delete(
+        &self,
+        principal: &Principal,
+        reference: &CertificateRef,
+    ) -> Result<Certificate, Error> {
+        principal.require_write()?;
+        let certificate = self.find(principal, reference).await?;
+        if self.is_attached(&certificate) {
+            return Err(Error::Attached {
+                name: certificate.name,
+            });
+        }
+        let event = events::of(
+            &self.surroundings,
+            principal.account_name(),
+            Some(certificate.account_id),
+            events::CERTIFICATE_DELETED,
+            Some(certificate.id.as_uuid()),
+            &certificate.name,
+        );
+        let deleted = self
+            .store
+            .delete_certificate(principal.scope(), certificate.id, event)
+            .await?;
+        if !deleted {
+            return Err(not_found(reference));
+        }
+        Ok(certificate)
+    }
+
+    /// Whether a domain is served with the certificate. Nothing serves domains yet.
+    fn is_attached(&self, _certificate: &Certificate) -> bool {
+        false
+    }
+
+    async fn find_in(
+        &self,
+        scope: Scope,
+        reference: &CertificateRef,
+    ) -> Result<Certificate, Error> {
+        let found = self.store.certificate(scope, reference).await?;
+        found.ok_or_else(|| not_found(reference))
+    }
+}
+
+fn not_found(reference: &CertificateRef) -> Error {
+    match reference {
+        CertificateRef::Id(id) => Error::not_found(Noun::Certificate, id),
+        CertificateRef::Name(name) => Error::not_found(Noun::Certificate, name),
+    }
+}

@@ -1,0 +1,363 @@
+//! Certificates made elsewhere: taken in, and replaced by newer ones.
+//!
+//! An [`Upload`] is a request whose form is right; parsing one touches no stored object. Whether it
+//! fits what is stored, or its own key, is decided when it is carried out.
+
+use pki::{Chain, ChainError, DnsName, PrivateKey};
+use store::{
+    Certificate, CertificateId, CertificateRef, Exportable, NewCertificate, NewPrivateKey,
+    NewRecord, NewVersion, Origin, PrivateKeyId, State, VersionId,
+};
+use time::format_description::well_known::Rfc3339;
+
+use super::{Certificates, naming};
+use crate::{Error, Noun, Principal, Surroundings, events};
+
+/// Draws of a random name before giving up; a second draw is already unlikely.
+const NAME_DRAWS: u32 = 8;
+
+/// A well-formed upload.
+#[derive(Debug)]
+pub struct Upload {
+    name: Option<String>,
+    common_name: DnsName,
+    pair: Pair,
+}
+
+/// A well-formed new pair for a certificate that is there already.
+#[derive(Debug)]
+pub struct Replacement {
+    common_name: Option<DnsName>,
+    pair: Pair,
+}
+
+/// A key, and the chain whose leaf has that key, if there is such a leaf.
+#[derive(Debug)]
+struct Pair {
+    key: PrivateKey,
+    chain: Option<Chain>,
+}
+
+impl Upload {
+    /// Reads an upload. Without a common name, the leaf's is taken.
+    ///
+    /// # Errors
+    /// Faults of form alone: [`Error::Invalid`], [`Error::NotFullyQualified`], [`Error::TooLong`].
+    pub fn parse(
+        name: Option<String>,
+        common_name: Option<&str>,
+        chain: &str,
+        private_key: &str,
+    ) -> Result<Self, Error> {
+        if let Some(name) = &name {
+            naming::check_name(name)?;
+        }
+        let common_name = common_name.map(fully_qualified).transpose()?;
+        let pair = Pair::parse(chain, private_key)?;
+        let common_name = match common_name {
+            Some(common_name) => common_name,
+            None => pair.common_name()?,
+        };
+        Ok(Self {
+            name,
+            common_name,
+            pair,
+        })
+    }
+}
+
+impl Replacement {
+    /// Reads a replacement. A common name, if given, must be the stored one.
+    ///
+    /// # Errors
+    /// As [`Upload::parse`].
+    pub fn parse(common_name: Option<&str>, chain: &str, private_key: &str) -> Result<Self, Error> {
+        Ok(Self {
+            common_name: common_name.map(fully_qualified).transpose()?,
+            pair: Pair::parse(chain, private_key)?,
+        })
+    }
+}
+
+impl Pair {
+    fn parse(chain: &str, private_key: &str) -> Result<Self, Error> {
+        let key = PrivateKey::from_pem(private_key.as_bytes())
+            .map_err(|error| Error::invalid("pkey", error.to_string()))?;
+        let chain = match pki::read_chain(chain.as_bytes(), key.public_key()) {
+            Ok(chain) => Some(chain),
+            Err(ChainError::KeyMismatch) => None,
+            Err(error) => return Err(Error::invalid("chain", error.to_string())),
+        };
+        Ok(Self { key, chain })
+    }
+
+    /// The leaf's subject CN if it is fully qualified, else its first DNS name.
+    fn common_name(&self) -> Result<DnsName, Error> {
+        let leaf = &self.chain.as_ref().ok_or(Error::KeyMismatch)?.leaf;
+        let subject = leaf.common_name();
+        if let Some(name) = subject.and_then(|name| fully_qualified(&name).ok()) {
+            return Ok(name);
+        }
+        let mut names = leaf.identifiers().into_iter();
+        let first = names.find_map(|identifier| match identifier {
+            pki::Identifier::Dns(name) => Some(name),
+            _ => None,
+        });
+        first.ok_or_else(|| {
+            Error::invalid(
+                "cn",
+                "the certificate names no fully-qualified domain name; give its cn",
+            )
+        })
+    }
+
+    /// The version that this pair makes for `common_name`, or why it cannot.
+    fn version(
+        self,
+        certificate_id: CertificateId,
+        common_name: &DnsName,
+        surroundings: &Surroundings,
+    ) -> Result<(NewVersion, NewPrivateKey, Vec<String>), Error> {
+        let now = surroundings.now();
+        let chain = self.chain.ok_or(Error::KeyMismatch)?;
+        if !chain.leaf.covers(common_name) {
+            return Err(Error::CommonNameMismatch {
+                common_name: common_name.to_string(),
+            });
+        }
+        if chain.leaf.not_after() <= now {
+            let not_after = chain.leaf.not_after();
+            return Err(Error::Expired {
+                not_after: not_after.format(&Rfc3339).unwrap_or_default(),
+            });
+        }
+        for notice in &chain.notices {
+            tracing::info!(certificate = %certificate_id, notice, "chain was put in order");
+        }
+        let identifiers = chain.leaf.identifiers();
+        let identifiers = identifiers.iter().map(ToString::to_string).collect();
+        let key = NewPrivateKey {
+            id: PrivateKeyId::from_time_and_random(now, surroundings.random()),
+            key: self.key,
+            exportable: Exportable::Never,
+        };
+        let version = NewVersion {
+            id: VersionId::from_time_and_random(now, surroundings.random()),
+            authority_id: None,
+            serial: chain.leaf.serial().as_be_bytes().to_vec(),
+            subject: chain.leaf.subject().to_string(),
+            issuer: chain.leaf.issuer().to_string(),
+            not_before: chain.leaf.not_before(),
+            not_after: chain.leaf.not_after(),
+            leaf: chain.leaf.der().to_vec(),
+            intermediates: chain
+                .intermediates
+                .iter()
+                .map(|certificate| certificate.der().to_vec())
+                .collect(),
+            private_key_id: Some(key.id),
+            created_at: now,
+        };
+        Ok((version, key, identifiers))
+    }
+}
+
+impl Certificates {
+    /// Takes a certificate in.
+    ///
+    /// # Errors
+    /// [`Error::KeyMismatch`], [`Error::CommonNameMismatch`], [`Error::Expired`],
+    /// [`Error::NameTaken`], [`Error::Forbidden`].
+    pub async fn upload(
+        &self,
+        principal: &Principal,
+        upload: Upload,
+    ) -> Result<Certificate, Error> {
+        principal.require_write()?;
+        let now = self.surroundings.now();
+        let id = CertificateId::from_random(self.surroundings.random());
+        let (version, key, identifiers) =
+            upload
+                .pair
+                .version(id, &upload.common_name, &self.surroundings)?;
+        let certificate = NewCertificate {
+            id,
+            account_id: principal.account_id(),
+            name: upload.name.clone().unwrap_or_default(),
+            common_name: upload.common_name.to_string(),
+            identifiers,
+            origin: Origin::Uploaded,
+            state: State::Valid,
+            issuer: None,
+            created_at: now,
+        };
+        let mut record = NewRecord {
+            certificate,
+            version: Some(version),
+            key: Some(key),
+            event: events::of(
+                &self.surroundings,
+                principal.account_name(),
+                Some(principal.account_id()),
+                events::CERTIFICATE_UPLOADED,
+                Some(id.as_uuid()),
+                upload.common_name.as_str(),
+            ),
+        };
+        for _ in 0..NAME_DRAWS {
+            if upload.name.is_none() {
+                record.certificate.name =
+                    naming::name_after(upload.common_name.as_str(), &self.surroundings);
+            }
+            match self.store.add_certificate(record.clone()).await {
+                Ok(()) => return self.find(principal, &CertificateRef::Id(id)).await,
+                Err(store::Error::DuplicateName) if upload.name.is_none() => {}
+                Err(store::Error::DuplicateName) => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Error::NameTaken {
+            noun: Noun::Certificate,
+            name: record.certificate.name,
+        })
+    }
+
+    /// Gives an uploaded certificate a new pair; everything that refers to it uses the new one.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Managed`], [`Error::KeyMismatch`],
+    /// [`Error::CommonNameMismatch`], [`Error::Expired`], [`Error::Forbidden`].
+    pub async fn replace(
+        &self,
+        principal: &Principal,
+        reference: &CertificateRef,
+        replacement: Replacement,
+    ) -> Result<Certificate, Error> {
+        principal.require_write()?;
+        let certificate = self.find(principal, reference).await?;
+        if certificate.origin != Origin::Uploaded {
+            return Err(Error::Managed {
+                name: certificate.name,
+            });
+        }
+        let common_name = DnsName::parse(&certificate.common_name)
+            .map_err(|error| Error::invalid("cn", error.to_string()))?;
+        if let Some(given) = replacement.common_name
+            && given != common_name
+        {
+            return Err(Error::CommonNameMismatch {
+                common_name: common_name.to_string(),
+            });
+        }
+        let (version, key, identifiers) =
+            replacement
+                .pair
+                .version(certificate.id, &common_name, &self.surroundings)?;
+        let event = events::of(
+            &self.surroundings,
+            principal.account_name(),
+            Some(certificate.account_id),
+            events::CERTIFICATE_REPLACED,
+            Some(certificate.id.as_uuid()),
+            &certificate.name,
+        );
+        self.store
+            .add_version(
+                principal.scope(),
+                certificate.id,
+                version,
+                &identifiers,
+                Some(key),
+                event,
+            )
+            .await?;
+        self.find(principal, &CertificateRef::Id(certificate.id))
+            .await
+    }
+
+    /// Asks for a certificate that the house obtains and renews by itself.
+    ///
+    /// # Errors
+    /// [`Error::NotFullyQualified`] or [`Error::Invalid`] for the name; otherwise
+    /// [`Error::Unsupported`], because there are no ACME directories to ask yet.
+    pub fn request_managed(
+        &self,
+        principal: &Principal,
+        name: Option<&str>,
+        common_name: &str,
+    ) -> Result<Certificate, Error> {
+        principal.require_write()?;
+        Self::check_managed_request(name, common_name)?;
+        Err(Error::Unsupported {
+            reason: "no issuer is configured that could obtain this certificate; upload one with \
+                     chain and pkey"
+                .to_owned(),
+        })
+    }
+
+    /// The form of a request for a managed certificate.
+    ///
+    /// # Errors
+    /// [`Error::NotFullyQualified`], [`Error::Invalid`] or [`Error::TooLong`].
+    pub fn check_managed_request(name: Option<&str>, common_name: &str) -> Result<(), Error> {
+        if let Some(name) = name {
+            naming::check_name(name)?;
+        }
+        if fully_qualified(common_name)?.is_wildcard() {
+            return Err(Error::invalid(
+                "cn",
+                "a wildcard certificate cannot be requested this way; upload one",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// A name as users write it, with any number of final dots.
+fn fully_qualified(text: &str) -> Result<DnsName, Error> {
+    let name = DnsName::parse(text.trim_end_matches('.')).map_err(|_| Error::NotFullyQualified)?;
+    // Parsing forgives blanks around the name; users of this rule mean exactly what they send.
+    if name.is_fully_qualified() && text.trim() == text {
+        Ok(name)
+    } else {
+        Err(Error::NotFullyQualified)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fully_qualified;
+
+    #[test]
+    fn common_names_lose_final_dots_and_upper_case() {
+        for (given, kept) in [
+            ("Example.COM.", "example.com"),
+            ("example.com..", "example.com"),
+            ("*.example.com", "*.example.com"),
+        ] {
+            assert_eq!(fully_qualified(given).unwrap().as_str(), kept);
+        }
+    }
+
+    #[test]
+    fn names_that_are_not_fully_qualified_are_refused() {
+        for bad in [
+            "",
+            ".",
+            "localhost",
+            "a..b",
+            "-a.b",
+            "a-.b",
+            "a.*.b",
+            "a_b.c",
+            "10.0.0.1",
+            "exämple.com",
+            "a b.c",
+            " a.b",
+            "a.b\0",
+            "*",
+        ] {
+            assert!(fully_qualified(bad).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! What can go wrong in the house, one kind for each thing a caller can do something about.
+//! Dialects map these kinds to their wire codes, each in one table of its own.
+
+use std::fmt;
+
+/// The kinds of objects that a caller can name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Noun {
+    /// A tenant.
+    Account,
+    /// A private certificate authority.
+    Authority,
+    /// A certificate of the inventory.
+    Certificate,
+    /// A stored private key.
+    PrivateKey,
+    /// A credential of an account.
+    Token,
+}
+
+impl fmt::Display for Noun {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Account => "account",
+            Self::Authority => "authority",
+            Self::Certificate => "certificate",
+            Self::PrivateKey => "private key",
+            Self::Token => "token",
+        })
+    }
+}
+
+/// Why an operation of the house was not done. Nothing was changed unless the kind says otherwise.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The certificate serves a domain and cannot be deleted now.
+    #[error("Certificate '{name}' is attached to a service group")]
+    Attached {
+        /// Name of the certificate.
+        name: String,
+    },
+    /// The certificate was revoked before; revoking again changes nothing.
+    #[error("the certificate is already revoked")]
+    AlreadyRevoked,
+    /// The leaf does not cover the common name that the caller gave or that is stored.
+    #[error("the certificate does not cover '{common_name}'")]
+    CommonNameMismatch {
+        /// The name that is not covered.
+        common_name: String,
+    },
+    /// The leaf's `notAfter` lies in the past.
+    #[error("the certificate expired at {not_after}; upload one that is still valid")]
+    Expired {
+        /// The leaf's `notAfter`, RFC 3339.
+        not_after: String,
+    },
+    /// The caller is known, but lacks the right.
+    #[error("{reason}")]
+    Forbidden {
+        /// What right is missing.
+        reason: &'static str,
+    },
+    /// The request's form is wrong: it could never succeed.
+    #[error("{reason}")]
+    Invalid {
+        /// The field at fault, in the house's words.
+        field: &'static str,
+        /// What is wrong with it and what to send instead.
+        reason: String,
+    },
+    /// The certificate and the private key do not belong together.
+    #[error("the private key does not belong to any certificate of the chain")]
+    KeyMismatch,
+    /// The certificate is renewed by the house; it cannot be replaced by hand.
+    #[error("certificate '{name}' is managed by the server and cannot be replaced by an upload")]
+    Managed {
+        /// Name of the certificate.
+        name: String,
+    },
+    /// Another object of the account has this name.
+    #[error("a {noun} named '{name}' already exists")]
+    NameTaken {
+        /// What kind of object.
+        noun: Noun,
+        /// The name in use.
+        name: String,
+    },
+    /// The common name is not a fully-qualified domain name.
+    #[error("The certificate CN must be a fully-qualified domain name")]
+    NotFullyQualified,
+    /// No such object in the caller's reach.
+    #[error("no {noun} '{reference}'")]
+    NotFound {
+        /// What kind of object.
+        noun: Noun,
+        /// How the caller named it.
+        reference: String,
+    },
+    /// The certificate was not issued by an authority of this house, so it cannot be revoked here.
+    #[error(
+        "certificate '{name}' was not issued by an authority of this server; revoke it at its issuer"
+    )]
+    NotIssuedHere {
+        /// Name of the certificate.
+        name: String,
+    },
+    /// A certificate could not be built or signed.
+    #[error("could not sign: {reason}")]
+    Signing {
+        /// The failed step.
+        reason: String,
+    },
+    /// The store could not do its part; the operation may or may not be recorded.
+    #[error("the store failed")]
+    Store(#[source] store::Error),
+    /// A text is longer than the house keeps.
+    #[error("{field} is longer than {limit} characters")]
+    TooLong {
+        /// The field at fault.
+        field: &'static str,
+        /// The longest text accepted, in characters.
+        limit: usize,
+    },
+    /// The house cannot do this yet, or not for this object.
+    #[error("{reason}")]
+    Unsupported {
+        /// What is not supported, and what to do instead.
+        reason: String,
+    },
+}
+
+impl Error {
+    /// A fault of form in `field`.
+    pub fn invalid(field: &'static str, reason: impl Into<String>) -> Self {
+        Self::Invalid {
+            field,
+            reason: reason.into(),
+        }
+    }
+
+    /// A missing object.
+    pub fn not_found(noun: Noun, reference: impl fmt::Display) -> Self {
+        Self::NotFound {
+            noun,
+            reference: reference.to_string(),
+        }
+    }
+
+    pub(crate) fn signing(reason: impl fmt::Display) -> Self {
+        Self::Signing {
+            reason: reason.to_string(),
+        }
+    }
+
+    /// Whether the fault lies in the request's form alone, so that no stored object matters to it.
+    #[must_use]
+    pub fn is_form_fault(&self) -> bool {
+        matches!(
+            self,
+            Self::Invalid { .. } | Self::NotFullyQualified | Self::TooLong { .. }
+        )
+    }
+
+    /// Whether the house is at fault and not the caller.
+    #[must_use]
+    pub fn is_internal(&self) -> bool {
+        matches!(self, Self::Signing { .. } | Self::Store(_))
+    }
+}
+
+impl From<store::Error> for Error {
+    fn from(error: store::Error) -> Self {
+        match error {
+            store::Error::TooLong { what, limit } => Self::TooLong { field: what, limit },
+            error => Self::Store(error),
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! The house as a whole: its parts over one store, its first start, and its housekeeping.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pki::{Identifier, KeyAlgorithm, PrivateKey, SubjectFields};
+use store::{CertificateFilter, Order, Page, PageStart, Role, Scope, Store};
+
+use crate::accounts::{FIRST_ADMINISTRATOR, HOUSE_ACCOUNT};
+use crate::certificates::{IssueRequest, KeySource};
+use crate::settings::{DEFAULT_AUTHORITY, Settings};
+use crate::tokens::TokenLimits;
+use crate::{Accounts, Authorities, Certificates, Error, Principal, Surroundings, Tokens};
+
+/// Subject CN of the certificates of the house's own API listener.
+const LISTENER: &str = "Chancery API";
+/// Lifetime of such a certificate, in days; it is replaced at a third of it left.
+const LISTENER_DAYS: i64 = 90;
+/// How often expired things are looked for.
+const HOUSEKEEPING: Duration = Duration::from_secs(60);
+
+/// All operations of the house, by noun.
+#[derive(Debug, Clone)]
+pub struct House {
+    /// Tenants.
+    pub accounts: Accounts,
+    /// Credentials; the way to a [`Principal`].
+    pub tokens: Tokens,
+    /// The inventory.
+    pub certificates: Certificates,
+    /// Private authorities, their OCSP answers and revocation lists.
+    pub authorities: Authorities,
+    store: Store,
+    surroundings: Surroundings,
+}
+
+/// A certificate chain, leaf first, with its key: what a TLS listener needs.
+#[derive(Debug, Clone)]
+pub struct ServerIdentity {
+    /// Leaf and intermediates, DER.
+    pub chain: Vec<Vec<u8>>,
+    /// The leaf's key.
+    pub key: PrivateKey,
+}
+
+impl House {
+    /// A house over `store`.
+    #[must_use]
+    pub fn new(store: Store, surroundings: Surroundings, settings: Settings) -> Self {
+        let settings = Arc::new(settings);
+        let authorities = Authorities::new(store.clone(), surroundings.clone(), settings.clone());
+        Self {
+            accounts: Accounts::new(store.clone(), surroundings.clone()),
+            tokens: Tokens::new(store.clone(), surroundings.clone()),
+            certificates: Certificates::new(
+                store.clone(),
+                surroundings.clone(),
+                settings,
+                authorities.clone(),
+            ),
+            authorities,
+            store,
+            surroundings,
+        }
+    }
+
+    /// Makes what every house has: the account of the house, the first administrator, and the
+    /// default authority. If the administrator has no token, `keep` is called with the text of a
+    /// new one, and only then is it stored: a token that nobody was told is never left behind.
+    ///
+    /// # Errors
+    /// [`Error::Store`], [`Error::Signing`], or what `keep` returned, as [`Error::Invalid`].
+    pub async fn furnish(
+        &self,
+        keep: impl FnOnce(&str) -> std::io::Result<()>,
+    ) -> Result<(), Error> {
+        self.accounts.ensure(HOUSE_ACCOUNT, Role::User).await?;
+        let administrator = self
+            .accounts
+            .ensure(FIRST_ADMINISTRATOR, Role::Admin)
+            .await?;
+        let scope = Scope::Account(administrator.id);
+        if self.store.tokens(scope, None, 1).await?.is_empty() {
+            let limits = TokenLimits {
+                name: "first start".to_owned(),
+                ..TokenLimits::default()
+            };
+            let (minted, event) = self.tokens.draw(HOUSE_ACCOUNT, &administrator, limits)?;
+            keep(&minted.text).map_err(|error| {
+                Error::invalid("data", format!("cannot write the first token: {error}"))
+            })?;
+            self.tokens.keep(&minted, event).await?;
+        }
+        self.authorities.named(DEFAULT_AUTHORITY).await?;
+        Ok(())
+    }
+
+    /// A certificate of the default authority for the house's own API listener: the newest one
+    /// that names exactly `identifiers` and has more than a third of its life left, or a new one.
+    ///
+    /// # Errors
+    /// [`Error::Store`] or [`Error::Signing`].
+    pub async fn listener_identity(
+        &self,
+        identifiers: &[Identifier],
+    ) -> Result<ServerIdentity, Error> {
+        let account = self.accounts.named(HOUSE_ACCOUNT).await?;
+        if let Some(identity) = self.kept_identity(account.id, identifiers).await? {
+            return Ok(identity);
+        }
+        let request = IssueRequest {
+            authority: DEFAULT_AUTHORITY.to_owned(),
+            subject: SubjectFields {
+                common_name: Some(LISTENER.to_owned()),
+                ..SubjectFields::default()
+            },
+            identifiers: identifiers.to_vec(),
+            days: Some(LISTENER_DAYS),
+            key: KeySource::Keep(KeyAlgorithm::P256),
+            name: None,
+        };
+        let issued = self
+            .certificates
+            .issue(&Principal::house(&account), request)
+            .await?;
+        let chain = std::iter::once(&issued.leaf).chain(&issued.intermediates);
+        Ok(ServerIdentity {
+            chain: chain
+                .map(|certificate| certificate.der().to_vec())
+                .collect(),
+            key: issued
+                .key
+                .ok_or_else(|| Error::signing("the listener's key is missing"))?,
+        })
+    }
+
+    /// Whether the store answers.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn check(&self) -> Result<(), Error> {
+        Ok(self.store.ping().await?)
+    }
+
+    /// Erases what has had its time, for ever. Faults are logged and tried again.
+    pub async fn keep_house(&self) {
+        let mut interval = tokio::time::interval(HOUSEKEEPING);
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            interval.tick().await;
+            match self.certificates.erase_expired_keys().await {
+                Ok(0) => {}
+                Ok(erased) => tracing::info!(erased, "erased private keys after their time"),
+                Err(error) => tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "could not erase expired private keys"
+                ),
+            }
+        }
+    }
+
+    async fn kept_identity(
+        &self,
+        account: store::AccountId,
+        identifiers: &[Identifier],
+    ) -> Result<Option<ServerIdentity>, Error> {
+        let scope = Scope::Account(account);
+        let filter = CertificateFilter {
+            common_name: Some(LISTENER.to_owned()),
+            ..CertificateFilter::default()
+        };
+        let page = Page {
+            from: PageStart::Beginning,
+            limit: 16,
+            order: Order::Descending,
+        };
+        let wanted: Vec<String> = identifiers.iter().map(ToString::to_string).collect();
+        let now = self.surroundings.now();
+        for certificate in self.store.list_certificates(scope, &filter, &page).await? {
+            let Some(version) = certificate.current else {
+                continue;
+            };
+            let lifetime = version.not_after - version.not_before;
+            let is_fresh = now + lifetime / 3 < version.not_after;
+            let is_usable = is_fresh && version.revocation.is_none();
+            let (Some(key_id), Some(issuer)) = (version.private_key_id, &certificate.issuer) else {
+                continue;
+            };
+            if !is_usable || certificate.identifiers != wanted {
+                continue;
+            }
+            let Some(stored) = self.store.private_key(scope, key_id).await? else {
+                continue;
+            };
+            let authority = self.authorities.named(issuer).await?;
+            let mut chain = vec![version.leaf];
+            let intermediates = authority.intermediates();
+            chain.extend(
+                intermediates
+                    .iter()
+                    .map(|certificate| certificate.der().to_vec()),
+            );
+            return Ok(Some(ServerIdentity {
+                chain,
+                key: stored.key,
+            }));
+        }
+        Ok(None)
+    }
+}

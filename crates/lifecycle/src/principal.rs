@@ -1,0 +1,139 @@
+//! The authenticated caller. A [`Principal`] can only be had from
+//! [`Tokens::authenticate`](crate::Tokens::authenticate), and every operation on tenants' objects
+//! takes one: a handler cannot reach the house without knowing who asks.
+
+use std::fmt;
+
+use store::{AccountId, Role, Scope};
+
+use crate::Error;
+use crate::accounts::HOUSE_ACCOUNT;
+
+/// A wire vocabulary that a token may be limited to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Dialect {
+    /// CertMaker, all generations.
+    CertMaker,
+    /// Chancery's own administration API, used by the command line.
+    Chancery,
+    /// Cloud 66 API v3.
+    Cloud66,
+    /// D9T Ready.
+    D9t,
+    /// KraftCloud v1 / Unikraft Cloud v1.
+    KraftCloud,
+}
+
+impl Dialect {
+    /// All dialects, in the order shown to people.
+    pub const ALL: [Self; 5] = [
+        Self::Chancery,
+        Self::KraftCloud,
+        Self::CertMaker,
+        Self::Cloud66,
+        Self::D9t,
+    ];
+
+    /// The name used on the command line and in token limits.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::CertMaker => "certmaker",
+            Self::Chancery => "chancery",
+            Self::Cloud66 => "cloud66",
+            Self::D9t => "d9t",
+            Self::KraftCloud => "kraftcloud",
+        }
+    }
+}
+
+impl fmt::Display for Dialect {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+/// An authenticated caller: an account, reached by one of its tokens.
+#[derive(Debug, Clone)]
+pub struct Principal {
+    account_id: AccountId,
+    account_name: String,
+    role: Role,
+    read_only: bool,
+}
+
+impl Principal {
+    pub(crate) fn of(token: &store::Token, account: &store::Account) -> Self {
+        Self {
+            account_id: account.id,
+            account_name: account.name.clone(),
+            role: account.role,
+            read_only: token.read_only,
+        }
+    }
+
+    /// The house acting for itself, for the objects of `account`.
+    pub(crate) fn house(account: &store::Account) -> Self {
+        Self {
+            account_id: account.id,
+            account_name: account.name.clone(),
+            role: account.role,
+            read_only: false,
+        }
+    }
+
+    /// The account that acts.
+    #[must_use]
+    pub fn account_id(&self) -> AccountId {
+        self.account_id
+    }
+
+    /// The acting account's name; it is the actor of audit events.
+    #[must_use]
+    pub fn account_name(&self) -> &str {
+        &self.account_name
+    }
+
+    /// Whether the account administers the whole server.
+    #[must_use]
+    pub fn is_administrator(&self) -> bool {
+        self.role == Role::Admin
+    }
+
+    /// Whether the house acts for itself: its account has no tokens.
+    pub(crate) fn is_house(&self) -> bool {
+        self.account_name == HOUSE_ACCOUNT
+    }
+
+    /// The rows that belong to this caller.
+    pub(crate) fn scope(&self) -> Scope {
+        Scope::Account(self.account_id)
+    }
+
+    /// The rows that this caller may administer: all of them for an administrator.
+    pub(crate) fn administered_scope(&self) -> Scope {
+        if self.is_administrator() {
+            Scope::Everything
+        } else {
+            self.scope()
+        }
+    }
+
+    pub(crate) fn require_write(&self) -> Result<(), Error> {
+        if self.read_only {
+            return Err(Error::Forbidden {
+                reason: "this token is read-only; use one with write permission",
+            });
+        }
+        Ok(())
+    }
+
+    pub(crate) fn require_administrator(&self) -> Result<(), Error> {
+        if self.is_administrator() {
+            return Ok(());
+        }
+        Err(Error::Forbidden {
+            reason: "this needs a token of an administrator's account",
+        })
+    }
+}

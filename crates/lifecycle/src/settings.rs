@@ -1,0 +1,63 @@
+//! What the operator decides, as the house understands it. Reading files, flags and environment is
+//! the binary's work.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use pki::{KeyAlgorithm, SubjectFields};
+
+/// Name of the authority made at first start.
+pub const DEFAULT_AUTHORITY: &str = "default";
+
+/// The operator's decisions.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Base of every absolute URL that the house writes into certificates, without a final slash.
+    pub public_url: String,
+    /// Authorities that are made on first use, by name.
+    pub authorities: HashMap<String, AuthorityTemplate>,
+    /// How long a key that the house generated for an order can be fetched by its owner.
+    pub key_window: Duration,
+    /// Whether e-mail addresses may be put into certificates.
+    pub allow_email_identifiers: bool,
+    /// Whether an order must prove control over the names that it asks for.
+    pub demand_validation: bool,
+}
+
+/// How many certificates stand between the trust anchor and a leaf.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tiers {
+    /// One self-signed certificate that issues leaves itself.
+    One,
+    /// A root that signs nothing but the issuing CA.
+    Two,
+}
+
+/// How an authority is made on first use.
+#[derive(Debug, Clone)]
+pub struct AuthorityTemplate {
+    /// One tier or two.
+    pub tiers: Tiers,
+    /// Algorithm of all keys of the authority.
+    pub key_algorithm: KeyAlgorithm,
+    /// Subject of the root; the issuing CA of two tiers gets `Issuing CA` appended to its CN.
+    pub subject: SubjectFields,
+    /// Where certificates of this authority say that its services are.
+    pub addresses: Addresses,
+}
+
+/// The URLs that an authority writes into the certificates that it issues.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Addresses {
+    /// `<public_url>/ocsp`, `<public_url>/ca/<key id>.cer` and `<public_url>/ca/<key id>.crl`.
+    ByKeyIdentifier,
+    /// These paths under `public_url`, for a dialect that promises them to its clients.
+    At {
+        /// The OCSP responder.
+        ocsp: &'static str,
+        /// The CA certificate, DER.
+        ca_issuers: &'static str,
+        /// The revocation list, DER.
+        crl: &'static str,
+    },
+}
