@@ -86,6 +86,15 @@ impl DistinguishedName {
             .and_then(|attribute| decode_text(&attribute.value))
     }
 
+    /// All common names that are readable text, in the order of the encoding. Requests from outside
+    /// may have several.
+    pub fn common_names(&self) -> Vec<String> {
+        self.attributes()
+            .filter(|attribute| attribute.object == oid::COMMON_NAME.as_bytes())
+            .filter_map(|attribute| decode_text(&attribute.value))
+            .collect()
+    }
+
     /// The attributes in the order of the encoding.
     pub(crate) fn attributes(&self) -> impl Iterator<Item = Attribute<'_>> {
         self.relative_names().flatten()
