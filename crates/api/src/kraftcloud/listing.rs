@@ -1,0 +1,280 @@
+//! Lists: a stretch of the inventory, sent page by page while it is read.
+//!
+//! A million certificates are a normal list. Nothing but one page is ever held, and a client that
+//! reads slowly is waited for. If the store fails on the way, the connection is broken: a short
+//! list would look like a whole one.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::StatusCode;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http_body_util::BodyExt as _;
+use hyper::body::{Body, Frame};
+use lifecycle::{
+    Certificate, CertificateFilter, CertificateRef, Certificates, Order, PAGE_LIMIT, Page,
+    PageStart, Principal,
+};
+
+use super::envelope::op_time;
+use super::faults::{Refusal, is_missing_certificate};
+use super::object::{Detail, Item};
+use super::query::{From, Listing};
+use crate::exchange::{Response, answer};
+
+/// Certificates shown per page. One more is read: it tells whether there is a next page, and where
+/// that begins.
+const PAGE: usize = PAGE_LIMIT - 1;
+
+const HEAD: &[u8] = br#"{"status":"success","data":{"certificates":["#;
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What to list, for whom.
+pub(super) struct Question {
+    pub(super) certificates: Certificates,
+    pub(super) principal: Principal,
+    pub(super) filter: CertificateFilter,
+    pub(super) detail: Detail,
+    pub(super) started: Instant,
+}
+
+/// Answers with the certificates that `listing` asks for.
+pub(super) async fn respond(question: Question, listing: &Listing) -> Result<Response, Refusal> {
+    let walk = Walk::begin(question, listing).await?;
+    // The first page is read before the status is sent, so that most failures are clean answers.
+    let first = walk.page(HEAD.to_vec()).await.map_err(|error| {
+        log(&error);
+        Refusal::internal()
+    })?;
+    let Some(rest) = first.rest else {
+        return Ok(answer(StatusCode::OK, "application/json", first.bytes));
+    };
+    let body = Stream {
+        ready: Some(first.bytes),
+        next: Some(next_page(rest)),
+    };
+    let mut response = Response::new(body.boxed_unsync());
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(CONTENT_TYPE, json);
+    Ok(response)
+}
+
+/// Where a list stands.
+struct Walk {
+    question: Question,
+    start: PageStart,
+    order: Order,
+    /// How many more to show; `None` means all.
+    remaining: Option<usize>,
+    is_first: bool,
+}
+
+/// A part of the answer, and what comes after it.
+struct Part {
+    bytes: Bytes,
+    rest: Option<Box<Walk>>,
+}
+
+impl Walk {
+    async fn begin(question: Question, listing: &Listing) -> Result<Self, Refusal> {
+        let mut remaining = listing.count;
+        let start = match listing.from {
+            None => PageStart::Beginning,
+            Some(From::Time(time)) => PageStart::Time(whole_second(time, listing.order)),
+            Some(From::Certificate(id)) => {
+                let reference = CertificateRef::Id(id);
+                let found = question
+                    .certificates
+                    .find(&question.principal, &reference)
+                    .await;
+                match found {
+                    Ok(found) => {
+                        if remaining.is_none() {
+                            // Without a size of the page a certificate stands for itself.
+                            remaining = Some(usize::from(question.shows(&found)));
+                        }
+                        PageStart::At {
+                            created_at: found.created_at,
+                            id: found.id,
+                        }
+                    }
+                    Err(error) if is_missing_certificate(&error) => {
+                        remaining = Some(0);
+                        PageStart::Beginning
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        };
+        Ok(Self {
+            question,
+            start,
+            order: listing.order,
+            remaining,
+            is_first: true,
+        })
+    }
+
+    /// Appends the next page to `bytes`, and the end of the answer after the last one.
+    async fn page(mut self, mut bytes: Vec<u8>) -> Result<Part, BrokenOff> {
+        let wanted = self.remaining.unwrap_or(usize::MAX);
+        let mut found = self
+            .read(wanted.min(PAGE + 1))
+            .await
+            .map_err(BrokenOff::Reading)?;
+        let beyond = (found.len() > PAGE).then(|| found.pop()).flatten();
+        self.remaining = self.remaining.map(|remaining| remaining - found.len());
+        for certificate in found {
+            if !self.is_first {
+                bytes.push(b',');
+            }
+            self.is_first = false;
+            let item = Item::of(
+                certificate,
+                &self.question.certificates,
+                self.question.detail,
+            );
+            serde_json::to_writer(&mut bytes, &item).map_err(BrokenOff::Encoding)?;
+        }
+        if let Some(next) = beyond {
+            self.start = PageStart::At {
+                created_at: next.created_at,
+                id: next.id,
+            };
+            return Ok(Part {
+                bytes: bytes.into(),
+                rest: Some(Box::new(self)),
+            });
+        }
+        let end = format!("]}},\"op_time_us\":{}}}", op_time(self.question.started));
+        bytes.extend_from_slice(end.as_bytes());
+        Ok(Part {
+            bytes: bytes.into(),
+            rest: None,
+        })
+    }
+
+    async fn read(&self, limit: usize) -> Result<Vec<Certificate>, lifecycle::Error> {
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
+        let page = Page {
+            from: self.start,
+            limit,
+            order: self.order,
+        };
+        let Question {
+            certificates,
+            principal,
+            filter,
+            ..
+        } = &self.question;
+        certificates.list(principal, filter, &page).await
+    }
+}
+
+impl Question {
+    fn shows(&self, certificate: &Certificate) -> bool {
+        let wanted = self.filter.common_name.as_ref();
+        wanted.is_none_or(|name| *name == certificate.common_name)
+    }
+}
+
+/// Why a list did not come to its end.
+#[derive(Debug, thiserror::Error)]
+enum BrokenOff {
+    #[error("a certificate could not be encoded")]
+    Encoding(#[source] serde_json::Error),
+    #[error("the next page could not be read")]
+    Reading(#[source] lifecycle::Error),
+}
+
+type NextPage = Pin<Box<dyn Future<Output = Result<Part, BrokenOff>> + Send>>;
+
+fn next_page(walk: Box<Walk>) -> NextPage {
+    Box::pin(async move { walk.page(Vec::new()).await })
+}
+
+/// The body of a list that takes more than one page.
+struct Stream {
+    ready: Option<Bytes>,
+    next: Option<NextPage>,
+}
+
+impl Body for Stream {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if let Some(bytes) = self.ready.take() {
+            return Poll::Ready(Some(Ok(Frame::data(bytes))));
+        }
+        let Some(next) = self.next.as_mut() else {
+            return Poll::Ready(None);
+        };
+        let part = ready!(next.as_mut().poll(context));
+        self.next = None;
+        Poll::Ready(Some(match part {
+            Ok(part) => {
+                self.next = part.rest.map(next_page);
+                Ok(Frame::data(part.bytes))
+            }
+            Err(error) => {
+                log(&error);
+                Err(error.into())
+            }
+        }))
+    }
+}
+
+/// Answers show whole seconds. A time from an answer stands for all of its second, so that the
+/// certificate it was taken from is part of the list in both directions.
+fn whole_second(time: time::OffsetDateTime, order: Order) -> time::OffsetDateTime {
+    let last_microsecond = time::Duration::SECOND - time::Duration::MICROSECOND;
+    match order {
+        Order::Descending if time.nanosecond() == 0 => {
+            time.checked_add(last_microsecond).unwrap_or(time)
+        }
+        _ => time,
+    }
+}
+
+fn log(error: &BrokenOff) {
+    tracing::error!(
+        error = error as &dyn std::error::Error,
+        "a list of certificates broke off"
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_list_that_breaks_off_ends_in_an_error_and_not_like_a_short_list() {
+        let failure = BrokenOff::Reading(lifecycle::Error::AlreadyRevoked);
+        let mut body = Stream {
+            ready: Some(Bytes::from_static(HEAD)),
+            next: Some(Box::pin(async { Err(failure) })),
+        };
+        let first = body.frame().await.unwrap().unwrap();
+        assert_eq!(first.data_ref().unwrap(), HEAD);
+        assert!(body.frame().await.unwrap().is_err());
+        assert!(body.frame().await.is_none());
+    }
+
+    #[test]
+    fn a_time_from_an_answer_stands_for_all_of_its_second() {
+        let time = time::macros::datetime!(2026-03-01 12:00:00 UTC);
+        assert_eq!(whole_second(time, Order::Ascending), time);
+        let end = time::macros::datetime!(2026-03-01 12:00:00.999_999 UTC);
+        assert_eq!(whole_second(time, Order::Descending), end);
+        assert_eq!(whole_second(end, Order::Descending), end);
+    }
+}

@@ -1,0 +1,217 @@
+//! The calls that bring certificates in: create, and update with a newer pair.
+//!
+//! The form of every object of an array is checked before the first one is carried out.
+
+use lifecycle::{Certificates, Replacement, Upload};
+
+use super::body::{Document, Members, missing_reference};
+use super::certificates::{Call, settle};
+use super::envelope::{Reach, carried_out};
+use super::faults::{Code, Fault, ItemFault, Refusal};
+use super::object::{Detail, Identity, Item};
+use super::query;
+use super::references::Reference;
+use crate::exchange::Response;
+
+/// Most certificates that one request creates.
+const MAX_NEW: usize = 16;
+
+/// A well-formed request for one certificate.
+struct Order {
+    name: Option<String>,
+    kind: OrderKind,
+}
+
+enum OrderKind {
+    /// Chain and key are here.
+    Upload(Box<Upload>),
+    /// The server is to obtain it.
+    Managed { common_name: String },
+    /// The form is right, but chain and key do not fit each other.
+    Misfit(ItemFault),
+}
+
+/// A well-formed new pair for one certificate.
+struct Update {
+    reference: Reference,
+    replacement: Result<Replacement, ItemFault>,
+}
+
+/// POST /v1/certificates.
+pub(super) async fn create(mut call: Call<'_>) -> Result<Response, Refusal> {
+    let objects = std::mem::replace(&mut call.body, Document::Empty).into_objects();
+    if objects.is_empty() {
+        let message = "send the certificate as a JSON object";
+        return Err(Refusal::form(Code::Malformed, message));
+    }
+    if objects.len() > MAX_NEW {
+        let message = format!("at most {MAX_NEW} certificates can be created in one request");
+        return Err(Refusal::form(Code::TooMany, message));
+    }
+    let orders = off_the_reactor(objects, Order::read).await?;
+    let certificates = &call.house.certificates;
+    let mut items = Vec::with_capacity(orders.len());
+    for Order { name, kind } in orders {
+        let made = match kind {
+            OrderKind::Upload(upload) => certificates
+                .upload(&call.principal, *upload)
+                .await
+                .map_err(Fault::from),
+            OrderKind::Managed { common_name } => certificates
+                .request_managed(&call.principal, name.as_deref(), &common_name)
+                .map_err(Fault::from),
+            OrderKind::Misfit(fault) => Err(Fault::Item(fault)),
+        };
+        items.push(match made {
+            Ok(certificate) => Item::of(certificate, certificates, Detail::Full),
+            Err(fault) => {
+                let identity = Identity { uuid: None, name };
+                Item::failed(identity, settle(fault, &items)?)
+            }
+        });
+    }
+    Ok(carried_out(&items, Reach::Global, call.started))
+}
+
+/// PUT and PATCH /v1/certificates.
+pub(super) async fn update(mut call: Call<'_>) -> Result<Response, Refusal> {
+    let objects = std::mem::replace(&mut call.body, Document::Empty).into_objects();
+    if objects.is_empty() {
+        return Err(missing_reference());
+    }
+    let updates = off_the_reactor(objects, |mut members| {
+        let reference = members.take_reference()?;
+        Update::read(reference, members)
+    });
+    carry_out(&call, updates.await?, Reach::Global).await
+}
+
+/// PUT and PATCH /v1/certificates/<uuid>.
+pub(super) async fn update_one(mut call: Call<'_>, own: Reference) -> Result<Response, Refusal> {
+    let mut others = query::references(call.query)?;
+    let mut objects = std::mem::replace(&mut call.body, Document::Empty).into_objects();
+    let (Some(mut members), None) = (objects.pop(), objects.pop()) else {
+        let message = "send chain and pkey of one certificate as a JSON object";
+        return Err(Refusal::form(Code::Malformed, message));
+    };
+    others.extend(members.take_references()?);
+    call.require_same(&own, &others).await?;
+    let updates = off_the_reactor(vec![members], move |members| {
+        Update::read(own.clone(), members)
+    });
+    carry_out(&call, updates.await?, Reach::Local).await
+}
+
+async fn carry_out(
+    call: &Call<'_>,
+    updates: Vec<Update>,
+    reach: Reach,
+) -> Result<Response, Refusal> {
+    let certificates = &call.house.certificates;
+    let mut items = Vec::with_capacity(updates.len());
+    for Update {
+        reference,
+        replacement,
+    } in updates
+    {
+        let updated = match replacement {
+            Ok(replacement) => certificates
+                .replace(&call.principal, reference.target(), replacement)
+                .await
+                .map_err(|error| reference.fault(error)),
+            Err(fault) => Err(Fault::Item(fault)),
+        };
+        items.push(match updated {
+            Ok(certificate) => Item::of(certificate, certificates, Detail::Full),
+            Err(fault) => Item::failed(reference.identity(), settle(fault, &items)?),
+        });
+    }
+    Ok(carried_out(&items, reach, call.started))
+}
+
+impl Order {
+    fn read(mut members: Members) -> Result<Self, Refusal> {
+        for (member, is_given) in [
+            ("metro", members.has("metro")),
+            ("uuid", members.uuid.is_some()),
+        ] {
+            if is_given {
+                let message = format!("member '{member}' has no meaning for a new certificate");
+                return Err(Refusal::form(Code::Malformed, message));
+            }
+        }
+        members.check_lengths()?;
+        let common_name = members.take_common_name()?;
+        let name = members.name.take();
+        let kind = match (members.chain.take(), members.pkey.take(), common_name) {
+            (Some(chain), Some(pkey), common_name) => {
+                let upload = Upload::parse(name.clone(), common_name.as_deref(), &chain, &pkey);
+                match upload.map_err(Fault::from) {
+                    Ok(upload) => OrderKind::Upload(Box::new(upload)),
+                    Err(Fault::Item(fault)) => OrderKind::Misfit(fault),
+                    Err(Fault::Request(refusal)) => return Err(refusal),
+                }
+            }
+            (None, None, Some(common_name)) => {
+                Certificates::check_managed_request(name.as_deref(), &common_name)?;
+                OrderKind::Managed { common_name }
+            }
+            (None, None, None) => {
+                let message = "send chain and pkey, or the cn of a certificate to be obtained";
+                return Err(Refusal::form(Code::Malformed, message));
+            }
+            (chain, _, _) => return Err(half_a_pair(chain.is_some())),
+        };
+        Ok(Self { name, kind })
+    }
+}
+
+impl Update {
+    fn read(reference: Reference, mut members: Members) -> Result<Self, Refusal> {
+        members.check_lengths()?;
+        let common_name = members.take_common_name()?;
+        let (chain, pkey) = match (members.chain.take(), members.pkey.take()) {
+            (Some(chain), Some(pkey)) => (chain, pkey),
+            (None, None) => {
+                let message = "send the new chain and pkey";
+                return Err(Refusal::form(Code::Invalid, message));
+            }
+            (chain, _) => return Err(half_a_pair(chain.is_some())),
+        };
+        let replacement = Replacement::parse(common_name.as_deref(), &chain, &pkey);
+        let replacement = match replacement.map_err(Fault::from) {
+            Ok(replacement) => Ok(replacement),
+            Err(Fault::Item(fault)) => Err(fault),
+            Err(Fault::Request(refusal)) => return Err(refusal),
+        };
+        Ok(Self {
+            reference,
+            replacement,
+        })
+    }
+}
+
+fn half_a_pair(has_chain: bool) -> Refusal {
+    let message = if has_chain {
+        "pkey is missing: a chain comes with its key"
+    } else {
+        "chain is missing: a key comes with its chain"
+    };
+    Refusal::form(Code::Invalid, message)
+}
+
+/// Reads all objects where it delays nobody: keys and certificates take milliseconds of CPU. The
+/// first fault of form refuses all.
+async fn off_the_reactor<T: Send + 'static>(
+    objects: Vec<Members>,
+    read: impl FnMut(Members) -> Result<T, Refusal> + Send + 'static,
+) -> Result<Vec<T>, Refusal> {
+    let reading = move || objects.into_iter().map(read).collect();
+    match tokio::task::spawn_blocking(reading).await {
+        Ok(read) => read,
+        Err(error) => {
+            tracing::error!(%error, "reading an upload failed");
+            Err(Refusal::internal())
+        }
+    }
+}
