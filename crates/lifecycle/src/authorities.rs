@@ -6,30 +6,16 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use pki::{
-    CaProfile, Certificate, DistinguishedName, KeyKind, PrivateKey, Profile, Serial, Signer, Urls,
-    Validity,
-};
-use store::{
-    AuthorityId, CaCertificateId, CaRole, Exportable, NewAuthority, NewCaCertificate,
-    NewPrivateKey, PrivateKeyId, Scope, Store,
-};
-use time::OffsetDateTime;
+use pki::{Certificate, KeyKind, PrivateKey, Serial, Signer, Urls};
+use store::{AuthorityId, CaCertificateId, CaRole, NewAuthority, PrivateKeyId, Scope, Store};
 use tokio::sync::{Mutex, RwLock};
 
 use crate::accounts::HOUSE_ACCOUNT;
+use crate::ceremony::{hex_key_identifier, new_tiers, urls_by_key_identifier};
 use crate::publication::{self, PublishedList};
-use crate::settings::{Addresses, AuthorityTemplate, Settings, Tiers};
+use crate::settings::{Addresses, Settings};
 use crate::{Error, Noun, Surroundings, events};
-
-/// Clocks of relying parties run a little late; what is signed now is valid since then.
-pub(crate) const BACKDATING: Duration = Duration::from_secs(5 * 60);
-
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-const ROOT_LIFETIME: Duration = Duration::from_secs(15 * 365 * 24 * 60 * 60);
-const ISSUING_LIFETIME: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 /// One CA certificate of an authority with its key: something that can sign, answer and publish.
 pub(crate) struct Tier {
@@ -316,120 +302,4 @@ impl Authorities {
             }
         }
     }
-}
-
-fn new_tiers(
-    template: &AuthorityTemplate,
-    public_url: &str,
-    surroundings: &Surroundings,
-    [root_serial, issuing_serial]: &[Serial; 2],
-) -> Result<Vec<NewCaCertificate>, Error> {
-    let now = surroundings.now();
-    let key = PrivateKey::generate(template.key_algorithm).map_err(Error::signing)?;
-    let subject = DistinguishedName::from_fields(&template.subject).map_err(Error::signing)?;
-    let profile = CaProfile {
-        subject,
-        public_key: key.public_key().clone(),
-        validity: validity(now, ROOT_LIFETIME)?,
-        path_length: None,
-        name_constraints: None,
-        urls: Urls::default(),
-    };
-    let root = pki::prepare_self_signed(profile, root_serial, &key)
-        .map_err(Error::signing)?
-        .lint()
-        .map_err(Error::signing)?
-        .sign()
-        .map_err(Error::signing)?;
-    let mut tiers = vec![new_ca_certificate(
-        CaRole::Root,
-        &root,
-        key.clone(),
-        surroundings,
-    )];
-    if template.tiers == Tiers::Two {
-        let signer = Signer::new(root, key).map_err(Error::signing)?;
-        let key = PrivateKey::generate(template.key_algorithm).map_err(Error::signing)?;
-        let mut fields = template.subject.clone();
-        let common_name = fields.common_name.unwrap_or_default();
-        fields.common_name = Some(format!("{common_name} Issuing CA").trim().to_owned());
-        let profile = Profile::Authority(CaProfile {
-            subject: DistinguishedName::from_fields(&fields).map_err(Error::signing)?,
-            public_key: key.public_key().clone(),
-            validity: validity(now, ISSUING_LIFETIME)?,
-            path_length: Some(0),
-            name_constraints: None,
-            urls: urls_by_key_identifier(public_url, &hex_key_identifier(signer.certificate())),
-        });
-        let issuing = sign(profile, issuing_serial, &signer)?;
-        tiers.push(new_ca_certificate(
-            CaRole::Issuing,
-            &issuing,
-            key,
-            surroundings,
-        ));
-    }
-    Ok(tiers)
-}
-
-/// Prepare, lint, sign: the only way by which a certificate comes to be. What preparing and linting
-/// refuse is the fault of what was asked for.
-pub(crate) fn sign(
-    profile: Profile,
-    serial: &Serial,
-    signer: &Signer,
-) -> Result<Certificate, Error> {
-    pki::prepare(profile, serial, signer)
-        .map_err(|error| Error::invalid("certificate", error.to_string()))?
-        .lint()
-        .map_err(|error| Error::invalid("certificate", error.to_string()))?
-        .sign()
-        .map_err(Error::signing)
-}
-
-pub(crate) fn new_ca_certificate(
-    role: CaRole,
-    certificate: &Certificate,
-    key: PrivateKey,
-    surroundings: &Surroundings,
-) -> NewCaCertificate {
-    let now = surroundings.now();
-    NewCaCertificate {
-        id: CaCertificateId::from_time_and_random(now, surroundings.random()),
-        role,
-        certificate: certificate.der().to_vec(),
-        not_before: certificate.not_before(),
-        not_after: certificate.not_after(),
-        key: NewPrivateKey {
-            id: PrivateKeyId::from_time_and_random(now, surroundings.random()),
-            key,
-            exportable: Exportable::Never,
-        },
-    }
-}
-
-/// From a little before `now` for `lifetime`.
-pub(crate) fn validity(now: OffsetDateTime, lifetime: Duration) -> Result<Validity, Error> {
-    Validity::new(now - BACKDATING, now + lifetime).map_err(Error::signing)
-}
-
-/// `days` as a duration.
-pub(crate) fn days(days: u32) -> Duration {
-    DAY * days
-}
-
-fn urls_by_key_identifier(public_url: &str, key_identifier: &str) -> Urls {
-    Urls {
-        ocsp: Some(format!("{public_url}/ocsp")),
-        ca_issuers: Some(format!("{public_url}/ca/{key_identifier}.cer")),
-        crl: Some(format!("{public_url}/ca/{key_identifier}.crl")),
-    }
-}
-
-fn hex_key_identifier(certificate: &Certificate) -> String {
-    let identifier = certificate.subject_key_identifier().unwrap_or_default();
-    identifier
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
 }

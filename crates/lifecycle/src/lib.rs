@@ -6,6 +6,7 @@
 
 mod accounts;
 mod authorities;
+mod ceremony;
 mod certificates;
 mod clock;
 mod error;

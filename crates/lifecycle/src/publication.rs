@@ -16,7 +16,8 @@ use time::OffsetDateTime;
 use tokio::sync::Mutex;
 
 use crate::accounts::HOUSE_ACCOUNT;
-use crate::authorities::{self, Authorities, Authority, BACKDATING, Tier};
+use crate::authorities::{Authorities, Authority, Tier};
+use crate::ceremony::{self, BACKDATING};
 use crate::{Error, events};
 
 /// How long a revocation list may be relied upon.
@@ -232,11 +233,11 @@ impl Authorities {
         let profile = Profile::Responder(ResponderProfile {
             subject: pki::DistinguishedName::from_fields(&subject).map_err(Error::signing)?,
             public_key: key.public_key().clone(),
-            validity: authorities::validity(now, RESPONDER_LIFETIME)?,
+            validity: ceremony::validity(now, RESPONDER_LIFETIME)?,
         });
-        let certificate = authorities::sign(profile, &self.serial(), &tier.signer)?;
+        let certificate = ceremony::sign(profile, &self.serial(), &tier.signer)?;
         let not_after = certificate.not_after();
-        let row = authorities::new_ca_certificate(
+        let row = ceremony::new_ca_certificate(
             CaRole::Responder,
             &certificate,
             key.clone(),

@@ -40,7 +40,8 @@ pub struct AuthorityTemplate {
     pub tiers: Tiers,
     /// Algorithm of all keys of the authority.
     pub key_algorithm: KeyAlgorithm,
-    /// Subject of the root; the issuing CA of two tiers gets `Issuing CA` appended to its CN.
+    /// Subject of a single tier. Of two, the CNs get `Root CA` or `Issuing CA` and a part of the
+    /// key identifier appended, so that two installations in one trust store differ.
     pub subject: SubjectFields,
     /// Where certificates of this authority say that its services are.
     pub addresses: Addresses,

@@ -16,7 +16,8 @@ use store::{
 use time::OffsetDateTime;
 
 use super::{Certificates, naming, validation};
-use crate::authorities::{self, Authority};
+use crate::authorities::Authority;
+use crate::ceremony;
 use crate::{Error, Noun, Principal, events};
 
 /// Lifetime of a leaf when nobody says otherwise, in days.
@@ -129,7 +130,7 @@ impl Certificates {
         }
         let authority = self.authorities.named(&request.authority).await?;
         let now = self.surroundings.now();
-        let validity = authorities::validity(now, authorities::days(clamp_days(request.days)))?;
+        let validity = ceremony::validity(now, ceremony::days(clamp_days(request.days)))?;
         let name = request.name.clone();
         let draft = self.draft(principal, request, now).await?;
         for _ in 0..SERIAL_DRAWS {
@@ -246,7 +247,11 @@ impl Certificates {
         };
         // All of them: which one a relying party goes by is its own choice.
         let common_names = subject.common_names();
-        identifiers.extend(common_names.iter().filter_map(|name| identifier_of_host(name)));
+        identifiers.extend(
+            common_names
+                .iter()
+                .filter_map(|name| identifier_of_host(name)),
+        );
         let common_name = subject.common_name();
         let identifiers = self.checked(identifiers)?;
         if self.settings.demand_validation && !principal.is_house() {
@@ -438,11 +443,11 @@ async fn sign_leaf(
 ) -> Result<pki::Certificate, Error> {
     let profile = Profile::Leaf(profile);
     if !authority.issuing.key_kind.is_rsa() {
-        return authorities::sign(profile, &serial, &authority.issuing.signer);
+        return ceremony::sign(profile, &serial, &authority.issuing.signer);
     }
     // An RSA-4096 signature takes milliseconds, too long for a task that others wait behind.
     let signed = tokio::task::spawn_blocking(move || {
-        authorities::sign(profile, &serial, &authority.issuing.signer)
+        ceremony::sign(profile, &serial, &authority.issuing.signer)
     });
     signed.await.map_err(Error::signing)?
 }

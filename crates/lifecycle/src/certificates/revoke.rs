@@ -44,7 +44,7 @@ impl Certificates {
         let scope = principal.administered_scope();
         let outcome = self
             .store
-            .revoke_version(scope, version.id, revocation.clone(), event)
+            .revoke_version(scope, version.id, revocation, event)
             .await?;
         match outcome {
             RevokeOutcome::Revoked => Ok(Version {
