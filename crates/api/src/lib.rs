@@ -1,1 +1,129 @@
-//! To come.
+//! The APIs that programs speak to Chancery with. A dialect decodes a request, authenticates it,
+//! calls one operation of the house, and encodes the answer; it holds no rule of its own.
+//!
+//! The path prefix alone picks the dialect, and with it the form of errors. Paths are matched raw:
+//! never redirected, never cleaned up beyond a leading `//` and a trailing `/`, never decoded before
+//! they are matched.
+
+mod administration;
+mod certmaker;
+mod exchange;
+mod kraftcloud;
+mod metrics;
+mod publication;
+mod server;
+mod settings;
+mod system;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use lifecycle::House;
+
+pub use exchange::{Request, Response};
+pub use metrics::Metrics;
+pub use server::{Listener, ListenerError, Security, serve};
+pub use settings::{CertMakerSettings, G1SuccessStatus, Settings, UnknownAccountStatus};
+
+/// Everything that answers requests: shared by all listeners and connections.
+#[derive(Debug, Clone)]
+pub struct Api(Arc<Context>);
+
+/// What a dialect can reach.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) house: House,
+    pub(crate) settings: Settings,
+    pub(crate) metrics: Metrics,
+}
+
+impl Api {
+    /// An API over `house`.
+    #[must_use]
+    pub fn new(house: House, settings: Settings, metrics: Metrics) -> Self {
+        Self(Arc::new(Context {
+            house,
+            settings,
+            metrics,
+        }))
+    }
+
+    /// Answers one request. Never fails: faults are answers in the form of the dialect.
+    pub async fn respond(&self, request: Request) -> Response {
+        let started = Instant::now();
+        let method = request.method().clone();
+        let door = Door::of(exchange::path(&request));
+        let context = &self.0;
+        let response = match door {
+            Door::Administration => administration::respond(context, request).await,
+            Door::CertMaker => certmaker::respond(context, request).await,
+            Door::KraftCloud => kraftcloud::respond(context, request, started).await,
+            Door::Publication => publication::respond(context, request).await,
+            Door::System => system::respond(context, &request).await,
+        };
+        let taken = started.elapsed();
+        self.0
+            .metrics
+            .answered(door.as_str(), &method, response.status(), taken);
+        response
+    }
+}
+
+/// The parts of the path space, each with its own form of answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Door {
+    Administration,
+    CertMaker,
+    KraftCloud,
+    Publication,
+    System,
+}
+
+impl Door {
+    fn of(path: &str) -> Self {
+        let mut segments = path.split('/').skip(1);
+        match (segments.next(), segments.next()) {
+            (None | Some(""), None) | (Some("v1"), _) => Self::KraftCloud,
+            (Some("api"), Some("v1")) => Self::CertMaker,
+            (Some("chancery"), _) => Self::Administration,
+            (Some("ca" | "ocsp"), _) => Self::Publication,
+            _ => Self::System,
+        }
+    }
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Administration => "chancery",
+            Self::CertMaker => "certmaker",
+            Self::KraftCloud => "kraftcloud",
+            Self::Publication => "publication",
+            Self::System => "system",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Door;
+
+    #[test]
+    fn the_path_prefix_alone_picks_the_dialect() {
+        for (path, door) in [
+            ("/", Door::KraftCloud),
+            ("/v1", Door::KraftCloud),
+            ("/v1/", Door::KraftCloud),
+            ("/v1/certificates", Door::KraftCloud),
+            ("/v10/certificates", Door::System),
+            ("/api/v1/ocsp/", Door::CertMaker),
+            ("/api/v1", Door::CertMaker),
+            ("/api", Door::System),
+            ("/api/3/ping", Door::System),
+            ("/ocsp/abc//def", Door::Publication),
+            ("/ca/00.crl", Door::Publication),
+            ("/chancery/v1/accounts", Door::Administration),
+            ("/certificates", Door::System),
+        ] {
+            assert_eq!(Door::of(path), door, "{path}");
+        }
+    }
+}

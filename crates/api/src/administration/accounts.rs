@@ -1,0 +1,92 @@
+//! `/chancery/v1/accounts…`
+
+use http::StatusCode;
+use lifecycle::{Account, AccountChange, Role};
+use serde::{Deserialize, Serialize};
+
+use super::Call;
+use super::certificates::timestamp;
+use super::faults::Fault;
+use crate::exchange::{Response, json};
+
+#[derive(Serialize)]
+struct View<'a> {
+    uuid: String,
+    name: &'a str,
+    role: &'static str,
+    disabled: bool,
+    locked: bool,
+    created_at: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CreateBody {
+    name: String,
+    #[serde(default)]
+    administrator: bool,
+}
+
+pub(super) async fn list(call: Call<'_>) -> Result<Response, Fault> {
+    let accounts = call.context.house.accounts.list(&call.principal).await?;
+    let views: Vec<View<'_>> = accounts.iter().map(view).collect();
+    Ok(json(
+        StatusCode::OK,
+        &serde_json::json!({ "accounts": views }),
+    ))
+}
+
+pub(super) async fn create(call: Call<'_>) -> Result<Response, Fault> {
+    let context = call.context;
+    let (principal, body): (_, CreateBody) = call.body().await?;
+    let role = if body.administrator {
+        Role::Admin
+    } else {
+        Role::User
+    };
+    let account = context
+        .house
+        .accounts
+        .create(&principal, &body.name, role)
+        .await?;
+    Ok(json(StatusCode::OK, &view(&account)))
+}
+
+pub(super) async fn delete(call: Call<'_>, name: &str) -> Result<Response, Fault> {
+    call.context
+        .house
+        .accounts
+        .delete(&call.principal, name)
+        .await?;
+    Ok(json(StatusCode::OK, &serde_json::json!({})))
+}
+
+pub(super) async fn change(call: Call<'_>, name: &str, change: &str) -> Result<Response, Fault> {
+    let change = match change {
+        "disable" => AccountChange::Disable,
+        "enable" => AccountChange::Enable,
+        "lock" => AccountChange::Lock,
+        _ => AccountChange::Unlock,
+    };
+    let account = call
+        .context
+        .house
+        .accounts
+        .change(&call.principal, name, change)
+        .await?;
+    Ok(json(StatusCode::OK, &view(&account)))
+}
+
+fn view(account: &Account) -> View<'_> {
+    View {
+        uuid: account.id.to_string(),
+        name: &account.name,
+        role: match account.role {
+            Role::Admin => "admin",
+            Role::User => "user",
+        },
+        disabled: account.status.disabled,
+        locked: account.status.locked,
+        created_at: timestamp(account.created_at),
+    }
+}

@@ -1,0 +1,316 @@
+//! `/chancery/v1/certificates…`
+
+use std::time::Duration;
+
+use http::StatusCode;
+use lifecycle::{
+    Certificate, CertificateFilter, CertificateRef, DEFAULT_AUTHORITY, IssueRequest, KeySource,
+    Order, Page, PageStart, RevocationTarget, StateKind, Upload, Version, parse_identifiers,
+};
+use pki::{CertificateRequest, KeyAlgorithm, RevocationReason, SubjectFields};
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::Call;
+use super::faults::Fault;
+use crate::exchange::{Response, json};
+
+/// Certificates on a page when the caller does not say, and at most.
+const PAGE: usize = 100;
+const MAX_PAGE: usize = 999;
+
+const STATES: [StateKind; 4] = [
+    StateKind::Pending,
+    StateKind::Valid,
+    StateKind::Error,
+    StateKind::Revoked,
+];
+
+/// A certificate as this API shows it.
+#[derive(Serialize)]
+struct View<'a> {
+    uuid: String,
+    name: &'a str,
+    common_name: &'a str,
+    identifiers: &'a [String],
+    origin: &'static str,
+    state: &'static str,
+    issuer: Option<&'a str>,
+    created_at: String,
+    current: Option<VersionView>,
+}
+
+/// A version as this API shows it; never its key.
+#[derive(Serialize)]
+struct VersionView {
+    uuid: String,
+    subject: String,
+    issuer: String,
+    serial: String,
+    not_before: String,
+    not_after: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revocation: Option<RevocationView>,
+}
+
+#[derive(Serialize)]
+struct RevocationView {
+    at: String,
+    reason: String,
+}
+
+#[derive(Serialize)]
+struct PageView<'a> {
+    certificates: Vec<View<'a>>,
+    /// Where the next page begins; absent on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+#[derive(Serialize)]
+struct DetailView<'a> {
+    #[serde(flatten)]
+    certificate: View<'a>,
+    versions: Vec<VersionView>,
+    /// The current leaf and what to send after it.
+    chain: String,
+}
+
+#[derive(Serialize)]
+struct IssuedView {
+    uuid: String,
+    name: String,
+    serial: String,
+    not_after: String,
+    chain: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    private_key: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct IssueBody {
+    #[serde(default)]
+    names: Vec<String>,
+    issuer: Option<String>,
+    csr: Option<String>,
+    days: Option<i64>,
+    name: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UploadBody {
+    chain: String,
+    private_key: String,
+    name: Option<String>,
+    common_name: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RevokeBody {
+    reason: Option<String>,
+}
+
+pub(super) async fn list(call: Call<'_>) -> Result<Response, Fault> {
+    let bad = |detail: &str| Fault::new(StatusCode::BAD_REQUEST, detail);
+    let limit = match call.parameter("limit")? {
+        Some(limit) => limit
+            .parse::<usize>()
+            .ok()
+            .filter(|limit| (1..=MAX_PAGE).contains(limit))
+            .ok_or_else(|| bad("limit is a number from 1 to 999"))?,
+        None => PAGE,
+    };
+    let within = match call.parameter("expiring_within_seconds")? {
+        Some(seconds) => Some(Duration::from_secs(u64::from(
+            seconds
+                .parse::<u32>()
+                .map_err(|_| bad("expiring_within_seconds is a number of seconds"))?,
+        ))),
+        None => None,
+    };
+    let state = match call.parameter("state")? {
+        Some(state) => Some(
+            STATES
+                .into_iter()
+                .find(|kind| kind.as_str() == state)
+                .ok_or_else(|| bad("state is pending, valid, error or revoked"))?,
+        ),
+        None => None,
+    };
+    let house = &call.context.house;
+    let from = match call.parameter("from")? {
+        Some(uuid) => {
+            let id = uuid.parse().map_err(|_| bad("from is a uuid"))?;
+            let start = house
+                .certificates
+                .find(&call.principal, &CertificateRef::Id(id))
+                .await?;
+            PageStart::At {
+                created_at: start.created_at,
+                id,
+            }
+        }
+        None => PageStart::Beginning,
+    };
+    let filter = CertificateFilter {
+        state,
+        expiring_within: within,
+        ..CertificateFilter::default()
+    };
+    // One more than asked for tells whether there is a next page, and where it begins.
+    let page = Page {
+        from,
+        limit: limit + 1,
+        order: Order::Ascending,
+    };
+    let mut found = house
+        .certificates
+        .list(&call.principal, &filter, &page)
+        .await?;
+    let next = found.get(limit).map(|next| next.id.to_string());
+    found.truncate(limit);
+    let certificates = found.iter().map(view).collect();
+    Ok(json(StatusCode::OK, &PageView { certificates, next }))
+}
+
+pub(super) async fn show(call: Call<'_>, reference: &CertificateRef) -> Result<Response, Fault> {
+    let certificates = &call.context.house.certificates;
+    let certificate = certificates.find(&call.principal, reference).await?;
+    let chain = certificates.chain(&certificate).await?;
+    let reference = CertificateRef::Id(certificate.id);
+    let versions = certificates.versions(&call.principal, &reference).await?;
+    let detail = DetailView {
+        certificate: view(&certificate),
+        versions: versions.iter().map(version_view).collect(),
+        chain: chain.iter().map(pki::Certificate::to_pem).collect(),
+    };
+    Ok(json(StatusCode::OK, &detail))
+}
+
+pub(super) async fn issue(call: Call<'_>) -> Result<Response, Fault> {
+    let context = call.context;
+    let (principal, body): (_, IssueBody) = call.body().await?;
+    let key = match &body.csr {
+        Some(csr) => {
+            let request = CertificateRequest::from_pem_or_der(csr.as_bytes())
+                .map_err(|error| Fault::new(StatusCode::BAD_REQUEST, error.to_string()))?;
+            KeySource::Request(Box::new(request))
+        }
+        None => KeySource::Generate(KeyAlgorithm::P256),
+    };
+    let (emails, hosts): (Vec<&str>, Vec<&str>) = body
+        .names
+        .iter()
+        .map(String::as_str)
+        .partition(|name| name.contains('@'));
+    let request = IssueRequest {
+        authority: body.issuer.unwrap_or_else(|| DEFAULT_AUTHORITY.to_owned()),
+        subject: SubjectFields::default(),
+        identifiers: parse_identifiers(hosts, [], emails)?,
+        days: body.days,
+        key,
+        name: body.name,
+    };
+    let issued = context
+        .house
+        .certificates
+        .issue(&principal, request)
+        .await?;
+    let chain = std::iter::once(&issued.leaf).chain(&issued.intermediates);
+    let view = IssuedView {
+        uuid: issued.id.to_string(),
+        name: issued.name,
+        serial: issued.leaf.serial().to_hex(),
+        not_after: timestamp(issued.leaf.not_after()),
+        chain: chain.map(pki::Certificate::to_pem).collect(),
+        private_key: issued.key.map(|key| key.to_pkcs8_pem().to_string()),
+    };
+    Ok(json(StatusCode::OK, &view))
+}
+
+pub(super) async fn upload(call: Call<'_>) -> Result<Response, Fault> {
+    let context = call.context;
+    let (principal, body): (_, UploadBody) = call.body().await?;
+    let upload = Upload::parse(
+        body.name,
+        body.common_name.as_deref(),
+        &body.chain,
+        &body.private_key,
+    )?;
+    let certificate = context
+        .house
+        .certificates
+        .upload(&principal, upload)
+        .await?;
+    Ok(json(StatusCode::OK, &view(&certificate)))
+}
+
+pub(super) async fn revoke(call: Call<'_>, reference: &CertificateRef) -> Result<Response, Fault> {
+    let context = call.context;
+    let (principal, body): (_, RevokeBody) = call.body().await?;
+    let reason = match body.reason.as_deref() {
+        None | Some("") => RevocationReason::Unspecified,
+        Some(reason) => reason.parse().map_err(|_| {
+            Fault::new(
+                StatusCode::BAD_REQUEST,
+                format!("'{}' is not a revocation reason", reason.escape_debug()),
+            )
+        })?,
+    };
+    let target = RevocationTarget::Certificate(reference.clone());
+    let version = context
+        .house
+        .certificates
+        .revoke(&principal, &target, reason)
+        .await?;
+    Ok(json(StatusCode::OK, &version_view(&version)))
+}
+
+pub(super) async fn delete(call: Call<'_>, reference: &CertificateRef) -> Result<Response, Fault> {
+    let certificates = &call.context.house.certificates;
+    let certificate = certificates.delete(&call.principal, reference).await?;
+    Ok(json(StatusCode::OK, &view(&certificate)))
+}
+
+fn view(certificate: &Certificate) -> View<'_> {
+    View {
+        uuid: certificate.id.to_string(),
+        name: &certificate.name,
+        common_name: &certificate.common_name,
+        identifiers: &certificate.identifiers,
+        origin: certificate.origin.as_str(),
+        state: certificate.state.kind().as_str(),
+        issuer: certificate.issuer.as_deref(),
+        created_at: timestamp(certificate.created_at),
+        current: certificate.current.as_ref().map(version_view),
+    }
+}
+
+fn version_view(version: &Version) -> VersionView {
+    let serial = &version.serial;
+    VersionView {
+        uuid: version.id.to_string(),
+        subject: version.subject.clone(),
+        issuer: version.issuer.clone(),
+        serial: serial.iter().map(|byte| format!("{byte:02X}")).collect(),
+        not_before: timestamp(version.not_before),
+        not_after: timestamp(version.not_after),
+        revocation: version
+            .revocation
+            .as_ref()
+            .map(|revocation| RevocationView {
+                at: timestamp(revocation.at),
+                reason: revocation.reason.to_string(),
+            }),
+    }
+}
+
+/// RFC 3339, whole seconds, UTC.
+pub(super) fn timestamp(at: OffsetDateTime) -> String {
+    let whole = at.replace_nanosecond(0).unwrap_or(at);
+    whole.format(&Rfc3339).unwrap_or_default()
+}

@@ -1,0 +1,139 @@
+//! Chancery's own API, `/chancery/v1/…`: what the command line speaks. Described by
+//! `/openapi.json`. Errors are problem documents (RFC 9457).
+
+mod accounts;
+mod certificates;
+mod faults;
+mod tokens;
+
+use http::{Method, StatusCode};
+use lifecycle::{CertificateRef, Dialect, Principal};
+use percent_encoding::percent_decode_str;
+use serde::de::DeserializeOwned;
+
+use crate::Context;
+use crate::exchange::{
+    BodyFault, Request, Response, bearer_token, path, read_body, segments, with_allow,
+};
+use faults::{Fault, problem};
+
+/// Longest body: a chain of many certificates fits well.
+const BODY_LIMIT: usize = 20 * 1024 * 1024;
+
+/// Answers `/chancery/…`.
+pub(crate) async fn respond(context: &Context, request: Request) -> Response {
+    match dispatch(context, request).await {
+        Ok(response) => response,
+        Err(fault) => fault.into_response(),
+    }
+}
+
+async fn dispatch(context: &Context, request: Request) -> Result<Response, Fault> {
+    let path = path(&request).to_owned();
+    let segments = segments(&path).unwrap_or_default();
+    let Some((["chancery", "v1"], route)) = segments.split_first_chunk::<2>() else {
+        return Err(Fault::new(StatusCode::NOT_FOUND, "no such route"));
+    };
+    let allowed = match route {
+        ["certificates" | "tokens" | "accounts"] => "GET, POST",
+        ["certificates", "upload"]
+        | ["certificates", _, "revoke"]
+        | ["accounts", _, "disable" | "enable" | "lock" | "unlock"] => "POST",
+        ["certificates", _] => "GET, DELETE",
+        ["tokens" | "accounts", _] => "DELETE",
+        _ => return Err(Fault::new(StatusCode::NOT_FOUND, "no such route")),
+    };
+    let principal = authenticate(context, &request).await?;
+    let call = Call {
+        context,
+        principal,
+        request,
+    };
+    let method = call.request.method().clone();
+    match (method, route) {
+        (Method::GET, ["certificates"]) => certificates::list(call).await,
+        (Method::POST, ["certificates"]) => certificates::issue(call).await,
+        (Method::POST, ["certificates", "upload"]) => certificates::upload(call).await,
+        (Method::POST, ["certificates", reference, "revoke"]) => {
+            certificates::revoke(call, &certificate(reference)?).await
+        }
+        (Method::GET, ["certificates", reference]) => {
+            certificates::show(call, &certificate(reference)?).await
+        }
+        (Method::DELETE, ["certificates", reference]) => {
+            certificates::delete(call, &certificate(reference)?).await
+        }
+        (Method::GET, ["tokens"]) => tokens::list(call).await,
+        (Method::POST, ["tokens"]) => tokens::create(call).await,
+        (Method::DELETE, ["tokens", id]) => tokens::delete(call, id).await,
+        (Method::GET, ["accounts"]) => accounts::list(call).await,
+        (Method::POST, ["accounts"]) => accounts::create(call).await,
+        (Method::DELETE, ["accounts", name]) => accounts::delete(call, &decoded(name)?).await,
+        (Method::POST, ["accounts", name, change]) => {
+            accounts::change(call, &decoded(name)?, change).await
+        }
+        _ => {
+            let refusal = problem(StatusCode::METHOD_NOT_ALLOWED, "method not allowed");
+            Ok(with_allow(refusal, allowed))
+        }
+    }
+}
+
+/// A request whose sender is known.
+struct Call<'a> {
+    context: &'a Context,
+    principal: Principal,
+    request: Request,
+}
+
+impl Call<'_> {
+    /// The JSON body; an empty one counts as `{}`.
+    async fn body<T: DeserializeOwned>(self) -> Result<(Principal, T), Fault> {
+        let body = read_body(self.request.into_body(), BODY_LIMIT).await;
+        let body = body.map_err(|fault| match fault {
+            BodyFault::TooLarge => Fault::new(StatusCode::PAYLOAD_TOO_LARGE, "body too large"),
+            BodyFault::Interrupted => Fault::new(StatusCode::BAD_REQUEST, "body incomplete"),
+        })?;
+        let text: &[u8] = if body.is_empty() { b"{}" } else { &body };
+        let value = serde_json::from_slice(text)
+            .map_err(|error| Fault::new(StatusCode::BAD_REQUEST, error.to_string()))?;
+        Ok((self.principal, value))
+    }
+
+    /// The decoded value of a query parameter, the first if it is repeated.
+    fn parameter(&self, name: &str) -> Result<Option<String>, Fault> {
+        let query = self.request.uri().query().unwrap_or_default();
+        for pair in query.split('&') {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            if key == name && !value.is_empty() {
+                return decoded(value).map(Some);
+            }
+        }
+        Ok(None)
+    }
+}
+
+async fn authenticate(context: &Context, request: &Request) -> Result<Principal, Fault> {
+    let token = bearer_token(request.headers()).unwrap_or_default();
+    let authenticated = context
+        .house
+        .tokens
+        .authenticate(token, Dialect::Chancery)
+        .await;
+    Ok(authenticated?)
+}
+
+/// A certificate named by uuid or name in a path.
+fn certificate(segment: &str) -> Result<CertificateRef, Fault> {
+    let text = decoded(segment)?;
+    Ok(match text.parse() {
+        Ok(id) => CertificateRef::Id(id),
+        Err(_) => CertificateRef::Name(text),
+    })
+}
+
+fn decoded(text: &str) -> Result<String, Fault> {
+    let decoded = percent_decode_str(text).decode_utf8();
+    let decoded = decoded.map_err(|_| Fault::new(StatusCode::BAD_REQUEST, "not UTF-8"))?;
+    Ok(decoded.into_owned())
+}

@@ -1,0 +1,92 @@
+//! What is handed out again: issued certificates and their keys to their owner, CA certificates and
+//! revocation lists to everybody.
+
+use http::StatusCode;
+use http::header::{CACHE_CONTROL, HeaderValue};
+use http::request::Parts;
+use lifecycle::{Principal, SerialReference};
+
+use super::authority_of;
+use super::faults::Fault;
+use crate::Context;
+use crate::exchange::{Response, answer};
+use crate::publication;
+
+/// Clients compare this text, so it has no charset.
+const PEM: &str = "application/x-pem-file";
+
+/// `GET /certificate/{sn}/obtain`.
+pub(super) async fn certificate(
+    context: &Context,
+    principal: &Principal,
+    serial: &str,
+) -> Result<Response, Fault> {
+    let serial = SerialReference::from_decimal(serial).ok_or(Fault::NotFound)?;
+    let certificates = &context.house.certificates;
+    let version = certificates.issued_version(principal, &serial).await?;
+    Ok(private_pem(&pki::pem::encode("CERTIFICATE", &version.leaf)))
+}
+
+/// `GET /privatekey/{sn}/obtain`.
+pub(super) async fn private_key(
+    context: &Context,
+    principal: &Principal,
+    serial: &str,
+) -> Result<Response, Fault> {
+    let serial = SerialReference::from_decimal(serial).ok_or(Fault::NotFound)?;
+    let certificates = &context.house.certificates;
+    let key = certificates.issued_private_key(principal, &serial).await?;
+    Ok(private_pem(&key.to_pkcs8_pem()))
+}
+
+/// `GET /root-certificate/obtain`: the direct issuer of all leaves, because clients build OCSP
+/// requests with it.
+pub(super) async fn root_certificate(
+    context: &Context,
+    _: &Principal,
+    head: &Parts,
+) -> Result<Response, Fault> {
+    let authority = authority_of(context, &head.headers).await?;
+    Ok(private_pem(&authority.issuing_certificate().to_pem()))
+}
+
+/// `GET /ca.cer`.
+pub(super) async fn ca_certificate(context: &Context, head: &Parts) -> Result<Response, Fault> {
+    let authority = authority_of(context, &head.headers).await?;
+    Ok(publication::ca_certificate(
+        authority.issuing_certificate().der(),
+    ))
+}
+
+/// `GET /crl`.
+pub(super) async fn revocation_list(context: &Context, head: &Parts) -> Result<Response, Fault> {
+    let authority = authority_of(context, &head.headers).await?;
+    let list = context
+        .house
+        .authorities
+        .revocation_list(&authority)
+        .await?;
+    Ok(publication::revocation_list(&list))
+}
+
+/// `GET /crl.pem`.
+pub(super) async fn revocation_list_pem(
+    context: &Context,
+    head: &Parts,
+) -> Result<Response, Fault> {
+    let authority = authority_of(context, &head.headers).await?;
+    let list = context
+        .house
+        .authorities
+        .revocation_list(&authority)
+        .await?;
+    Ok(answer(StatusCode::OK, PEM, pki::crl::to_pem(&list)))
+}
+
+/// PEM that no cache on the way may keep: who gets it depends on a header that caches do not know.
+fn private_pem(pem: &str) -> Response {
+    let mut response = answer(StatusCode::OK, PEM, pem.as_bytes().to_vec());
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,189 @@
+//! What all dialects need of HTTP: raw paths, bounded bodies, credentials, and answers.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use http::{HeaderMap, StatusCode};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
+
+/// A request as it came from the wire.
+pub type Request = http::Request<Incoming>;
+
+/// An answer. Bodies are whole, or streamed where a list may be long.
+pub type Response = http::Response<Body>;
+
+/// A body of an answer. An error in it ends the connection, so that nobody takes a part for the
+/// whole.
+pub(crate) type Body = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
+
+/// Longest time that a client may take to send a body.
+const BODY_DEADLINE: Duration = Duration::from_secs(60);
+
+/// Most octets of a body beyond its limit that are read before the refusal is sent.
+const DISCARD_LIMIT: usize = 16 * 1024 * 1024;
+
+/// Why a body could not be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BodyFault {
+    /// The client went away or took too long.
+    Interrupted,
+    /// Longer than the route accepts.
+    TooLarge,
+}
+
+/// The raw path; glued base URLs may begin it with `//`, which counts as `/`.
+pub(crate) fn path(request: &Request) -> &str {
+    let path = request.uri().path();
+    match path.strip_prefix("//") {
+        Some(_) => path.get(1..).unwrap_or(path),
+        None => path,
+    }
+}
+
+/// The non-empty segments of a path without a trailing slash, or `None` if a segment within it is
+/// empty: `//` is not merged.
+pub(crate) fn segments(path: &str) -> Option<Vec<&str>> {
+    let inner = path.strip_prefix('/').unwrap_or(path);
+    let inner = inner.strip_suffix('/').unwrap_or(inner);
+    if inner.is_empty() {
+        return Some(Vec::new());
+    }
+    let segments: Vec<&str> = inner.split('/').collect();
+    (!segments.contains(&"")).then_some(segments)
+}
+
+/// Reads the whole body, up to `limit` octets.
+pub(crate) async fn read_body(mut body: Incoming, limit: usize) -> Result<Bytes, BodyFault> {
+    let read = async {
+        match Limited::new(&mut body, limit).collect().await {
+            Ok(collected) => Ok(collected.to_bytes()),
+            Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => {
+                discard(&mut body).await;
+                Err(BodyFault::TooLarge)
+            }
+            Err(_) => Err(BodyFault::Interrupted),
+        }
+    };
+    let read = tokio::time::timeout(BODY_DEADLINE, read).await;
+    read.unwrap_or(Err(BodyFault::Interrupted))
+}
+
+/// Reads on without keeping anything: a client that is still sending when the connection is closed
+/// may never see the answer.
+async fn discard(body: &mut Incoming) {
+    let mut left = DISCARD_LIMIT;
+    while let Some(Ok(frame)) = body.frame().await {
+        let length = frame.data_ref().map_or(0, Bytes::len);
+        match left.checked_sub(length) {
+            Some(rest) => left = rest,
+            None => return,
+        }
+    }
+}
+
+/// The token of an `Authorization: Bearer` header; the scheme's case does not matter.
+pub(crate) fn bearer_token(headers: &HeaderMap) -> Option<&str> {
+    authorization(headers, "bearer")
+}
+
+/// The password of an `Authorization: Basic` header.
+pub(crate) fn basic_password(headers: &HeaderMap) -> Option<String> {
+    let encoded = authorization(headers, "basic")?;
+    let decoded = String::from_utf8(STANDARD.decode(encoded).ok()?).ok()?;
+    let (_, password) = decoded.split_once(':')?;
+    Some(password.to_owned())
+}
+
+fn authorization<'a>(headers: &'a HeaderMap, wanted: &str) -> Option<&'a str> {
+    let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, credentials) = value.split_once(' ')?;
+    scheme
+        .eq_ignore_ascii_case(wanted)
+        .then_some(credentials.trim())
+}
+
+/// An answer with a whole body.
+pub(crate) fn answer(
+    status: StatusCode,
+    content_type: &'static str,
+    body: impl Into<Bytes>,
+) -> Response {
+    let body = Full::new(body.into()).map_err(|never| match never {});
+    let mut response = Response::new(body.boxed_unsync());
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+/// An answer without a body.
+pub(crate) fn empty(status: StatusCode) -> Response {
+    let body = Full::new(Bytes::new()).map_err(|never| match never {});
+    let mut response = Response::new(body.boxed_unsync());
+    *response.status_mut() = status;
+    response
+}
+
+/// An answer with a JSON body.
+pub(crate) fn json(status: StatusCode, value: &impl serde::Serialize) -> Response {
+    match serde_json::to_vec(value) {
+        Ok(body) => answer(status, "application/json", body),
+        Err(error) => {
+            tracing::error!(%error, "an answer could not be encoded");
+            answer(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "application/json",
+                r#"{"error":"internal error"}"#,
+            )
+        }
+    }
+}
+
+/// `{"error": text}`, the form of errors outside of the dialects that have another.
+pub(crate) fn plain_error(status: StatusCode, text: &str) -> Response {
+    json(status, &serde_json::json!({ "error": text }))
+}
+
+/// The same answer with `Allow`, as 405 demands.
+pub(crate) fn with_allow(mut response: Response, methods: &'static str) -> Response {
+    response
+        .headers_mut()
+        .insert(http::header::ALLOW, HeaderValue::from_static(methods));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn segments_forgive_a_trailing_slash_and_nothing_else() {
+        assert_eq!(segments("/"), Some(vec![]));
+        assert_eq!(
+            segments("/v1/certificates/"),
+            Some(vec!["v1", "certificates"])
+        );
+        assert_eq!(segments("/v1//certificates"), None);
+        assert_eq!(segments("/v1/a%2Fb"), Some(vec!["v1", "a%2Fb"]));
+    }
+
+    #[test]
+    fn credentials_are_read_whatever_the_case_of_the_scheme() {
+        let headers = |value: &'static str| {
+            HeaderMap::from_iter([(AUTHORIZATION, HeaderValue::from_static(value))])
+        };
+        assert_eq!(bearer_token(&headers("bEARER  abc ")), Some("abc"));
+        assert_eq!(bearer_token(&headers("Basic abc")), None);
+        assert_eq!(
+            basic_password(&headers("Basic eDp0b2s6ZW4=")).as_deref(),
+            Some("tok:en")
+        );
+        assert_eq!(basic_password(&headers("Basic %%%")), None);
+    }
+}

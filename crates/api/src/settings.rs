@@ -1,0 +1,53 @@
+//! What the operator decides about the wires.
+
+use pki::KeyAlgorithm;
+
+/// Settings of the APIs.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Base of every absolute URL in answers, without a final slash.
+    pub public_url: String,
+    /// The CertMaker dialect.
+    pub certmaker: CertMakerSettings,
+}
+
+/// Settings of the CertMaker dialect.
+#[derive(Debug, Clone)]
+pub struct CertMakerSettings {
+    /// The authority behind this dialect.
+    pub authority: String,
+    /// Whether orders without a CSR are served.
+    pub simple_request: bool,
+    /// Whether orders with a CSR are served.
+    pub csr: bool,
+    /// Algorithm of keys that are generated for orders without a CSR.
+    pub key_algorithm: KeyAlgorithm,
+    /// HTTP status of a successful `POST /certificate/request`.
+    pub g1_success_status: G1SuccessStatus,
+    /// HTTP status for a well-formed token of no account.
+    pub unknown_account_status: UnknownAccountStatus,
+    /// Whether `GET /certificate/{sn}/revoke` revokes.
+    pub allow_get_revoke: bool,
+}
+
+/// How a successful order of the first client generation is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum G1SuccessStatus {
+    /// 200 for the bot, which is recognised by its keys, 201 for all others.
+    #[default]
+    Auto,
+    /// Always 200.
+    Ok,
+    /// Always 201.
+    Created,
+}
+
+/// How a token of an account that does not exist is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum UnknownAccountStatus {
+    /// 404, as the CertMaker document says.
+    #[default]
+    NotFound,
+    /// 401, which hides which accounts exist.
+    Unauthorized,
+}

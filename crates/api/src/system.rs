@@ -1,0 +1,64 @@
+//! What belongs to no dialect: health, metrics, and paths that nobody serves.
+
+use http::{Method, StatusCode};
+
+use crate::Context;
+use crate::exchange::{Request, Response, answer, json, path, plain_error, segments, with_allow};
+
+/// Answers outside of all prefixes.
+pub(crate) async fn respond(context: &Context, request: &Request) -> Response {
+    let Some(segments) = segments(path(request)) else {
+        return plain_error(StatusCode::NOT_FOUND, "not found");
+    };
+    let known = matches!(
+        segments.as_slice(),
+        ["healthz" | "readyz" | "metrics" | "openapi.json"]
+    );
+    if known && !matches!(*request.method(), Method::GET | Method::HEAD) {
+        let refusal = plain_error(StatusCode::METHOD_NOT_ALLOWED, "method not allowed");
+        return with_allow(refusal, "GET, HEAD");
+    }
+    match segments.as_slice() {
+        ["healthz"] => json(StatusCode::OK, &serde_json::json!({ "status": "ok" })),
+        ["readyz"] => ready(context).await,
+        ["metrics"] => metrics(context),
+        ["openapi.json"] => answer(
+            StatusCode::OK,
+            "application/json",
+            include_str!("openapi.json"),
+        ),
+        ["certificates" | "services" | "instances", ..] => plain_error(
+            StatusCode::NOT_FOUND,
+            "not found: the base URL of the KraftCloud API must end in /v1",
+        ),
+        ["certificate" | "root-certificate", ..] => plain_error(
+            StatusCode::NOT_FOUND,
+            "not found: the base URL of the CertMaker API ends before /api/v1",
+        ),
+        _ => plain_error(StatusCode::NOT_FOUND, "not found"),
+    }
+}
+
+async fn ready(context: &Context) -> Response {
+    match context.house.check().await {
+        Ok(()) => json(StatusCode::OK, &serde_json::json!({ "status": "ready" })),
+        Err(error) => {
+            tracing::warn!(error = &error as &dyn std::error::Error, "not ready");
+            plain_error(StatusCode::SERVICE_UNAVAILABLE, "the store does not answer")
+        }
+    }
+}
+
+fn metrics(context: &Context) -> Response {
+    match context.metrics.encode() {
+        Ok(text) => answer(
+            StatusCode::OK,
+            "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            text,
+        ),
+        Err(error) => {
+            tracing::error!(%error, "metrics could not be encoded");
+            plain_error(StatusCode::INTERNAL_SERVER_ERROR, "internal error")
+        }
+    }
+}

@@ -1,0 +1,322 @@
+//! The command line. Every flag has an environment variable `CHANCERY_<FLAG>`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Looks after every TLS certificate of a platform.
+#[derive(Debug, Parser)]
+#[command(name = "chancery", version, max_term_width = 100)]
+#[command(after_help = "Start with `chancery serve`; it prints what to try next.")]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// How client commands reach the server. Without these, the data directory tells.
+#[derive(Debug, Args)]
+pub(crate) struct Connection {
+    /// Base URL of the server, such as https://chancery.example:8443
+    #[arg(long, global = true, env = "CHANCERY_URL", value_name = "URL")]
+    pub(crate) url: Option<String>,
+    /// Token of an account
+    #[arg(long, global = true, env = "CHANCERY_TOKEN", hide_env_values = true)]
+    pub(crate) token: Option<String>,
+    /// PEM file with the root that the server's certificate is checked against
+    #[arg(long, global = true, env = "CHANCERY_CA", value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+    /// Data directory of the server; client commands find URL, token and root in it [default: ./data]
+    #[arg(long, global = true, env = "CHANCERY_DATA", value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start the server
+    Serve(Box<ServeFlags>),
+    #[command(flatten)]
+    Client(ClientCommand),
+}
+
+/// Flags of `chancery serve`; each is also a key of `chancery.toml`, with underscores.
+#[derive(Debug, Default, Args)]
+pub(crate) struct ServeFlags {
+    /// Data directory: master key, embedded database, first token, root certificate [default: ./data]
+    #[arg(skip)]
+    pub(crate) data: Option<PathBuf>,
+    /// Where certificates are kept: sqlite:PATH or postgres://… [default: SQLite in the data directory]
+    #[arg(
+        long,
+        env = "CHANCERY_DATABASE",
+        value_name = "URL",
+        hide_env_values = true
+    )]
+    pub(crate) database: Option<String>,
+    /// Address of an API listener, http:// or https://; may repeat
+    /// [default: http://127.0.0.1:8080 and https://127.0.0.1:8443]
+    #[arg(
+        long,
+        env = "CHANCERY_LISTEN",
+        value_name = "URL",
+        value_delimiter = ','
+    )]
+    pub(crate) listen: Vec<String>,
+    /// Base of the URLs written into certificates and answers [default: the first plain listener]
+    #[arg(long, env = "CHANCERY_PUBLIC_URL", value_name = "URL")]
+    pub(crate) public_url: Option<String>,
+    /// Permit plain http on addresses that are not loopback
+    #[arg(long, env = "CHANCERY_ALLOW_PLAINTEXT", value_parser = clap::builder::BoolishValueParser::new(),
+          num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    pub(crate) allow_plaintext: Option<bool>,
+    /// Command that prints the master key (64 hex digits), for keys kept in a KMS
+    #[arg(long, env = "CHANCERY_MASTER_KEY_COMMAND", value_name = "COMMAND")]
+    pub(crate) master_key_command: Option<String>,
+    /// What is logged: error, warn, info, debug, trace, or a filter such as info,api=debug
+    #[arg(long, env = "CHANCERY_LOG", value_name = "FILTER")]
+    pub(crate) log: Option<String>,
+    /// How it is logged: text or json
+    #[arg(long, env = "CHANCERY_LOG_FORMAT", value_name = "FORMAT")]
+    pub(crate) log_format: Option<String>,
+    /// Configuration file [default: chancery.toml, if there is one]
+    #[arg(long, env = "CHANCERY_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ClientCommand {
+    /// Issue a certificate from a private authority
+    Issue(Issue),
+    /// Upload a certificate made elsewhere
+    Upload(Upload),
+    /// List certificates
+    Ls(Ls),
+    /// Show a certificate
+    Show(Show),
+    /// Revoke a certificate of a private authority
+    Revoke(Revoke),
+    /// Delete a certificate
+    Rm(Rm),
+    /// Manage tokens
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Manage accounts
+    #[command(subcommand)]
+    Account(AccountCommand),
+}
+
+/// `chancery issue`
+#[derive(Debug, Args)]
+pub(crate) struct Issue {
+    /// Domain names, IP addresses or e-mail addresses that the certificate is for
+    #[arg(required_unless_present = "csr", value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+    /// The authority that signs [default: default]
+    #[arg(long)]
+    pub(crate) issuer: Option<String>,
+    /// Certificate signing request, PEM or DER; without one the server makes the key
+    #[arg(long, value_name = "FILE")]
+    pub(crate) csr: Option<PathBuf>,
+    /// Directory for NAME.crt and NAME.key; without it, PEM goes to stdout
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Lifetime in days, 1 to 182 [default: 7]
+    #[arg(long, allow_negative_numbers = true)]
+    pub(crate) days: Option<i64>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `chancery upload`
+#[derive(Debug, Args)]
+pub(crate) struct Upload {
+    /// PEM file: the leaf and its intermediates, in any order
+    #[arg(long, value_name = "FILE")]
+    pub(crate) chain: PathBuf,
+    /// PEM file: the leaf's private key, not encrypted
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: PathBuf,
+    /// Name in the inventory [default: chosen after the common name]
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `chancery ls`
+#[derive(Debug, Args)]
+pub(crate) struct Ls {
+    /// Only those that expire within this time, such as 30d or 12h
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) expiring: Option<Duration>,
+    /// Only those in this state: pending, valid, error or revoked
+    #[arg(long)]
+    pub(crate) state: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `chancery show`
+#[derive(Debug, Args)]
+pub(crate) struct Show {
+    /// Name or uuid
+    #[arg(value_name = "REF")]
+    pub(crate) reference: String,
+    /// Print JSON
+    #[arg(long, conflicts_with = "pem")]
+    pub(crate) json: bool,
+    /// Print the chain, PEM
+    #[arg(long)]
+    pub(crate) pem: bool,
+}
+
+/// `chancery revoke`
+#[derive(Debug, Args)]
+pub(crate) struct Revoke {
+    /// Name or uuid
+    #[arg(value_name = "REF")]
+    pub(crate) reference: String,
+    /// keyCompromise, superseded, cessationOfOperation, … [default: unspecified]
+    #[arg(long)]
+    pub(crate) reason: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `chancery rm`
+#[derive(Debug, Args)]
+pub(crate) struct Rm {
+    /// Name or uuid
+    #[arg(value_name = "REF")]
+    pub(crate) reference: String,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenCommand {
+    /// Make a token and print it; it is not shown again
+    Create(TokenCreate),
+    /// List tokens, without their texts
+    Ls {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Delete a token
+    Rm {
+        /// Its uuid
+        uuid: String,
+    },
+}
+
+/// `chancery token create`
+#[derive(Debug, Args)]
+pub(crate) struct TokenCreate {
+    /// The account it is for [default: your own]
+    #[arg(long)]
+    pub(crate) account: Option<String>,
+    /// A name for people
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub(crate) name: String,
+    /// Refuse every change
+    #[arg(long)]
+    pub(crate) read_only: bool,
+    /// Only these APIs: chancery, kraftcloud, certmaker, cloud66, d9t
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) dialects: Option<Vec<String>>,
+    /// Only these Cloud 66 scopes
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) scopes: Option<Vec<String>>,
+    /// How long it is good for, such as 90d [default: until deleted]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) expires: Option<Duration>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AccountCommand {
+    /// Make an account
+    Create {
+        /// 2 to 64 characters of A-Z a-z 0-9 . _ $ @ -
+        name: String,
+        /// Let it administer the whole server
+        #[arg(long)]
+        administrator: bool,
+    },
+    /// List accounts
+    Ls {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Refuse the account in every API
+    Disable {
+        /// The account
+        name: String,
+    },
+    /// Undo disable
+    Enable {
+        /// The account
+        name: String,
+    },
+    /// Refuse web logins of the account; its tokens go on working
+    Lock {
+        /// The account
+        name: String,
+    },
+    /// Undo lock
+    Unlock {
+        /// The account
+        name: String,
+    },
+    /// Delete an account that has no certificates
+    Rm {
+        /// The account
+        name: String,
+    },
+}
+
+/// A number with one of the units s, m, h, d, w.
+fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("'{text}' is not a time such as 30d, 12h or 15m");
+    let unit = text.chars().last().ok_or_else(wrong)?;
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 60 * 60,
+        'd' => 24 * 60 * 60,
+        'w' => 7 * 24 * 60 * 60,
+        _ => return Err(wrong()),
+    };
+    let number = text.strip_suffix(unit).unwrap_or_default();
+    let number: u32 = number.parse().map_err(|_| wrong())?;
+    let total = number.checked_mul(seconds).ok_or_else(wrong)?;
+    Ok(Duration::from_secs(u64::from(total)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn times_have_a_number_and_a_unit() {
+        assert_eq!(duration("30d"), Ok(Duration::from_secs(2_592_000)));
+        assert_eq!(duration("15m"), Ok(Duration::from_secs(900)));
+        for bad in ["", "d", "30", "-1d", "1.5h", "99999999w", "5µ"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+}

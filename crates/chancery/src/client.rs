@@ -1,0 +1,140 @@
+//! The client side of the administration API.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow, bail};
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{Method, Request};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client as HttpClient;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
+use serde_json::Value;
+
+use crate::arguments::Connection;
+use crate::furnishings::DataDirectory;
+
+/// Longest answer that is read.
+const ANSWER_LIMIT: usize = 64 * 1024 * 1024;
+/// Longest time for a request; key generation for RSA takes seconds.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A server, and the right to use it.
+#[derive(Debug)]
+pub(crate) struct Client {
+    url: String,
+    token: String,
+    http: HttpClient<HttpsConnector<HttpConnector>, Full<Bytes>>,
+}
+
+impl Client {
+    /// Finds the server by flags and environment, and what they leave open in the data directory.
+    pub(crate) fn connect(connection: &Connection) -> anyhow::Result<Self> {
+        let path = connection.data.clone().unwrap_or_else(|| "data".into());
+        let data = DataDirectory::new(&path);
+        let read = |file: std::path::PathBuf, flag: &str| {
+            let text = std::fs::read_to_string(&file).with_context(|| {
+                format!(
+                    "no server is known: give --{flag}, or --data with the server's data directory \
+                     ({} cannot be read)",
+                    file.display()
+                )
+            });
+            text.map(|text| text.trim().to_owned())
+        };
+        let url = match &connection.url {
+            Some(url) => url.trim_end_matches('/').to_owned(),
+            None => read(data.address_file(), "url")?,
+        };
+        let token = match &connection.token {
+            Some(token) => token.trim().to_owned(),
+            None => read(data.token_file(), "token")?,
+        };
+        let ca = connection.ca.clone().unwrap_or_else(|| data.root_file());
+        let roots = if url.starts_with("https://") {
+            roots_in(&ca)?
+        } else {
+            RootCertStore::empty()
+        };
+        let configuration =
+            ClientConfig::builder_with_provider(aws_lc_rs::default_provider().into())
+                .with_safe_default_protocol_versions()?
+                .with_root_certificates(roots)
+                .with_no_client_auth();
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(configuration)
+            .https_or_http()
+            .enable_http1()
+            .build();
+        Ok(Self {
+            url,
+            token,
+            http: HttpClient::builder(TokioExecutor::new()).build(connector),
+        })
+    }
+
+    /// A request without a body.
+    pub(crate) async fn send(&self, method: Method, path: &str) -> anyhow::Result<Value> {
+        self.exchange(method, path, Bytes::new()).await
+    }
+
+    /// A request with a JSON body.
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        self.exchange(Method::POST, path, body.to_string().into())
+            .await
+    }
+
+    async fn exchange(&self, method: Method, path: &str, body: Bytes) -> anyhow::Result<Value> {
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("{}/chancery/v1/{path}", self.url))
+            .header(AUTHORIZATION, format!("Bearer {}", self.token))
+            .header(CONTENT_TYPE, "application/json")
+            .body(Full::new(body))
+            .with_context(|| format!("'{}' is not a usable server URL or token", self.url))?;
+        let exchange = async {
+            let response = self.http.request(request).await.with_context(|| {
+                format!("cannot reach the server at {}; is it running?", self.url)
+            })?;
+            let status = response.status();
+            let body = Limited::new(response.into_body(), ANSWER_LIMIT)
+                .collect()
+                .await;
+            let body = body.map_err(|error| anyhow!("the answer broke off: {error}"))?;
+            Ok::<_, anyhow::Error>((status, body.to_bytes()))
+        };
+        let (status, body) = tokio::time::timeout(DEADLINE, exchange)
+            .await
+            .with_context(|| format!("the server at {} did not answer in time", self.url))??;
+        let answer: Value = serde_json::from_slice(&body)
+            .with_context(|| format!("{} does not answer like a Chancery server", self.url))?;
+        if status.is_success() {
+            return Ok(answer);
+        }
+        match answer.get("detail").and_then(Value::as_str) {
+            Some(detail) => bail!("{}", crate::output::safe(detail)),
+            None => bail!("the server answered {status}"),
+        }
+    }
+}
+
+fn roots_in(path: &std::path::Path) -> anyhow::Result<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    let certificates = CertificateDer::pem_file_iter(path).with_context(|| {
+        format!(
+            "{} cannot be read; give --ca with the server's root certificate",
+            path.display()
+        )
+    })?;
+    for certificate in certificates {
+        let certificate = certificate.with_context(|| format!("{} is not PEM", path.display()))?;
+        roots.add(certificate)?;
+    }
+    Ok(roots)
+}

@@ -1,0 +1,46 @@
+//! Client commands: each one or two calls of the administration API, and their answer for people or
+//! as JSON.
+
+mod accounts;
+mod certificates;
+mod tokens;
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Value;
+
+use crate::arguments::{ClientCommand, Connection};
+use crate::client::Client;
+
+/// Runs a client command.
+pub(crate) async fn run(command: ClientCommand, connection: &Connection) -> anyhow::Result<()> {
+    let client = Client::connect(connection)?;
+    match command {
+        ClientCommand::Issue(issue) => certificates::issue(&client, issue).await,
+        ClientCommand::Upload(upload) => certificates::upload(&client, upload).await,
+        ClientCommand::Ls(ls) => certificates::list(&client, ls).await,
+        ClientCommand::Show(show) => certificates::show(&client, show).await,
+        ClientCommand::Revoke(revoke) => certificates::revoke(&client, revoke).await,
+        ClientCommand::Rm(rm) => certificates::remove(&client, rm).await,
+        ClientCommand::Token(command) => tokens::run(&client, command).await,
+        ClientCommand::Account(command) => accounts::run(&client, command).await,
+    }
+}
+
+/// A text as one segment of a path.
+fn segment(text: &str) -> String {
+    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
+}
+
+/// The text at `key`, safe for a terminal; empty if there is none.
+fn text(value: &Value, key: &str) -> String {
+    value
+        .get(key)
+        .and_then(Value::as_str)
+        .map(crate::output::safe)
+        .unwrap_or_default()
+}
+
+fn print_json(value: &Value) -> anyhow::Result<()> {
+    println!("{}", serde_json::to_string_pretty(value)?);
+    Ok(())
+}

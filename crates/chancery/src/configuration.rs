@@ -1,0 +1,329 @@
+//! The operator's decisions, gathered from flags, environment and `chancery.toml`, in this order of
+//! precedence. Every fault is reported at once, each with the key it belongs to.
+
+mod certmaker;
+mod file;
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use store::DatabaseUrl;
+
+use crate::arguments::ServeFlags;
+pub(crate) use certmaker::CertMaker;
+use file::Section;
+
+/// The configuration file that is read when none is named.
+const DEFAULT_FILE: &str = "chancery.toml";
+
+/// A configuration without faults.
+#[derive(Debug)]
+pub(crate) struct Configuration {
+    pub(crate) data: PathBuf,
+    pub(crate) database: DatabaseUrl,
+    pub(crate) listen: Vec<ListenAddress>,
+    pub(crate) public_url: Option<String>,
+    pub(crate) master_key_command: Option<String>,
+    pub(crate) log: String,
+    pub(crate) log_format: LogFormat,
+    pub(crate) certmaker: CertMaker,
+    /// Keys that are known but change nothing in this version.
+    pub(crate) without_effect: Vec<&'static str>,
+}
+
+/// Where an API listener is to be bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ListenAddress {
+    pub(crate) is_tls: bool,
+    pub(crate) address: SocketAddr,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    Json,
+    Text,
+}
+
+/// A fault of the configuration, with the key it belongs to.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Fault {
+    key: String,
+    reason: String,
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}: {}", self.key, self.reason)
+    }
+}
+
+impl Fault {
+    pub(crate) fn new(key: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self {
+            key: key.into(),
+            reason: reason.into(),
+        }
+    }
+}
+
+impl Configuration {
+    /// Gathers the configuration, or all that is wrong with it.
+    pub(crate) fn gather(flags: ServeFlags) -> Result<Self, Vec<Fault>> {
+        let table = read_file(flags.config.as_deref()).map_err(|fault| vec![fault])?;
+        Self::merge(flags, table)
+    }
+
+    fn merge(flags: ServeFlags, table: toml::Table) -> Result<Self, Vec<Fault>> {
+        let mut file = Section::new(table);
+        let data = flags
+            .data
+            .or_else(|| file.text("data").map(PathBuf::from))
+            .unwrap_or_else(|| PathBuf::from("data"));
+        let database_text = flags.database.or_else(|| file.text("database"));
+        let database = database_url(database_text, &data, &mut file);
+        let listen_texts = if flags.listen.is_empty() {
+            file.texts("listen")
+        } else {
+            file.forget("listen");
+            Some(flags.listen)
+        };
+        let allow_plaintext = flags
+            .allow_plaintext
+            .or_else(|| file.boolean("allow_plaintext"))
+            .unwrap_or(false);
+        let listen = listen_addresses(listen_texts, allow_plaintext, &mut file);
+        let public_url = flags.public_url.or_else(|| file.text("public_url"));
+        let public_url = public_url.and_then(|url| checked_public_url(&url, &mut file));
+        let master_key_command = flags
+            .master_key_command
+            .or_else(|| file.text("master_key_command"));
+        let log = flags.log.or_else(|| file.text("log"));
+        let log = log.unwrap_or_else(|| "info".to_owned());
+        let log_format = flags.log_format.or_else(|| file.text("log_format"));
+        let log_format = match log_format.as_deref() {
+            None | Some("text") => LogFormat::Text,
+            Some("json") => LogFormat::Json,
+            Some(other) => {
+                file.fault("log_format", format!("'{other}' is not text or json"));
+                LogFormat::Text
+            }
+        };
+        let mut without_effect = Vec::new();
+        if file.text("resolver").is_some() {
+            without_effect.push("resolver");
+        }
+        let mut kraftcloud = file.section("kraftcloud");
+        if kraftcloud.text("metro_domain").is_some() {
+            without_effect.push("kraftcloud.metro_domain");
+        }
+        file.absorb(kraftcloud);
+        let mut section = file.section("certmaker");
+        let certmaker = CertMaker::read(&mut section, &mut without_effect);
+        file.absorb(section);
+        let faults = file.finish();
+        match database {
+            Some(database) if faults.is_empty() => Ok(Self {
+                data,
+                database,
+                listen,
+                public_url,
+                master_key_command,
+                log,
+                log_format,
+                certmaker,
+                without_effect,
+            }),
+            _ => Err(faults),
+        }
+    }
+}
+
+fn read_file(named: Option<&Path>) -> Result<toml::Table, Fault> {
+    let path = named.unwrap_or(Path::new(DEFAULT_FILE));
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && named.is_none() => {
+            return Ok(toml::Table::new());
+        }
+        Err(error) => {
+            return Err(Fault::new("config", format!("{}: {error}", path.display())));
+        }
+    };
+    let parsed = text.parse();
+    parsed.map_err(|error: toml::de::Error| {
+        Fault::new("config", format!("{}: {error}", path.display()))
+    })
+}
+
+fn database_url(text: Option<String>, data: &Path, file: &mut Section) -> Option<DatabaseUrl> {
+    let text = text.unwrap_or_else(|| format!("sqlite:{}", data.join("chancery.db").display()));
+    match text.parse() {
+        Ok(url) => Some(url),
+        Err(error) => {
+            let error: store::DatabaseUrlError = error;
+            file.fault("database", error.to_string());
+            None
+        }
+    }
+}
+
+fn listen_addresses(
+    texts: Option<Vec<String>>,
+    allow_plaintext: bool,
+    file: &mut Section,
+) -> Vec<ListenAddress> {
+    let texts = texts.unwrap_or_else(|| {
+        vec![
+            "http://127.0.0.1:8080".to_owned(),
+            "https://127.0.0.1:8443".to_owned(),
+        ]
+    });
+    if texts.is_empty() {
+        file.fault("listen", "name at least one address");
+    }
+    let mut addresses = Vec::new();
+    for text in texts {
+        match listen_address(&text, allow_plaintext) {
+            Ok(address) => addresses.push(address),
+            Err(reason) => file.fault("listen", reason),
+        }
+    }
+    addresses
+}
+
+fn listen_address(text: &str, allow_plaintext: bool) -> Result<ListenAddress, String> {
+    let (is_tls, authority) = if let Some(rest) = text.strip_prefix("https://") {
+        (true, rest)
+    } else if let Some(rest) = text.strip_prefix("http://") {
+        (false, rest)
+    } else {
+        return Err(format!("'{text}' begins with neither http:// nor https://"));
+    };
+    let authority = authority.strip_suffix('/').unwrap_or(authority);
+    let with_numbers = authority
+        .strip_prefix("localhost:")
+        .map_or_else(|| authority.to_owned(), |port| format!("127.0.0.1:{port}"));
+    let address: SocketAddr = with_numbers
+        .parse()
+        .map_err(|_| format!("'{text}' is not http(s)://ADDRESS:PORT"))?;
+    if !is_tls && !address.ip().is_loopback() && !allow_plaintext {
+        return Err(format!(
+            "'{text}' would send tokens in the clear; use https, or set allow_plaintext behind \
+             a proxy that terminates TLS"
+        ));
+    }
+    Ok(ListenAddress { is_tls, address })
+}
+
+/// An absolute http(s) URL without query, fragment and credentials; the final slash is dropped.
+fn checked_public_url(url: &str, file: &mut Section) -> Option<String> {
+    let parsed = url.parse::<http::Uri>().ok();
+    let fits = parsed.is_some_and(|uri| {
+        let is_http = matches!(uri.scheme_str(), Some("http" | "https"));
+        let authority = uri.authority().map(http::uri::Authority::as_str);
+        let has_host = authority.is_some_and(|text| !text.is_empty() && !text.contains('@'));
+        is_http && has_host && uri.query().is_none() && !url.contains('#')
+    });
+    if fits {
+        return Some(url.trim_end_matches('/').to_owned());
+    }
+    file.fault(
+        "public_url",
+        format!("'{url}' is not a URL such as https://certificates.example.com"),
+    );
+    None
+}
+
+/// The hosts that a listener's certificate must name for local use.
+pub(crate) fn host_of(url: &str) -> Option<String> {
+    let uri = url.parse::<http::Uri>().ok()?;
+    let host = uri.host()?;
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    Some(
+        bare.parse::<IpAddr>()
+            .map_or_else(|_| bare.to_owned(), |address| address.to_string()),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn merged(text: &str) -> Result<Configuration, Vec<Fault>> {
+        Configuration::merge(ServeFlags::default(), text.parse().unwrap())
+    }
+
+    #[test]
+    fn without_anything_the_contract_s_defaults_hold() {
+        let configuration = merged("").unwrap();
+        assert_eq!(configuration.data, Path::new("data"));
+        let listen: Vec<_> = configuration
+            .listen
+            .iter()
+            .map(|listen| (listen.is_tls, listen.address.to_string()))
+            .collect();
+        assert_eq!(
+            listen,
+            [
+                (false, "127.0.0.1:8080".to_owned()),
+                (true, "127.0.0.1:8443".to_owned())
+            ]
+        );
+    }
+
+    #[test]
+    fn every_fault_is_reported_at_once_with_its_key() {
+        let faults = merged(
+            r#"
+            data = 5
+            listen = ["ftp://127.0.0.1:1", "http://0.0.0.0:80"]
+            databse = "sqlite:x"
+            database = "mysql://x"
+            public_url = "example.com"
+            log_format = "xml"
+            [certmaker]
+            root_key_algo = "rsa512"
+            csr = "yes"
+            hello = 1
+            [nonsense]
+            "#,
+        )
+        .unwrap_err();
+        let keys: Vec<&str> = faults.iter().map(|fault| fault.key.as_str()).collect();
+        for key in [
+            "data",
+            "listen",
+            "databse",
+            "database",
+            "public_url",
+            "log_format",
+            "certmaker.root_key_algo",
+            "certmaker.csr",
+            "certmaker.hello",
+            "nonsense",
+        ] {
+            assert!(keys.contains(&key), "{key} is not among {keys:?}");
+        }
+        assert_eq!(keys.iter().filter(|key| **key == "listen").count(), 2);
+    }
+
+    #[test]
+    fn flags_win_over_the_file() {
+        let flags = ServeFlags {
+            listen: vec!["http://127.0.0.1:0".to_owned()],
+            ..ServeFlags::default()
+        };
+        let table = r#"listen = "http://127.0.0.1:9""#.parse().unwrap();
+        let configuration = Configuration::merge(flags, table).unwrap();
+        assert_eq!(configuration.listen.len(), 1);
+        assert_eq!(configuration.listen[0].address.port(), 0);
+    }
+
+    #[test]
+    fn plain_http_beyond_loopback_needs_consent() {
+        assert!(listen_address("http://0.0.0.0:80", false).is_err());
+        assert!(listen_address("http://0.0.0.0:80", true).is_ok());
+        assert!(listen_address("https://0.0.0.0:443", false).is_ok());
+        assert!(listen_address("http://[::1]:80/", false).is_ok());
+    }
+}
