@@ -127,13 +127,13 @@ fn status_of(error: &Error) -> StatusCode {
         | Error::KeyMismatch
         | Error::NotFullyQualified
         | Error::NotIssuedHere { .. }
-        | Error::TooLong { .. } => StatusCode::BAD_REQUEST,
-        Error::Forbidden { .. } => StatusCode::FORBIDDEN,
+        | Error::TooLong { .. }
         // An authority is named by a header, not by the path.
-        Error::NotFound {
+        | Error::NotFound {
             noun: Noun::Authority,
             ..
         } => StatusCode::BAD_REQUEST,
+        Error::Forbidden { .. } => StatusCode::FORBIDDEN,
         Error::NotFound { .. } => StatusCode::NOT_FOUND,
         Error::Unsupported { .. } => StatusCode::NOT_IMPLEMENTED,
         _ => StatusCode::INTERNAL_SERVER_ERROR,

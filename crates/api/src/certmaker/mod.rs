@@ -98,12 +98,12 @@ impl<'a> Route<'a> {
             | Self::RevocationList
             | Self::RevocationListPem
             | Self::RootCertificate => "GET, HEAD",
+            Self::RevokeSerial(_) if context.settings.certmaker.allow_get_revoke => "GET, POST",
             Self::OrderByLocation
             | Self::OrderByRequest
             | Self::OrderBySimpleRequest
-            | Self::Revoke => "POST",
-            Self::RevokeSerial(_) if context.settings.certmaker.allow_get_revoke => "GET, POST",
-            Self::RevokeSerial(_) => "POST",
+            | Self::Revoke
+            | Self::RevokeSerial(_) => "POST",
         }
     }
 

@@ -153,8 +153,8 @@ fn located(context: &Context, issued: &Issued, mut response: Response) -> Respon
 /// The `days` of a query; the last one wins.
 fn days_of(query: Option<&str>) -> Result<Option<i64>, Fault> {
     let pairs = query.unwrap_or_default().split('&');
-    let values = pairs.filter_map(|pair| pair.strip_prefix("days="));
-    let Some(value) = values.last() else {
+    let mut values = pairs.filter_map(|pair| pair.strip_prefix("days="));
+    let Some(value) = values.next_back() else {
         return Ok(None);
     };
     let text = percent_decode_str(value).decode_utf8_lossy();
