@@ -169,6 +169,8 @@ pub(super) fn normal_name(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn refusal(body: &str) -> Refusal {
@@ -237,5 +239,23 @@ mod tests {
             .check_lengths()
             .unwrap_err();
         assert_eq!(refusal.code, Some(Code::TooLong));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(body in prop::collection::vec(any::<u8>(), 0..64)) {
+            let _ = Document::read(&body);
+        }
+
+        #[test]
+        fn members_come_back_as_they_were(name in ".+", chain in ".+", pkey in ".+") {
+            let body = serde_json::json!([{"name": name, "chain": chain, "pkey": pkey}]);
+            let mut objects = Document::read(body.to_string().as_bytes()).ok().unwrap().into_objects();
+            let members = objects.pop().unwrap();
+            prop_assert!(objects.is_empty());
+            prop_assert_eq!(members.name, Some(name));
+            prop_assert_eq!(members.chain, Some(chain));
+            prop_assert_eq!(members.pkey, Some(pkey));
+        }
     }
 }

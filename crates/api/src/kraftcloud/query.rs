@@ -134,6 +134,8 @@ fn parse_from(value: &str) -> Option<From> {
 
 #[cfg(test)]
 mod tests {
+    use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+    use proptest::prelude::*;
     use time::macros::datetime;
 
     use super::*;
@@ -210,6 +212,34 @@ mod tests {
             assert_eq!(refusal.code, Some(Code::Invalid), "{bad}");
             let key = bad.split('=').next().unwrap();
             assert!(refusal.message.contains(key), "{}", refusal.message);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn encoded_names_come_back_as_they_were(given in prop::collection::vec(".+", 0..8)) {
+            let encoded: Vec<String> = given
+                .iter()
+                .map(|name| utf8_percent_encode(name, NON_ALPHANUMERIC).to_string())
+                .collect();
+            prop_assert_eq!(&names(&format!("name={}", encoded.join(","))), &given);
+            prop_assert_eq!(&names(&format!("name={}", encoded.join("&name="))), &given);
+        }
+
+        #[test]
+        fn any_query_is_read_or_refused(query in ".*") {
+            let _ = references(&query);
+            let _ = listing(&query);
+        }
+
+        #[test]
+        fn any_value_of_a_parameter_is_read_or_refused(
+            key in "name|uuid|count|details|from|order|sortby",
+            value in ".*",
+        ) {
+            let query = format!("{key}={value}");
+            let _ = references(&query);
+            let _ = listing(&query);
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use super::*;
 
+const MEBIBYTE: usize = 1024 * 1024;
+
 #[test]
 fn malformed_json_is_refused_everywhere_and_nothing_is_done() {
     let server = Server::start();
@@ -95,7 +97,6 @@ fn hostile_names_are_simply_not_found() {
 #[test]
 fn bodies_are_bounded() {
     let server = Server::start();
-    const MEBIBYTE: usize = 1024 * 1024;
     for method in ["GET", "POST", "PUT", "DELETE"] {
         let too_large = vec![b' '; 20 * MEBIBYTE + 1];
         send(&server, method, CERTIFICATES, too_large).refused(413, Some(22));
@@ -107,6 +108,15 @@ fn bodies_are_bounded() {
         &json!({"cn": "a.example", "chain": chain, "pkey": "y"}),
     )
     .refused(400, Some(22));
+}
+
+#[test]
+fn a_refusal_reaches_a_client_that_is_still_sending() {
+    let server = Server::start();
+    let body = vec![b' '; 12 * MEBIBYTE];
+    send_as(&server, "nonsense", "POST", CERTIFICATES, &body).refused(401, None);
+    send(&server, "POST", "/v1/services", &body).refused(404, Some(3));
+    send(&server, "POST", "/v1/certificates/c1", &body).refused(405, Some(2));
 }
 
 #[test]
