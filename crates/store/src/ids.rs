@@ -117,9 +117,8 @@ macro_rules! timed_identifier {
             /// from the operating system's random numbers.
             #[must_use]
             pub fn at(now: OffsetDateTime) -> Self {
-                let (_, random) = Uuid::new_v4().as_u64_pair();
-                let [a, b, c, d, e, f, g, h] = random.to_be_bytes();
-                let [i, j, ..] = Uuid::new_v4().into_bytes();
+                // Bytes 6 and 8 of a version 4 identifier are not wholly random.
+                let [a, b, c, d, e, f, _, g, _, h, i, j, ..] = Uuid::new_v4().into_bytes();
                 Self::from_time_and_random(now, [a, b, c, d, e, f, g, h, i, j])
             }
 
