@@ -6,6 +6,7 @@ use crate::asn1::{Writer, oid, tag};
 use crate::extension::{self, key_usage};
 use crate::key::KeyError;
 use crate::pem;
+use crate::profile::Urls;
 use crate::revocation::RevocationReason;
 use crate::serial::Serial;
 use crate::signed;
@@ -34,6 +35,9 @@ pub enum CrlError {
     /// The next update is not later than this one.
     #[error("the next update of a CRL must be later than this update")]
     Updates,
+    /// The issuing distribution point is not plain ASCII with a scheme.
+    #[error("the distribution point of a CRL is not a valid URL")]
+    Url,
 }
 
 /// Builds and signs a list, as DER.
@@ -60,6 +64,9 @@ pub fn build(
         .is_some_and(|usage| usage & key_usage::CRL_SIGN == 0)
     {
         return Err(CrlError::NotAllowed);
+    }
+    if issuing_distribution_point.is_some_and(|url| !Urls::is_url(url)) {
+        return Err(CrlError::Url);
     }
     let mut writer = Writer::with_capacity(1024);
     writer.sequence(|list| {
@@ -134,13 +141,10 @@ mod tests {
 
     /// Calls `check` with the elements of the signed part, having verified the signature.
     fn elements(der: &[u8]) -> Vec<(u8, Vec<u8>)> {
-        let mut reader = single(der, tag::SEQUENCE, "CRL")
-            .unwrap()
-            .reader("CRL")
-            .unwrap();
+        let mut reader = single(der, tag::SEQUENCE, "CRL").unwrap().reader();
         let signed = Signed::read(&mut reader, "CRL").unwrap();
         assert_eq!(signed.is_signed_by(signer().key().public_key()), Some(true));
-        let mut body = signed.body.reader("CRL").unwrap();
+        let mut body = signed.body.reader();
         let mut elements = Vec::new();
         while !body.is_empty() {
             let element = body.element("CRL").unwrap();
@@ -172,7 +176,7 @@ mod tests {
         ];
         let der = build(signer(), 1, NOW, NOW + Duration::days(7), entries, None).unwrap();
         let (_, list) = elements(&der).into_iter().nth(5).unwrap();
-        let mut list = Reader::new(&list, "entries").unwrap();
+        let mut list = Reader::new(&list);
         let first = list.expect(tag::SEQUENCE, "entry").unwrap();
         let second = list.expect(tag::SEQUENCE, "entry").unwrap();
         list.finish("entries").unwrap();
@@ -181,7 +185,12 @@ mod tests {
     }
 
     #[test]
-    fn the_next_update_must_be_later() {
+    fn faulty_lists_are_refused() {
+        let week = NOW + Duration::days(7);
+        assert_eq!(
+            build(signer(), 1, NOW, week, [], Some("here")),
+            Err(CrlError::Url)
+        );
         assert_eq!(
             build(signer(), 1, NOW, NOW, [], None),
             Err(CrlError::Updates)

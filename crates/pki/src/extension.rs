@@ -74,7 +74,7 @@ pub(crate) fn find<'a, 'b>(
 
 pub(crate) fn read_basic_constraints(value: &[u8]) -> Result<BasicConstraints, Malformed> {
     const WHAT: &str = "the basic constraints";
-    let mut reader = single(value, tag::SEQUENCE, WHAT)?.reader(WHAT)?;
+    let mut reader = single(value, tag::SEQUENCE, WHAT)?.reader();
     let is_ca = match reader.optional(tag::BOOLEAN, WHAT)? {
         Some(is_ca) => is_ca.boolean(WHAT)?,
         None => false,
@@ -107,7 +107,7 @@ pub(crate) fn read_key_usage(value: &[u8]) -> Result<u16, Malformed> {
 /// The contents of the object identifiers of an extended key usage extension.
 pub(crate) fn read_extended_key_usage(value: &[u8]) -> Result<Vec<&[u8]>, Malformed> {
     const WHAT: &str = "the extended key usage";
-    let mut reader = single(value, tag::SEQUENCE, WHAT)?.reader(WHAT)?;
+    let mut reader = single(value, tag::SEQUENCE, WHAT)?.reader();
     let mut purposes = Vec::new();
     while !reader.is_empty() {
         purposes.push(reader.expect(tag::OBJECT_IDENTIFIER, WHAT)?.contents);
@@ -123,7 +123,7 @@ pub(crate) fn read_subject_key_identifier(value: &[u8]) -> Result<&[u8], Malform
 /// The key identifier inside an authority key identifier extension, if it has one.
 pub(crate) fn read_authority_key_identifier(value: &[u8]) -> Result<Option<&[u8]>, Malformed> {
     const WHAT: &str = "the authority key identifier";
-    let mut reader = single(value, tag::SEQUENCE, WHAT)?.reader(WHAT)?;
+    let mut reader = single(value, tag::SEQUENCE, WHAT)?.reader();
     let identifier = reader.optional(tag::context_primitive(0), WHAT)?;
     Ok(identifier.map(|identifier| identifier.contents))
 }
@@ -133,13 +133,13 @@ pub(crate) fn read_general_names(
     value: &[u8],
 ) -> Result<impl Iterator<Item = Result<Identifier, NamesError>> + '_, Malformed> {
     const WHAT: &str = "the subject alternative names";
-    let mut reader = single(value, tag::SEQUENCE, WHAT)?.reader(WHAT)?;
+    let mut reader = single(value, tag::SEQUENCE, WHAT)?.reader();
     Ok(std::iter::from_fn(move || {
         while !reader.is_empty() {
             let name = match reader.element(WHAT) {
                 Ok(name) => name,
                 Err(Malformed(what)) => {
-                    reader = Reader::new(&[], WHAT).ok()?;
+                    reader = Reader::new(&[]);
                     return Some(Err(NamesError::Malformed(what)));
                 }
             };
@@ -303,7 +303,7 @@ mod tests {
     }
 
     fn value_of(bytes: &[u8]) -> (bool, Vec<u8>) {
-        let all = read_all(&mut Reader::new(bytes, "test").unwrap(), "test").unwrap();
+        let all = read_all(&mut Reader::new(bytes), "test").unwrap();
         let [extension] = all.as_slice() else {
             panic!("{all:?}")
         };
@@ -357,7 +357,7 @@ mod tests {
             write_subject_key_identifier(writer, &[1]);
             write_subject_key_identifier(writer, &[2]);
         });
-        let error = read_all(&mut Reader::new(&bytes, "test").unwrap(), "test").unwrap_err();
+        let error = read_all(&mut Reader::new(&bytes), "test").unwrap_err();
         assert_eq!(error, Malformed("an extension occurs twice"));
     }
 
@@ -382,9 +382,7 @@ mod tests {
             if let Ok(names) = read_general_names(&value) {
                 let _ = names.count();
             }
-            if let Ok(mut reader) = Reader::new(&value, "test") {
-                let _ = read_all(&mut reader, "test");
-            }
+            let _ = read_all(&mut Reader::new(&value), "test");
         }
     }
 }

@@ -227,7 +227,7 @@ impl Parts {
             crl,
         } = &self.urls;
         for (what, url) in [("OCSP", ocsp), ("CA issuers", ca_issuers), ("CRL", crl)] {
-            if url.as_deref().is_some_and(|url| !is_url(url)) {
+            if url.as_deref().is_some_and(|url| !Urls::is_url(url)) {
                 return Err(ProfileError::Url(what));
             }
         }
@@ -319,13 +319,6 @@ impl Parts {
             Kind::Leaf | Kind::Responder => key_usage::DIGITAL_SIGNATURE,
         }
     }
-}
-
-fn is_url(text: &str) -> bool {
-    text.bytes().all(|byte| byte.is_ascii_graphic())
-        && text
-            .split_once("://")
-            .is_some_and(|(scheme, rest)| !scheme.is_empty() && !rest.is_empty())
 }
 
 #[cfg(test)]

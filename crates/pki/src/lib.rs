@@ -49,3 +49,21 @@ pub use request::{CertificateRequest, RequestError};
 pub use revocation::{Revocation, RevocationReason, RevocationReasonError};
 pub use serial::Serial;
 pub use signer::{Signer, SignerError};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_cross_threads_and_are_cloned() {
+        fn check<T: Clone + Send + Sync>() {}
+        check::<PrivateKey>();
+        check::<PublicKey>();
+        check::<Certificate>();
+        check::<CertificateRequest>();
+        check::<Chain>();
+        check::<DistinguishedName>();
+        check::<Signer>();
+        check::<Responder>();
+    }
+}

@@ -28,11 +28,11 @@ impl NameConstraints {
     /// Reads the value of the extension. Subtrees of kinds that are not understood are left out.
     pub(crate) fn read(value: &[u8]) -> Result<Self, Malformed> {
         const WHAT: &str = "the name constraints";
-        let mut reader = single(value, tag::SEQUENCE, WHAT)?.reader(WHAT)?;
+        let mut reader = single(value, tag::SEQUENCE, WHAT)?.reader();
         let mut read_subtrees = |number| -> Result<Vec<Subtree>, Malformed> {
             let mut subtrees = Vec::new();
             if let Some(list) = reader.optional(tag::context_constructed(number), WHAT)? {
-                let mut list = list.reader(WHAT)?;
+                let mut list = list.reader();
                 while !list.is_empty() {
                     let base = list.sequence(WHAT)?.element(WHAT)?;
                     subtrees.extend(Subtree::read(&base));
@@ -273,7 +273,7 @@ mod tests {
             let mut writer = Writer::new();
             writer.sequence(|list| constraints.write(list));
             let bytes = writer.finish();
-            let all = extension::read_all(&mut Reader::new(&bytes, "test").unwrap(), "test").unwrap();
+            let all = extension::read_all(&mut Reader::new(&bytes), "test").unwrap();
             let extension = all.first().unwrap();
             prop_assert!(extension.critical);
             prop_assert_eq!(NameConstraints::read(extension.value), Ok(constraints));

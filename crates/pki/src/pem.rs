@@ -95,14 +95,16 @@ fn next_block(text: &[u8]) -> Option<(Block<'_>, &[u8])> {
             continue;
         };
         let behind_label = behind_label.get(DASHES.len()..)?;
-        let body_length = find(behind_label, END)?;
+        // The body ends at the next dashes, whatever they are: looking for the right END line
+        // behind them would take quadratic time on hostile input.
+        let body_length = find(behind_label, DASHES)?;
         let (body, end) = behind_label.split_at_checked(body_length)?;
-        let end = end.get(END.len()..)?;
         let Some(end) = end
-            .strip_prefix(label.as_bytes())
+            .strip_prefix(END)
+            .and_then(|end| end.strip_prefix(label.as_bytes()))
             .and_then(|end| end.strip_prefix(DASHES))
         else {
-            rest = behind_label;
+            rest = end;
             continue;
         };
         return Some((Block { label, body }, end));
@@ -181,6 +183,14 @@ mod tests {
             "-----BEGIN A-----\nAQID\n-----END B-----\n-----BEGIN C-----\nAQID\n-----END C-----";
         assert_eq!(decoded(text), [("C".to_owned(), Some(vec![1, 2, 3]))]);
         assert_eq!(decoded("-----BEGIN A-----\nAQID\n"), []);
+    }
+
+    #[test]
+    fn a_megabyte_of_beginnings_is_no_work() {
+        let text = "-----BEGIN A-----\n".repeat(60_000);
+        assert_eq!(decoded(&text), []);
+        assert_eq!(decoded(&format!("{text}-----END A-----")).len(), 1);
+        assert_eq!(decoded(&"-----BEGIN ".repeat(100_000)), []);
     }
 
     #[test]

@@ -88,6 +88,16 @@ pub struct Urls {
     pub crl: Option<String>,
 }
 
+impl Urls {
+    /// Whether a text is fit for a URI of an extension: plain ASCII with a scheme.
+    pub(crate) fn is_url(text: &str) -> bool {
+        text.bytes().all(|byte| byte.is_ascii_graphic())
+            && text
+                .split_once("://")
+                .is_some_and(|(scheme, rest)| !scheme.is_empty() && !rest.is_empty())
+    }
+}
+
 /// A certificate for TLS servers and clients.
 #[derive(Clone, Debug)]
 pub struct LeafProfile {

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use crate::asn1::{Malformed, Writer, oid, single, tag};
+use crate::asn1::{Malformed, Reader, Writer, oid, single, tag};
 use crate::extension::{self, NamesError};
 use crate::identifier::{Identifier, IdentifierError, MAX_IDENTIFIERS};
 use crate::key::{KeyError, PrivateKey, PublicKey};
@@ -102,11 +102,11 @@ impl CertificateRequest {
 
     fn from_der(der: &[u8]) -> Result<Self, RequestError> {
         const WHAT: &str = "the outer structure";
-        let mut outer = single(der, tag::SEQUENCE, WHAT)?.reader(WHAT)?;
+        let mut outer = single(der, tag::SEQUENCE, WHAT)?.reader();
         let signed = Signed::read(&mut outer, WHAT)?;
         outer.finish(WHAT)?;
 
-        let mut body = signed.body.reader(WHAT)?;
+        let mut body = signed.body.reader();
         if body
             .expect(tag::INTEGER, "the version")?
             .small_integer("the version")?
@@ -173,7 +173,7 @@ impl From<Malformed> for RequestError {
 fn requested_identifiers(attributes: &[u8]) -> Result<Vec<Identifier>, RequestError> {
     const WHAT: &str = "the attributes";
     const EXTENSIONS: &str = "the requested extensions";
-    let mut reader = crate::asn1::Reader::new(attributes, WHAT)?;
+    let mut reader = Reader::new(attributes);
     let mut extensions = None;
     while !reader.is_empty() {
         let mut attribute = reader.sequence(WHAT)?;
@@ -191,7 +191,7 @@ fn requested_identifiers(attributes: &[u8]) -> Result<Vec<Identifier>, RequestEr
     let Some(values) = extensions else {
         return Ok(Vec::new());
     };
-    let mut values = crate::asn1::Reader::new(values, EXTENSIONS)?;
+    let mut values = Reader::new(values);
     let extensions = extension::read_all(&mut values, EXTENSIONS)?;
     values.finish(EXTENSIONS)?;
     match extension::find(&extensions, &oid::SUBJECT_ALT_NAME) {

@@ -1,6 +1,6 @@
 //! Reading DER: definite minimal lengths, no trailing bytes, no indefinite forms.
 
-use der::{Header, Reader as _, SliceReader};
+use der::{Decode as _, Header, Reader as _, SliceReader};
 
 use super::tag;
 
@@ -21,7 +21,9 @@ pub(crate) struct Element<'a> {
 
 /// Reads elements one after the other.
 #[derive(Clone, Debug)]
-pub(crate) struct Reader<'a>(SliceReader<'a>);
+pub(crate) struct Reader<'a> {
+    rest: &'a [u8],
+}
 
 /// Reads the only element of `bytes`, which must have the identifier octet `tag`.
 pub(crate) fn single<'a>(
@@ -29,39 +31,24 @@ pub(crate) fn single<'a>(
     tag: u8,
     what: &'static str,
 ) -> Result<Element<'a>, Malformed> {
-    let mut reader = Reader::new(bytes, what)?;
+    let mut reader = Reader::new(bytes);
     let element = reader.expect(tag, what)?;
     reader.finish(what)?;
     Ok(element)
 }
 
 impl<'a> Reader<'a> {
-    pub(crate) fn new(bytes: &'a [u8], what: &'static str) -> Result<Self, Malformed> {
-        SliceReader::new(bytes)
-            .map(Self)
-            .map_err(|_| Malformed(what))
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Self { rest: bytes }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_finished()
+        self.rest.is_empty()
     }
 
     /// The next element, whatever it is.
     pub(crate) fn element(&mut self, what: &'static str) -> Result<Element<'a>, Malformed> {
-        let header = Header::peek(&self.0).map_err(|_| Malformed(what))?;
-        let encoded = self.0.tlv_bytes().map_err(|_| Malformed(what))?;
-        let length = usize::try_from(header.length()).map_err(|_| Malformed(what))?;
-        let contents = encoded
-            .len()
-            .checked_sub(length)
-            .and_then(|start| encoded.get(start..))
-            .ok_or(Malformed(what))?;
-        let tag = encoded.first().copied().ok_or(Malformed(what))?;
-        Ok(Element {
-            tag,
-            contents,
-            encoded,
-        })
+        self.split().ok_or(Malformed(what))
     }
 
     /// The next element, which must have the identifier octet `tag`.
@@ -80,7 +67,7 @@ impl<'a> Reader<'a> {
         tag: u8,
         what: &'static str,
     ) -> Result<Option<Element<'a>>, Malformed> {
-        if self.0.peek_byte() == Some(tag) {
+        if self.rest.first() == Some(&tag) {
             self.element(what).map(Some)
         } else {
             Ok(None)
@@ -89,7 +76,7 @@ impl<'a> Reader<'a> {
 
     /// The inside of the next element, which must be a SEQUENCE.
     pub(crate) fn sequence(&mut self, what: &'static str) -> Result<Reader<'a>, Malformed> {
-        self.expect(tag::SEQUENCE, what)?.reader(what)
+        Ok(self.expect(tag::SEQUENCE, what)?.reader())
     }
 
     /// Refuses bytes after the last element.
@@ -100,12 +87,26 @@ impl<'a> Reader<'a> {
             Err(Malformed(what))
         }
     }
+
+    fn split(&mut self) -> Option<Element<'a>> {
+        let mut reader = SliceReader::new(self.rest).ok()?;
+        let header = Header::decode(&mut reader).ok()?;
+        let start = usize::try_from(reader.position()).ok()?;
+        let end = start.checked_add(usize::try_from(header.length()).ok()?)?;
+        let (encoded, rest) = self.rest.split_at_checked(end)?;
+        self.rest = rest;
+        Some(Element {
+            tag: *encoded.first()?,
+            contents: encoded.get(start..)?,
+            encoded,
+        })
+    }
 }
 
 impl<'a> Element<'a> {
     /// Reads the elements inside.
-    pub(crate) fn reader(&self, what: &'static str) -> Result<Reader<'a>, Malformed> {
-        Reader::new(self.contents, what)
+    pub(crate) fn reader(&self) -> Reader<'a> {
+        Reader::new(self.contents)
     }
 
     /// The content octets of an INTEGER or ENUMERATED, checked to be minimal (X.690 8.3.2).
@@ -187,7 +188,7 @@ mod tests {
     proptest! {
         #[test]
         fn never_panics_and_elements_cover_the_input(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let mut reader = Reader::new(&bytes, "test").unwrap();
+            let mut reader = Reader::new(&bytes);
             let mut seen = 0;
             while !reader.is_empty() {
                 match reader.element("test") {

@@ -100,7 +100,7 @@ mod tests {
             let mut writer = Writer::new();
             writer.time(moment);
             let bytes = writer.finish();
-            let mut reader = super::super::Reader::new(&bytes, "time").unwrap();
+            let mut reader = super::super::Reader::new(&bytes);
             prop_assert_eq!(parse_time(&reader.element("time").unwrap(), "time"), Ok(moment));
         }
     }

@@ -51,7 +51,7 @@ impl Certificate {
     pub fn from_der(der: &[u8]) -> Result<Self, CertificateError> {
         const WHAT: &str = "the outer structure";
         let outer = single(der, tag::SEQUENCE, WHAT)?;
-        let mut reader = outer.reader(WHAT)?;
+        let mut reader = outer.reader();
         let signed = Signed::read(&mut reader, WHAT)?;
         reader.finish(WHAT)?;
         let view = TbsView::read(signed.body.encoded)?;

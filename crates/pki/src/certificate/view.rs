@@ -26,7 +26,7 @@ impl<'a> TbsView<'a> {
     /// Reads the DER of a TBSCertificate.
     pub(crate) fn read(tbs: &'a [u8]) -> Result<Self, Malformed> {
         const WHAT: &str = "the signed part of the certificate";
-        let mut reader = single(tbs, tag::SEQUENCE, WHAT)?.reader(WHAT)?;
+        let mut reader = single(tbs, tag::SEQUENCE, WHAT)?.reader();
         let version = match reader.optional(tag::context_constructed(0), "the version")? {
             Some(version) => single(version.contents, tag::INTEGER, "the version")?
                 .small_integer("the version")?,
@@ -49,7 +49,7 @@ impl<'a> TbsView<'a> {
         reader.optional(tag::context_primitive(2), WHAT)?;
         let extensions = match reader.optional(tag::context_constructed(3), "the extensions")? {
             Some(explicit) => {
-                let mut inner = explicit.reader("the extensions")?;
+                let mut inner = explicit.reader();
                 let extensions = extension::read_all(&mut inner, "the extensions")?;
                 inner.finish("the extensions")?;
                 extensions

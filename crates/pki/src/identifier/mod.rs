@@ -185,7 +185,7 @@ mod tests {
             let mut writer = Writer::new();
             identifier.write_general_name(&mut writer);
             let bytes = writer.finish();
-            let element = Reader::new(&bytes, "name").unwrap().element("name").unwrap();
+            let element = Reader::new(&bytes).element("name").unwrap();
             prop_assert_eq!(Identifier::from_general_name(&element), Ok(Some(identifier)));
         }
 
@@ -201,7 +201,7 @@ mod tests {
             let mut writer = Writer::new();
             writer.element(tag, &contents);
             let bytes = writer.finish();
-            let element = Reader::new(&bytes, "name").unwrap().element("name").unwrap();
+            let element = Reader::new(&bytes).element("name").unwrap();
             let _ = Identifier::from_general_name(&element);
         }
     }

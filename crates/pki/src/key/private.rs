@@ -18,8 +18,8 @@ use zeroize::Zeroizing;
 
 use super::public::{curve_kind, unnamed_curve, unsupported_algorithm};
 use super::signature::read_algorithm;
-use super::{KeyAlgorithm, KeyError, KeyKind, MIN_RSA_BITS, PublicKey};
-use crate::asn1::{Element, oid, single, tag};
+use super::{KeyAlgorithm, KeyError, KeyKind, MAX_RSA_BITS, MIN_RSA_BITS, PublicKey};
+use crate::asn1::{Element, Reader, oid, single, tag};
 use crate::pem;
 
 /// A private key. Clones share the parsed key; `Debug` shows the kind only.
@@ -110,7 +110,7 @@ impl PrivateKey {
     /// [`KeyError::Malformed`], [`KeyError::TooWeak`] or [`KeyError::Unsupported`].
     pub fn from_pkcs8_der(pkcs8: &[u8]) -> Result<Self, KeyError> {
         const WHAT: &str = "not a PKCS#8 private key";
-        let mut reader = single(pkcs8, tag::SEQUENCE, WHAT)?.reader(WHAT)?;
+        let mut reader = single(pkcs8, tag::SEQUENCE, WHAT)?.reader();
         reader.expect(tag::INTEGER, WHAT)?;
         let (algorithm, parameters) = read_algorithm(&reader.element(WHAT)?, WHAT)?;
         let inner = reader.expect(tag::OCTET_STRING, WHAT)?.contents;
@@ -228,15 +228,15 @@ fn from_pkcs1(der: &[u8]) -> Result<PrivateKey, KeyError> {
 /// of an `EC PARAMETERS` block; if both name one, they must agree.
 fn from_sec1(der: &[u8], parameters: Option<&[u8]>) -> Result<PrivateKey, KeyError> {
     const WHAT: &str = "not a SEC 1 private key";
-    let mut reader = single(der, tag::SEQUENCE, WHAT)?.reader(WHAT)?;
+    let mut reader = single(der, tag::SEQUENCE, WHAT)?.reader();
     reader.expect(tag::INTEGER, WHAT)?;
     reader.expect(tag::OCTET_STRING, WHAT)?;
     let inside = reader
         .optional(tag::context_constructed(0), WHAT)?
-        .map(|parameters| parameters.reader(WHAT)?.element(WHAT))
+        .map(|parameters| parameters.reader().element(WHAT))
         .transpose()?;
     let outside = parameters
-        .map(|parameters| crate::asn1::Reader::new(parameters, WHAT)?.element(WHAT))
+        .map(|parameters| Reader::new(parameters).element(WHAT))
         .transpose()?;
     let kind = named_curve(inside.or(outside))?;
     if inside.is_some() && outside.is_some() && named_curve(outside)? != kind {
@@ -269,7 +269,7 @@ fn ecdsa_algorithm(kind: KeyKind) -> Result<&'static EcdsaSigningAlgorithm, KeyE
 /// would say nothing but "invalid" and would spend long on a huge one.
 fn check_rsa_size(der: &[u8]) -> Result<(), KeyError> {
     const WHAT: &str = "not an RSA private key";
-    let mut reader = single(der, tag::SEQUENCE, WHAT)?.reader(WHAT)?;
+    let mut reader = single(der, tag::SEQUENCE, WHAT)?.reader();
     reader.expect(tag::INTEGER, WHAT)?;
     let modulus = reader.expect(tag::INTEGER, WHAT)?.integer(WHAT)?;
     let octets = modulus.iter().skip_while(|octet| **octet == 0).count();
@@ -279,11 +279,11 @@ fn check_rsa_size(der: &[u8]) -> Result<(), KeyError> {
             octets * 8
         )));
     }
-    if octets > usize::from(super::MAX_RSA_BITS) / 8 {
+    if octets > usize::from(MAX_RSA_BITS) / 8 {
         return Err(KeyError::Unsupported(format!(
             "RSA with {} bits; use at most {}",
             octets * 8,
-            super::MAX_RSA_BITS
+            MAX_RSA_BITS
         )));
     }
     Ok(())

@@ -172,7 +172,7 @@ type Parts<'a> = (&'a [u8], Option<crate::asn1::Element<'a>>, &'a [u8]);
 
 fn parts(spki: &[u8]) -> Result<Parts<'_>, Malformed> {
     const WHAT: &str = "not a SubjectPublicKeyInfo";
-    let mut reader = single(spki, tag::SEQUENCE, WHAT)?.reader(WHAT)?;
+    let mut reader = single(spki, tag::SEQUENCE, WHAT)?.reader();
     let (algorithm, parameters) = read_algorithm(&reader.element(WHAT)?, WHAT)?;
     let bits = reader.expect(tag::BIT_STRING, WHAT)?.bit_string(WHAT)?;
     reader.finish(WHAT)?;
@@ -182,7 +182,7 @@ fn parts(spki: &[u8]) -> Result<Parts<'_>, Malformed> {
 /// Checks an RSAPublicKey (RFC 8017 A.1.1).
 fn rsa_kind(bits: &[u8]) -> Result<KeyKind, KeyError> {
     const WHAT: &str = "not an RSA public key";
-    let mut reader: Reader<'_> = single(bits, tag::SEQUENCE, WHAT)?.reader(WHAT)?;
+    let mut reader: Reader<'_> = single(bits, tag::SEQUENCE, WHAT)?.reader();
     let modulus = reader.expect(tag::INTEGER, WHAT)?.integer(WHAT)?;
     let exponent = reader.expect(tag::INTEGER, WHAT)?.integer(WHAT)?;
     reader.finish(WHAT)?;

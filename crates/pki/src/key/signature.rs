@@ -154,7 +154,7 @@ pub(crate) fn read_algorithm<'a>(
     if identifier.tag != tag::SEQUENCE {
         return Err(Malformed(what));
     }
-    let mut reader = identifier.reader(what)?;
+    let mut reader = identifier.reader();
     let object = reader.expect(tag::OBJECT_IDENTIFIER, what)?.contents;
     let parameters = if reader.is_empty() {
         None

@@ -334,9 +334,9 @@ fn each_attribute<'a>(
     der: &'a [u8],
     mut visit: impl FnMut(bool, Attribute<'a>),
 ) -> Result<(), Malformed> {
-    let mut names = single(der, tag::SEQUENCE, WHAT)?.reader(WHAT)?;
+    let mut names = single(der, tag::SEQUENCE, WHAT)?.reader();
     while !names.is_empty() {
-        let mut relative: Reader<'a> = names.expect(tag::SET, WHAT)?.reader(WHAT)?;
+        let mut relative: Reader<'a> = names.expect(tag::SET, WHAT)?.reader();
         let mut is_new = true;
         // SET SIZE (1..MAX)
         while is_new || !relative.is_empty() {

@@ -26,7 +26,7 @@ impl OcspRequest {
         if der.len() > MAX_REQUEST {
             return Err(OcspRequestError::TooLong);
         }
-        let mut outer = single(der, tag::SEQUENCE, WHAT)?.reader(WHAT)?;
+        let mut outer = single(der, tag::SEQUENCE, WHAT)?.reader();
         let mut body = outer.sequence(WHAT)?;
         outer.optional(tag::context_constructed(0), "the signature")?;
         outer.finish(WHAT)?;
@@ -50,7 +50,7 @@ impl OcspRequest {
             let mut single_request = list.sequence(LIST)?;
             cert_ids.push(CertId::read(&single_request.element(LIST)?)?);
             if let Some(extensions) = single_request.optional(tag::context_constructed(0), LIST)? {
-                let mut extensions = extensions.reader(LIST)?;
+                let mut extensions = extensions.reader();
                 refuse_critical(&extension::read_all(&mut extensions, LIST)?, &[])?;
                 extensions.finish(LIST)?;
             }
@@ -148,7 +148,7 @@ impl CertId {
         if element.tag != tag::SEQUENCE {
             return Err(Malformed(WHAT));
         }
-        let mut reader: Reader<'_> = element.reader(WHAT)?;
+        let mut reader: Reader<'_> = element.reader();
         let (object, parameters) = read_algorithm(&reader.element(WHAT)?, WHAT)?;
         let issuer_name_hash = reader.expect(tag::OCTET_STRING, WHAT)?.contents;
         let issuer_key_hash = reader.expect(tag::OCTET_STRING, WHAT)?.contents;
@@ -201,7 +201,7 @@ pub(super) fn write_nonce(extensions: &mut Writer, nonce: &[u8]) {
 
 fn read_nonce(explicit: &Element<'_>) -> Result<Option<Vec<u8>>, OcspRequestError> {
     const WHAT: &str = "the extensions";
-    let mut reader = explicit.reader(WHAT)?;
+    let mut reader = explicit.reader();
     let extensions = extension::read_all(&mut reader, WHAT)?;
     reader.finish(WHAT)?;
     refuse_critical(&extensions, oid::OCSP_NONCE.as_bytes())?;
