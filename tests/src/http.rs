@@ -62,6 +62,23 @@ pub fn send(
     headers: &[(&str, &str)],
     body: &[u8],
 ) -> Response {
+    try_send(server, method, path, headers, body)
+        .unwrap_or_else(|error| panic!("{method} {path}: {error}"))
+}
+
+/// [`send`], but the answer may fail to come.
+///
+/// # Errors
+///
+/// What went wrong, when the server cannot be reached, breaks off, keeps silent for a minute or
+/// answers no HTTP.
+pub fn try_send(
+    server: &str,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Result<Response, String> {
     let address = address(server);
     let given = |name: &str| {
         headers
@@ -85,13 +102,13 @@ pub fn send(
     request += "\r\n";
     let mut bytes = request.into_bytes();
     bytes.extend_from_slice(body);
-    let mut reader = BufReader::new(write(address, &bytes));
+    let mut reader = BufReader::new(write(address, &bytes)?);
     loop {
         let response = read_response(&mut reader, method)
-            .unwrap_or_else(|error| panic!("{method} {path}: no HTTP answer: {error}"));
+            .map_err(|error| format!("no HTTP answer: {error}"))?;
         // Interim answers such as 100 Continue come before the one that counts.
         if response.status >= 200 {
-            return response;
+            return Ok(response);
         }
     }
 }
@@ -105,7 +122,7 @@ pub fn send(
 #[must_use]
 #[track_caller]
 pub fn raw(server: &str, bytes: &[u8]) -> Vec<u8> {
-    let mut stream = write(address(server), bytes);
+    let mut stream = write(address(server), bytes).expect("the server can be reached");
     let mut answer = Vec::new();
     if let Err(error) = stream.read_to_end(&mut answer) {
         assert!(
@@ -124,10 +141,9 @@ fn address(server: &str) -> &str {
         .trim_end_matches('/')
 }
 
-#[track_caller]
-fn write(address: &str, bytes: &[u8]) -> TcpStream {
+fn write(address: &str, bytes: &[u8]) -> Result<TcpStream, String> {
     let mut stream = TcpStream::connect(address)
-        .unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"));
+        .map_err(|error| format!("cannot connect to {address}: {error}"))?;
     stream
         .set_read_timeout(Some(SILENCE))
         .expect("a timeout can be set");
@@ -136,7 +152,7 @@ fn write(address: &str, bytes: &[u8]) -> TcpStream {
         .expect("a timeout can be set");
     // A server may answer and close before it has read all; its answer is what counts.
     let _ = stream.write_all(bytes);
-    stream
+    Ok(stream)
 }
 
 fn read_response(reader: &mut impl BufRead, method: &str) -> Result<Response, String> {

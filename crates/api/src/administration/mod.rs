@@ -65,7 +65,7 @@ async fn dispatch(context: &Context, request: Request) -> Result<Response, Fault
         }
         (Method::GET, ["tokens"]) => tokens::list(call).await,
         (Method::POST, ["tokens"]) => tokens::create(call).await,
-        (Method::DELETE, ["tokens", id]) => tokens::delete(call, id).await,
+        (Method::DELETE, ["tokens", id]) => tokens::delete(call, &decoded(id)?).await,
         (Method::GET, ["accounts"]) => accounts::list(call).await,
         (Method::POST, ["accounts"]) => accounts::create(call).await,
         (Method::DELETE, ["accounts", name]) => accounts::delete(call, &decoded(name)?).await,
