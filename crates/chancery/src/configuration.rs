@@ -222,7 +222,7 @@ fn checked_public_url(url: &str, file: &mut Section) -> Option<String> {
         let is_http = matches!(uri.scheme_str(), Some("http" | "https"));
         let authority = uri.authority().map(http::uri::Authority::as_str);
         let has_host = authority.is_some_and(|text| !text.is_empty() && !text.contains('@'));
-        is_http && has_host && uri.query().is_none() && !url.contains('#')
+        is_http && has_host && uri.query().is_none() && url.is_ascii() && !url.contains('#')
     });
     if fits {
         return Some(url.trim_end_matches('/').to_owned());

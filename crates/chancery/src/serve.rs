@@ -33,6 +33,13 @@ pub(crate) async fn serve(configuration: Configuration) -> anyhow::Result<()> {
     for key in &configuration.without_effect {
         tracing::warn!(key, "this setting has no effect in this version");
     }
+    let certmaker = &configuration.certmaker;
+    if !certmaker.http01 && !certmaker.dns01 {
+        tracing::warn!(
+            "CertMaker challenges are off (certmaker.http01, certmaker.dns01): every account can \
+             get a certificate for any name from the private authority"
+        );
+    }
     let data = DataDirectory::new(&configuration.data);
     data.make()?;
     let surroundings = Surroundings::default();
