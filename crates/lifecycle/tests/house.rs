@@ -1,0 +1,437 @@
+//! The rules over time: a house on an embedded database, with a clock that the tests turn.
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use lifecycle::{
+    Addresses, AuthenticationError, AuthorityTemplate, CertificateFilter, CertificateRef, Clock,
+    DEFAULT_AUTHORITY, Dialect, Error, HOUSE_ACCOUNT, House, IssueRequest, KeySource, Order, Page,
+    PageStart, Principal, RevocationTarget, Role, SerialReference, Settings, Surroundings,
+    SystemRandomness, Tiers, TokenLimits, parse_identifiers,
+};
+use pki::{
+    CertId, Certificate, HashAlgorithm, Identifier, IssuerHashes, KeyAlgorithm, OcspRequest,
+    RevocationReason, SubjectFields,
+};
+use store::{DatabaseUrl, MasterKey, Store};
+use tempfile::TempDir;
+use time::OffsetDateTime;
+
+const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+#[derive(Clone)]
+struct TurnedClock(Arc<AtomicI64>);
+
+impl Clock for TurnedClock {
+    fn now(&self) -> OffsetDateTime {
+        OffsetDateTime::from_unix_timestamp(self.0.load(Ordering::SeqCst)).unwrap()
+    }
+}
+
+struct Fixture {
+    house: House,
+    /// Another node on the same store: what it remembers is its own.
+    other_node: House,
+    clock: TurnedClock,
+    token: String,
+    _data: TempDir,
+}
+
+impl Fixture {
+    async fn new(algorithm: KeyAlgorithm) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let url = DatabaseUrl::sqlite(data.path().join("test.db"));
+        let store = Store::open(&url, &MasterKey::from_bytes(&[3; 32]).unwrap())
+            .await
+            .unwrap();
+        let clock = TurnedClock(Arc::new(AtomicI64::new(1_800_000_000)));
+        let template = AuthorityTemplate {
+            tiers: Tiers::Two,
+            key_algorithm: algorithm,
+            subject: SubjectFields {
+                common_name: Some("Test".to_owned()),
+                ..SubjectFields::default()
+            },
+            addresses: Addresses::ByKeyIdentifier,
+        };
+        let settings = Settings {
+            public_url: "http://chancery.test".to_owned(),
+            authorities: HashMap::from([(DEFAULT_AUTHORITY.to_owned(), template)]),
+            key_window: 60 * MINUTE,
+            allow_email_identifiers: true,
+            demand_validation: false,
+        };
+        let surroundings = Surroundings::new(clock.clone(), SystemRandomness);
+        let house = House::new(store.clone(), surroundings.clone(), settings.clone());
+        let other_node = House::new(store, surroundings, settings);
+        let mut token = String::new();
+        let keep = |text: &str| {
+            text.clone_into(&mut token);
+            Ok(())
+        };
+        house.furnish(keep).await.unwrap();
+        Self {
+            house,
+            other_node,
+            clock,
+            token,
+            _data: data,
+        }
+    }
+
+    fn pass(&self, time: Duration) {
+        let seconds = i64::try_from(time.as_secs()).unwrap();
+        self.clock.0.fetch_add(seconds, Ordering::SeqCst);
+    }
+
+    async fn administrator(&self) -> Principal {
+        let tokens = &self.house.tokens;
+        tokens
+            .authenticate(&self.token, Dialect::Chancery)
+            .await
+            .unwrap()
+    }
+
+    async fn issue(&self, name: &str, days: i64) -> lifecycle::Issued {
+        let request = IssueRequest {
+            authority: DEFAULT_AUTHORITY.to_owned(),
+            subject: SubjectFields::default(),
+            identifiers: parse_identifiers([name], [], []).unwrap(),
+            days: Some(days),
+            key: KeySource::Generate(KeyAlgorithm::P256),
+            name: None,
+        };
+        let principal = self.administrator().await;
+        self.house
+            .certificates
+            .issue(&principal, request)
+            .await
+            .unwrap()
+    }
+
+    /// The certificate that signed the answer to an OCSP question about `leaf`, if it is embedded.
+    async fn responder_of(&self, leaf: &Certificate) -> Vec<u8> {
+        let authority = self
+            .house
+            .authorities
+            .named(DEFAULT_AUTHORITY)
+            .await
+            .unwrap();
+        let hashes = IssuerHashes::of(authority.issuing_certificate());
+        let request = OcspRequest {
+            cert_ids: vec![CertId::new(HashAlgorithm::Sha1, &hashes, leaf.serial())],
+            nonce: None,
+        };
+        self.house
+            .authorities
+            .answer_ocsp(&request.to_der())
+            .await
+            .der
+    }
+}
+
+fn serial_of(certificate: &Certificate) -> SerialReference {
+    SerialReference::from_decimal(&certificate.serial().to_string()).unwrap()
+}
+
+#[tokio::test]
+async fn a_deleted_token_is_trusted_for_no_longer_than_a_second() {
+    let fixture = Fixture::new(KeyAlgorithm::P256).await;
+    let administrator = fixture.administrator().await;
+    let tokens = &fixture.house.tokens;
+    let minted = tokens
+        .create(&administrator, TokenLimits::default())
+        .await
+        .unwrap();
+    let other_node = &fixture.other_node.tokens;
+    other_node
+        .authenticate(&minted.text, Dialect::KraftCloud)
+        .await
+        .unwrap();
+    tokens
+        .delete(&administrator, minted.token.id)
+        .await
+        .unwrap();
+    fixture.pass(Duration::from_secs(1));
+    let refused = other_node
+        .authenticate(&minted.text, Dialect::KraftCloud)
+        .await;
+    assert!(matches!(refused, Err(AuthenticationError::WrongSecret)));
+}
+
+#[tokio::test]
+async fn an_expired_token_is_refused_from_the_moment_on() {
+    let fixture = Fixture::new(KeyAlgorithm::P256).await;
+    let limits = TokenLimits {
+        lifetime: Some(10 * MINUTE),
+        ..TokenLimits::default()
+    };
+    let administrator = fixture.administrator().await;
+    let tokens = &fixture.house.tokens;
+    let minted = tokens.create(&administrator, limits).await.unwrap();
+    fixture.pass(10 * MINUTE - Duration::from_secs(1));
+    assert!(
+        tokens
+            .authenticate(&minted.text, Dialect::D9t)
+            .await
+            .is_ok()
+    );
+    fixture.pass(Duration::from_secs(1));
+    let refused = tokens.authenticate(&minted.text, Dialect::D9t).await;
+    assert!(matches!(refused, Err(AuthenticationError::WrongSecret)));
+}
+
+#[tokio::test]
+async fn a_generated_key_can_be_fetched_for_an_hour_and_is_erased_then() {
+    let fixture = Fixture::new(KeyAlgorithm::P256).await;
+    let principal = fixture.administrator().await;
+    let certificates = &fixture.house.certificates;
+    let issued = fixture.issue("a.test", 7).await;
+    let serial = serial_of(&issued.leaf);
+    fixture.pass(60 * MINUTE - Duration::from_secs(1));
+    assert_eq!(certificates.erase_expired_keys().await.unwrap(), 0);
+    let key = certificates
+        .issued_private_key(&principal, &serial)
+        .await
+        .unwrap();
+    assert_eq!(
+        key.public_key().spki_der(),
+        issued.key.unwrap().public_key().spki_der()
+    );
+    fixture.pass(Duration::from_secs(1));
+    let gone = certificates.issued_private_key(&principal, &serial).await;
+    assert!(matches!(gone, Err(Error::NotFound { .. })));
+    assert_eq!(certificates.erase_expired_keys().await.unwrap(), 1);
+    assert!(
+        certificates
+            .issued_version(&principal, &serial)
+            .await
+            .is_ok()
+    );
+}
+
+#[tokio::test]
+async fn revocation_erases_a_fetchable_key_at_once() {
+    let fixture = Fixture::new(KeyAlgorithm::P256).await;
+    let principal = fixture.administrator().await;
+    let certificates = &fixture.house.certificates;
+    let issued = fixture.issue("a.test", 7).await;
+    let target = RevocationTarget::Certificate(CertificateRef::Id(issued.id));
+    certificates
+        .revoke(&principal, &target, RevocationReason::KeyCompromise)
+        .await
+        .unwrap();
+    let gone = certificates
+        .issued_private_key(&principal, &serial_of(&issued.leaf))
+        .await;
+    assert!(matches!(gone, Err(Error::NotFound { .. })));
+}
+
+#[tokio::test]
+async fn a_list_is_built_again_after_a_revocation_and_after_a_day_and_not_in_between() {
+    let fixture = Fixture::new(KeyAlgorithm::P256).await;
+    let principal = fixture.administrator().await;
+    let house = &fixture.house;
+    let authority = house.authorities.named(DEFAULT_AUTHORITY).await.unwrap();
+    let list = || async { house.authorities.revocation_list(&authority).await.unwrap() };
+    let first = list().await;
+    fixture.pass(DAY - MINUTE);
+    assert_eq!(list().await, first);
+    let issued = fixture.issue("a.test", 7).await;
+    let target = RevocationTarget::Certificate(CertificateRef::Id(issued.id));
+    house
+        .certificates
+        .revoke(&principal, &target, RevocationReason::Superseded)
+        .await
+        .unwrap();
+    let second = list().await;
+    assert_ne!(second, first);
+    fixture.pass(DAY);
+    let third = list().await;
+    assert_ne!(third, second);
+    // An expired certificate leaves the list, which then is as long as the empty one.
+    fixture.pass(7 * DAY);
+    assert!(list().await.len() < third.len());
+}
+
+#[tokio::test]
+async fn deleting_a_certificate_does_not_undo_its_revocation() {
+    let fixture = Fixture::new(KeyAlgorithm::P256).await;
+    let principal = fixture.administrator().await;
+    let house = &fixture.house;
+    let authority = house.authorities.named(DEFAULT_AUTHORITY).await.unwrap();
+    let empty = house.authorities.revocation_list(&authority).await.unwrap();
+    let issued = fixture.issue("a.test", 30).await;
+    let reference = CertificateRef::Id(issued.id);
+    let target = RevocationTarget::Certificate(reference.clone());
+    house
+        .certificates
+        .revoke(&principal, &target, RevocationReason::KeyCompromise)
+        .await
+        .unwrap();
+    house
+        .certificates
+        .delete(&principal, &reference)
+        .await
+        .unwrap();
+    fixture.pass(2 * DAY);
+    let list = house.authorities.revocation_list(&authority).await.unwrap();
+    assert!(list.len() > empty.len());
+    let again = RevocationTarget::Serial(serial_of(&issued.leaf));
+    let refused = house
+        .certificates
+        .revoke(&principal, &again, RevocationReason::Unspecified)
+        .await;
+    assert!(matches!(refused, Err(Error::AlreadyRevoked)));
+}
+
+#[tokio::test]
+async fn an_ed25519_authority_answers_through_a_responder_that_is_renewed_before_its_end() {
+    let fixture = Fixture::new(KeyAlgorithm::Ed25519).await;
+    let issued = fixture.issue("a.test", 90).await;
+    let embedded = |answer: &[u8]| {
+        let mark = b"default OCSP responder";
+        assert!(answer.windows(mark.len()).any(|window| window == mark));
+        answer.len()
+    };
+    // Answers differ in time and signature; the responder's certificate stands at their end.
+    let tail = |answer: &[u8]| answer[answer.len() - 200..].to_vec();
+    let first = fixture.responder_of(&issued.leaf).await;
+    embedded(&first);
+    fixture.pass(19 * DAY);
+    let same = fixture.responder_of(&issued.leaf).await;
+    assert_eq!(tail(&same), tail(&first));
+    fixture.pass(2 * DAY);
+    let renewed = fixture.responder_of(&issued.leaf).await;
+    embedded(&renewed);
+    assert_ne!(tail(&renewed), tail(&first));
+}
+
+#[tokio::test]
+async fn the_listener_keeps_its_certificate_until_a_third_of_its_life_is_left() {
+    let fixture = Fixture::new(KeyAlgorithm::P256).await;
+    let identifiers = [Identifier::Dns(pki::DnsName::parse("localhost").unwrap())];
+    let identity = || async { fixture.house.listener_identity(&identifiers).await.unwrap() };
+    let first = identity().await;
+    assert_eq!(first.chain.len(), 2);
+    fixture.pass(59 * DAY);
+    assert_eq!(identity().await.chain, first.chain);
+    fixture.pass(2 * DAY);
+    assert_ne!(identity().await.chain, first.chain);
+    let other = [Identifier::Ip("127.0.0.1".parse().unwrap())];
+    let for_other = fixture.house.listener_identity(&other).await.unwrap();
+    assert_ne!(for_other.chain[0], identity().await.chain[0]);
+}
+
+#[tokio::test]
+async fn accounts_see_and_change_nothing_of_each_other() {
+    let fixture = Fixture::new(KeyAlgorithm::P256).await;
+    let administrator = fixture.administrator().await;
+    let house = &fixture.house;
+    house
+        .accounts
+        .create(&administrator, "shop", Role::User)
+        .await
+        .unwrap();
+    let limits = TokenLimits {
+        account: Some("shop".to_owned()),
+        ..TokenLimits::default()
+    };
+    let minted = house.tokens.create(&administrator, limits).await.unwrap();
+    let shop = house
+        .tokens
+        .authenticate(&minted.text, Dialect::Chancery)
+        .await
+        .unwrap();
+    let issued = fixture.issue("admins.test", 7).await;
+    let certificates = &house.certificates;
+    for reference in [
+        CertificateRef::Id(issued.id),
+        CertificateRef::Name(issued.name.clone()),
+    ] {
+        assert!(certificates.find(&shop, &reference).await.is_err());
+        assert!(certificates.versions(&shop, &reference).await.is_err());
+        assert!(certificates.delete(&shop, &reference).await.is_err());
+        let each = certificates.find_each(&shop, &[reference]).await.unwrap();
+        assert_eq!(each, [None]);
+    }
+    let serial = serial_of(&issued.leaf);
+    assert!(certificates.issued_version(&shop, &serial).await.is_err());
+    assert!(
+        certificates
+            .issued_private_key(&shop, &serial)
+            .await
+            .is_err()
+    );
+    let target = RevocationTarget::Serial(serial);
+    let refused = certificates
+        .revoke(&shop, &target, RevocationReason::Unspecified)
+        .await;
+    assert!(matches!(refused, Err(Error::Forbidden { .. })));
+    let page = Page {
+        from: PageStart::Beginning,
+        limit: 10,
+        order: Order::Ascending,
+    };
+    let listed = certificates
+        .list(&shop, &CertificateFilter::default(), &page)
+        .await
+        .unwrap();
+    assert!(listed.is_empty());
+    assert!(house.accounts.list(&shop).await.is_err());
+    assert_eq!(house.tokens.list(&shop).await.unwrap().len(), 1);
+    let other_token = house.tokens.list(&administrator).await.unwrap();
+    let of_admin = other_token
+        .iter()
+        .find(|token| token.account_id == administrator.account_id())
+        .unwrap();
+    assert!(house.tokens.delete(&shop, of_admin.id).await.is_err());
+}
+
+#[tokio::test]
+async fn nobody_gets_a_token_of_the_house_itself() {
+    let fixture = Fixture::new(KeyAlgorithm::P256).await;
+    let administrator = fixture.administrator().await;
+    let limits = TokenLimits {
+        account: Some(HOUSE_ACCOUNT.to_owned()),
+        ..TokenLimits::default()
+    };
+    let refused = fixture.house.tokens.create(&administrator, limits).await;
+    assert!(matches!(refused, Err(Error::Forbidden { .. })));
+    let deleted = fixture
+        .house
+        .accounts
+        .delete(&administrator, HOUSE_ACCOUNT)
+        .await;
+    assert!(deleted.is_err());
+}
+
+#[tokio::test]
+async fn a_house_without_a_token_mints_one_only_after_it_was_kept() {
+    let fixture = Fixture::new(KeyAlgorithm::P256).await;
+    let administrator = fixture.administrator().await;
+    let tokens = &fixture.house.tokens;
+    for token in tokens.list(&administrator).await.unwrap() {
+        tokens.delete(&administrator, token.id).await.unwrap();
+    }
+    let full = std::io::Error::other("disk full");
+    assert!(fixture.house.furnish(|_| Err(full)).await.is_err());
+    assert!(tokens.list(&administrator).await.unwrap().is_empty());
+    let mut kept = None;
+    let keep = |text: &str| {
+        kept = Some(text.to_owned());
+        Ok(())
+    };
+    fixture.house.furnish(keep).await.unwrap();
+    let text = kept.unwrap();
+    assert!(tokens.authenticate(&text, Dialect::Chancery).await.is_ok());
+    fixture
+        .house
+        .furnish(|_| panic!("a second start makes no second token"))
+        .await
+        .unwrap();
+}
