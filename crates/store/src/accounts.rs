@@ -12,6 +12,7 @@ use crate::ids::AccountId;
 use crate::scope::page_limit;
 use crate::sql::{Row, Statement};
 use crate::store::Store;
+use crate::tokens::{self, NewToken};
 
 /// The longest name of an account or a token, in bytes.
 pub const ACCOUNT_NAME_LIMIT: usize = 256;
@@ -94,6 +95,17 @@ pub struct Account {
     pub created_at: OffsetDateTime,
 }
 
+/// One of the bars of an [`AccountStatus`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccountBar {
+    /// Refused everywhere.
+    Disabled,
+    /// Refused by the web login.
+    Locked,
+    /// Never allowed to log in on the web.
+    NoLogin,
+}
+
 impl Store {
     /// Makes an account. [`Error::Duplicate`] when the name is taken.
     pub async fn create_account(
@@ -101,31 +113,7 @@ impl Store {
         account: NewAccount,
         event: NewEvent,
     ) -> Result<Account, Error> {
-        let NewAccount {
-            id,
-            name,
-            role,
-            status,
-            created_at,
-        } = account;
-        if name.len() > ACCOUNT_NAME_LIMIT {
-            return Err(Error::TooLong {
-                what: "the name of the account",
-                limit: ACCOUNT_NAME_LIMIT,
-            });
-        }
-        let insert = Statement::new(
-            "insert into accounts (id, name, role, disabled, locked, no_login, created_at) \
-             values (?, ?, ?, ?, ?, ?, ?) \
-             returning id, name, role, disabled, locked, no_login, created_at",
-        )
-        .bind(id)
-        .bind(name)
-        .bind(role.as_str())
-        .bind(status.disabled)
-        .bind(status.locked)
-        .bind(status.no_login)
-        .bind(created_at);
+        let insert = insertion(account)?;
         let event = event.into_row();
         in_transaction!(self.backend(), |transaction| {
             let mut row = transaction
@@ -134,6 +122,23 @@ impl Store {
                 .ok_or(Error::NotFound)?;
             events::insert(transaction, vec![event.clone()]).await?;
             read(&mut row)
+        })
+    }
+
+    /// Makes an account and its first token, both or neither. [`Error::Duplicate`] when the
+    /// account's name is taken.
+    pub async fn create_account_with_token(
+        &self,
+        (account, account_event): (NewAccount, NewEvent),
+        (token, token_event): (NewToken, NewEvent),
+    ) -> Result<(), Error> {
+        let account = insertion(account)?;
+        let token = tokens::insertion(token)?;
+        let events = vec![account_event.into_row(), token_event.into_row()];
+        in_transaction!(self.backend(), |transaction| {
+            transaction.row(account.clone()).await?;
+            transaction.execute(token.clone()).await?;
+            events::insert(transaction, events.clone()).await
         })
     }
 
@@ -161,27 +166,31 @@ impl Store {
         rows.into_iter().map(|mut row| read(&mut row)).collect()
     }
 
-    /// Bars an account from something, or lifts the bar. [`Error::NotFound`] when there is no such
-    /// account.
-    pub async fn set_account_status(
+    /// Puts a bar on an account or lifts it, whatever happens to its other bars at the same time.
+    /// Returns the account as it is then; [`Error::NotFound`] when there is none.
+    pub async fn set_account_bar(
         &self,
         id: AccountId,
-        status: AccountStatus,
+        bar: AccountBar,
+        is_on: bool,
         event: NewEvent,
-    ) -> Result<(), Error> {
-        let update = Statement::new(
-            "update accounts set disabled = ?, locked = ?, no_login = ? where id = ?",
-        )
-        .bind(status.disabled)
-        .bind(status.locked)
-        .bind(status.no_login)
-        .bind(id);
+    ) -> Result<Account, Error> {
+        let update = Statement::new(match bar {
+            AccountBar::Disabled => "update accounts set disabled = ? where id = ?",
+            AccountBar::Locked => "update accounts set locked = ? where id = ?",
+            AccountBar::NoLogin => "update accounts set no_login = ? where id = ?",
+        })
+        .bind(is_on)
+        .bind(id)
+        .text(" returning id, name, role, disabled, locked, no_login, created_at");
         let event = event.into_row();
         in_transaction!(self.backend(), |transaction| {
-            if transaction.execute(update.clone()).await? == 0 {
-                return Err(Error::NotFound);
-            }
-            events::insert(transaction, vec![event.clone()]).await
+            let mut row = transaction
+                .row(update.clone())
+                .await?
+                .ok_or(Error::NotFound)?;
+            events::insert(transaction, vec![event.clone()]).await?;
+            read(&mut row)
         })
     }
 
@@ -227,6 +236,34 @@ pub(crate) fn read(row: &mut Row) -> Result<Account, Error> {
         },
         created_at: row.take()?,
     })
+}
+
+fn insertion(account: NewAccount) -> Result<Statement, Error> {
+    let NewAccount {
+        id,
+        name,
+        role,
+        status,
+        created_at,
+    } = account;
+    if name.len() > ACCOUNT_NAME_LIMIT {
+        return Err(Error::TooLong {
+            what: "the name of the account",
+            limit: ACCOUNT_NAME_LIMIT,
+        });
+    }
+    Ok(Statement::new(
+        "insert into accounts (id, name, role, disabled, locked, no_login, created_at) \
+         values (?, ?, ?, ?, ?, ?, ?) \
+         returning id, name, role, disabled, locked, no_login, created_at",
+    )
+    .bind(id)
+    .bind(name)
+    .bind(role.as_str())
+    .bind(status.disabled)
+    .bind(status.locked)
+    .bind(status.no_login)
+    .bind(created_at))
 }
 
 fn select(condition: &str) -> String {

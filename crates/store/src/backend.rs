@@ -28,14 +28,15 @@ pub(crate) const ATTEMPTS: u32 = 8;
 
 const SQLITE_READERS: u32 = 8;
 
-/// Page caches, in KiB (SQLite wants them negative then). The writer touches a page in each of
-/// five indexes for every certificate, wherever its random identifier falls.
-const WRITER_CACHE: &str = "-65536";
+/// Page caches, in KiB (SQLite wants them negative then). More is not better for the writer: its
+/// whole cache is walked through at every commit.
+const WRITER_CACHE: &str = "-16384";
 const READER_CACHE: &str = "-8192";
 
-/// How many pages of 4 KiB the log takes before they are copied into the database. A page that
-/// was changed often is then copied once.
-const CHECKPOINT_PAGES: &str = "8000";
+/// How many pages of 4 KiB the log takes before they are copied into the database, while the
+/// writer waits. More pages mean less copying, because a page that was changed often is copied
+/// once, but a longer wait.
+const CHECKPOINT_PAGES: &str = "4000";
 
 const POSTGRES_CONNECTIONS: u32 = 16;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);

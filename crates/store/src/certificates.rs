@@ -235,22 +235,20 @@ impl Store {
         for reference in references {
             match reference {
                 CertificateRef::Id(id) => ids.push(*id),
-                // PostgreSQL knows no texts with NUL and would refuse the query.
+                // No stored name has a NUL.
                 CertificateRef::Name(name) if name.contains('\0') => {}
                 CertificateRef::Name(name) => names.push(name.as_str()),
             }
         }
         let mut by_id = HashMap::with_capacity(ids.len());
         for portion in ids.chunks(LOOKUP_PORTION) {
-            let statement = select("c.id in ").list(portion.iter().copied());
-            for certificate in self.read_certificates(scope, statement).await? {
+            for certificate in self.read_certificates(by_ids(scope, portion)).await? {
                 by_id.insert(certificate.id, certificate);
             }
         }
         let mut by_name = HashMap::with_capacity(names.len());
         for portion in names.chunks(LOOKUP_PORTION) {
-            let statement = select("c.name in ").list(portion.iter().copied());
-            for certificate in self.read_certificates(scope, statement).await? {
+            for certificate in self.read_certificates(by_names(scope, portion)).await? {
                 let id = certificate.id;
                 match by_name.insert(certificate.name.clone(), certificate) {
                     Some(other) if other.id != id => return Err(Error::AmbiguousName),
@@ -282,51 +280,58 @@ impl Store {
         {
             return Ok(Vec::new());
         }
-        let (beyond, direction) = match page.order {
-            Order::Ascending => (">=", "asc"),
-            Order::Descending => ("<=", "desc"),
-        };
-        let mut statement = select("1 = 1");
-        if let Some(common_name) = &filter.common_name {
-            statement = statement
-                .text(" and c.common_name = ?")
-                .bind(common_name.as_str());
-        }
-        if let Some(state) = filter.state {
-            statement = statement.text(" and c.state = ?").bind(state.as_str());
-        }
-        if let Some(moment) = filter.not_after_before {
-            statement = statement.text(" and c.not_after < ?").bind(moment);
-        }
-        statement = match page.from {
-            PageStart::Beginning => statement,
-            PageStart::At { created_at, id } => statement
-                .text(&format!(" and (c.created_at, c.id) {beyond} (?, ?)"))
-                .bind(created_at)
-                .bind(id),
-            PageStart::Time(moment) => statement
-                .text(&format!(" and c.created_at {beyond} ?"))
-                .bind(moment),
-        };
-        let statement = scope
-            .restrict(statement, "c.account_id")
-            .text(&format!(
-                " order by c.created_at {direction}, c.id {direction} limit ?"
-            ))
-            .bind(page_limit(page.limit));
-        let rows = self.backend().rows(statement).await?;
-        rows.into_iter().map(read).collect()
+        self.read_certificates(listed(scope, filter, page)).await
     }
 
-    async fn read_certificates(
-        &self,
-        scope: Scope,
-        statement: Statement,
-    ) -> Result<Vec<Certificate>, Error> {
-        let statement = scope.restrict(statement, "c.account_id");
+    async fn read_certificates(&self, statement: Statement) -> Result<Vec<Certificate>, Error> {
         let rows = self.backend().rows(statement).await?;
         rows.into_iter().map(read).collect()
     }
+}
+
+pub(crate) fn by_ids(scope: Scope, ids: &[CertificateId]) -> Statement {
+    let statement = select("c.id in ").list(ids.iter().copied());
+    scope.restrict(statement, "c.account_id")
+}
+
+pub(crate) fn by_names(scope: Scope, names: &[&str]) -> Statement {
+    let statement = select("c.name in ").list(names.iter().copied());
+    scope.restrict(statement, "c.account_id")
+}
+
+pub(crate) fn listed(scope: Scope, filter: &CertificateFilter, page: &Page) -> Statement {
+    let (beyond, direction) = match page.order {
+        Order::Ascending => (">=", "asc"),
+        Order::Descending => ("<=", "desc"),
+    };
+    let mut statement = select("1 = 1");
+    if let Some(common_name) = &filter.common_name {
+        statement = statement
+            .text(" and c.common_name = ?")
+            .bind(common_name.as_str());
+    }
+    if let Some(state) = filter.state {
+        statement = statement.text(" and c.state = ?").bind(state.as_str());
+    }
+    if let Some(moment) = filter.not_after_before {
+        statement = statement.text(" and c.not_after < ?").bind(moment);
+    }
+    statement = match page.from {
+        PageStart::Beginning => statement,
+        PageStart::At { created_at, id } => statement
+            .text(&format!(" and (c.created_at, c.id) {beyond} (?, ?)"))
+            .bind(created_at)
+            .bind(id),
+        PageStart::Time(moment) => statement
+            .text(&format!(" and c.created_at {beyond} ?"))
+            .bind(moment),
+    };
+    scope
+        .restrict(statement, "c.account_id")
+        .text(&format!(
+            " order by c.created_at {direction}, c.id {direction} limit ?"
+        ))
+        .bind(page_limit(page.limit))
 }
 
 fn select(condition: &str) -> Statement {

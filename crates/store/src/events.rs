@@ -75,14 +75,7 @@ impl Store {
         after: Option<EventId>,
         limit: usize,
     ) -> Result<Vec<Event>, Error> {
-        let statement = Statement::new(
-            "select id, at, account_id, object, actor, kind, detail from events where id > ?",
-        )
-        .bind(after.unwrap_or_else(|| EventId::from_number(0)));
-        let statement = scope
-            .restrict(statement, "account_id")
-            .text(" order by id limit ?")
-            .bind(page_limit(limit));
+        let statement = after_place(scope, after, limit);
         let rows = self.backend().rows(statement).await?;
         rows.into_iter().map(read).collect()
     }
@@ -116,9 +109,9 @@ impl NewEvent {
         vec![
             at.into(),
             account_id.into(),
-            Value::Bytes(object.map(|object| object.as_bytes().to_vec())),
+            object.into(),
             actor.into(),
-            kind.into(),
+            Value::Text(Some(kind.into())),
             detail.into(),
         ]
     }
@@ -160,6 +153,17 @@ pub(crate) async fn insert(
         )
     };
     transaction.execute(statement).await.map(drop)
+}
+
+pub(crate) fn after_place(scope: Scope, after: Option<EventId>, limit: usize) -> Statement {
+    let statement = Statement::new(
+        "select id, at, account_id, object, actor, kind, detail from events where id > ?",
+    )
+    .bind(after.unwrap_or_else(|| EventId::from_number(0)));
+    scope
+        .restrict(statement, "account_id")
+        .text(" order by id limit ?")
+        .bind(page_limit(limit))
 }
 
 fn read(mut row: Row) -> Result<Event, Error> {

@@ -62,13 +62,13 @@ macro_rules! identifier {
 
         impl From<$name> for Value {
             fn from(id: $name) -> Self {
-                Value::Bytes(Some(id.0.as_bytes().to_vec()))
+                Value::from(Some(id.0))
             }
         }
 
         impl From<Option<$name>> for Value {
             fn from(id: Option<$name>) -> Self {
-                Value::Bytes(id.map(|id| id.0.as_bytes().to_vec()))
+                Value::from(id.map(|id| id.0))
             }
         }
 

@@ -235,8 +235,8 @@ fn certificate_row(
         name.into(),
         common_name.into(),
         identifiers.into(),
-        origin.as_str().into(),
-        kind.as_str().into(),
+        Value::Text(Some(origin.as_str().into())),
+        Value::Text(Some(kind.as_str().into())),
         reason.into(),
         issuer.into(),
     ])

@@ -20,6 +20,8 @@ mod events;
 mod ids;
 mod inventory;
 mod migrate;
+#[cfg(test)]
+mod plans;
 mod private_keys;
 mod recorder;
 mod scope;
@@ -30,7 +32,7 @@ mod tokens;
 mod url;
 mod versions;
 
-pub use accounts::{ACCOUNT_NAME_LIMIT, Account, AccountStatus, NewAccount, Role};
+pub use accounts::{ACCOUNT_NAME_LIMIT, Account, AccountBar, AccountStatus, NewAccount, Role};
 pub use authorities::{Authority, CaCertificate, CaRole, NewAuthority, NewCaCertificate};
 pub use certificates::{
     Certificate, CertificateFilter, CertificateRef, NewCertificate, Order, Origin, Page, PageStart,

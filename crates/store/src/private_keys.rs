@@ -106,11 +106,7 @@ impl Store {
     pub async fn erase_expired_private_keys(&self, now: OffsetDateTime) -> Result<u64, Error> {
         // In portions, so that other writers get their turn in between.
         const PORTION: u64 = 1_000;
-        let delete = Statement::new(
-            "delete from private_keys where id in (select id from private_keys \
-             where exportable_until <= ? order by exportable_until limit 1000)",
-        )
-        .bind(now);
+        let delete = expired(now);
         let mut erased = 0;
         loop {
             let portion = in_transaction!(self.backend(), |transaction| {
@@ -134,6 +130,15 @@ impl fmt::Debug for StoredKey {
             .field("exportable", &self.exportable)
             .finish_non_exhaustive()
     }
+}
+
+/// Removes at most 1,000 keys.
+pub(crate) fn expired(now: OffsetDateTime) -> Statement {
+    Statement::new(
+        "delete from private_keys where id in (select id from private_keys \
+         where exportable_until <= ? order by exportable_until limit 1000)",
+    )
+    .bind(now)
 }
 
 /// A private key that is ready to be written.

@@ -9,16 +9,19 @@ use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{Arguments as _, Postgres, Row as _, Sqlite};
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 use crate::error::Error;
 
-/// A value to be bound. Carries its type even when it is null, because PostgreSQL wants to know.
+/// A value to be bound. Identifiers and fixed texts are cheap to copy, because the rows of a batch
+/// are copied into every statement that is tried with them. Carries its type even when it is null, because PostgreSQL wants to know.
 #[derive(Clone)]
 pub(crate) enum Value {
     Boolean(bool),
     Bytes(Option<Vec<u8>>),
+    Id(Option<[u8; 16]>),
     Integer(Option<i64>),
-    Text(Option<String>),
+    Text(Option<Cow<'static, str>>),
 }
 
 /// The text of a statement together with the values of its `?` marks, in order.
@@ -58,6 +61,13 @@ impl Statement {
         self
     }
 
+    /// Asks for the plan instead of the rows.
+    #[cfg(test)]
+    pub(crate) fn explained(mut self, how: &str) -> Self {
+        self.text = format!("{how} {}", self.text).into();
+        self
+    }
+
     /// Appends `(?, ?, …)` with these values. The length is rounded up to a power of two by
     /// repeating the last value, so that few different statements exist and stay prepared.
     #[must_use]
@@ -80,6 +90,7 @@ impl Statement {
             match value {
                 Value::Boolean(value) => arguments.add(value),
                 Value::Bytes(value) => arguments.add(value),
+                Value::Id(value) => arguments.add(value.map(|id| id.to_vec())),
                 Value::Integer(value) => arguments.add(value),
                 Value::Text(value) => arguments.add(value),
             }
@@ -95,6 +106,7 @@ impl Statement {
             match value {
                 Value::Boolean(value) => arguments.add(value),
                 Value::Bytes(value) => arguments.add(value),
+                Value::Id(value) => arguments.add(value.map(|id| id.to_vec())),
                 Value::Integer(value) => arguments.add(value),
                 Value::Text(value) => arguments.add(value),
             }
@@ -280,7 +292,7 @@ impl From<Option<OffsetDateTime>> for Value {
 
 impl From<String> for Value {
     fn from(value: String) -> Self {
-        Value::Text(Some(without_nul(value)))
+        Value::Text(Some(without_nul(value).into()))
     }
 }
 
@@ -292,13 +304,13 @@ impl From<&str> for Value {
 
 impl From<Option<String>> for Value {
     fn from(value: Option<String>) -> Self {
-        Value::Text(value.map(without_nul))
+        Value::Text(value.map(|text| without_nul(text).into()))
     }
 }
 
-impl From<Option<&'static str>> for Value {
-    fn from(value: Option<&'static str>) -> Self {
-        Value::Text(value.map(str::to_owned))
+impl From<Option<Uuid>> for Value {
+    fn from(value: Option<Uuid>) -> Self {
+        Value::Id(value.map(Uuid::into_bytes))
     }
 }
 

@@ -59,36 +59,7 @@ impl Store {
     /// Makes a token. [`Error::UnknownAccount`] when its account does not exist,
     /// [`Error::Duplicate`] when the hash or the identifier is taken.
     pub async fn create_token(&self, token: NewToken, event: NewEvent) -> Result<(), Error> {
-        let NewToken {
-            id,
-            account_id,
-            name,
-            hash,
-            read_only,
-            dialects,
-            scopes,
-            expires_at,
-            created_at,
-        } = token;
-        if name.len() > ACCOUNT_NAME_LIMIT {
-            return Err(Error::TooLong {
-                what: "the name of the token",
-                limit: ACCOUNT_NAME_LIMIT,
-            });
-        }
-        let insert = Statement::new(
-            "insert into tokens (id, account_id, name, hash, read_only, dialects, scopes, \
-             expires_at, created_at) values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        )
-        .bind(id)
-        .bind(account_id)
-        .bind(name)
-        .bind(hash.as_slice())
-        .bind(read_only)
-        .bind(dialects.map(|list| list.join("\n")))
-        .bind(scopes.map(|list| list.join("\n")))
-        .bind(expires_at)
-        .bind(created_at);
+        let insert = insertion(token)?;
         let event = event.into_row();
         in_transaction!(self.backend(), |transaction| {
             transaction.execute(insert.clone()).await?;
@@ -133,7 +104,8 @@ impl Store {
         rows.into_iter().map(|mut row| read(&mut row)).collect()
     }
 
-    /// Removes a token; the answer is whether there was one.
+    /// Removes a token; the answer is whether there was one. The event counts for the account that
+    /// the token was of.
     pub async fn delete_token(
         &self,
         scope: Scope,
@@ -141,16 +113,55 @@ impl Store {
         event: NewEvent,
     ) -> Result<bool, Error> {
         let delete = Statement::new("delete from tokens where id = ?").bind(id);
-        let delete = scope.restrict(delete, "account_id");
-        let event = event.into_row();
+        let delete = scope
+            .restrict(delete, "account_id")
+            .text(" returning account_id");
         in_transaction!(self.backend(), |transaction| {
-            if transaction.execute(delete.clone()).await? == 0 {
+            let Some(mut row) = transaction.row(delete.clone()).await? else {
                 return Ok(false);
-            }
-            events::insert(transaction, vec![event.clone()]).await?;
+            };
+            let event = NewEvent {
+                account_id: Some(row.take()?),
+                ..event.clone()
+            };
+            events::insert(transaction, vec![event.into_row()]).await?;
             Ok(true)
         })
     }
+}
+
+/// The statement that stores a token.
+pub(crate) fn insertion(token: NewToken) -> Result<Statement, Error> {
+    let NewToken {
+        id,
+        account_id,
+        name,
+        hash,
+        read_only,
+        dialects,
+        scopes,
+        expires_at,
+        created_at,
+    } = token;
+    if name.len() > ACCOUNT_NAME_LIMIT {
+        return Err(Error::TooLong {
+            what: "the name of the token",
+            limit: ACCOUNT_NAME_LIMIT,
+        });
+    }
+    Ok(Statement::new(
+        "insert into tokens (id, account_id, name, hash, read_only, dialects, scopes, \
+         expires_at, created_at) values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(id)
+    .bind(account_id)
+    .bind(name)
+    .bind(hash.as_slice())
+    .bind(read_only)
+    .bind(dialects.map(|list| list.join("\n")))
+    .bind(scopes.map(|list| list.join("\n")))
+    .bind(expires_at)
+    .bind(created_at))
 }
 
 fn read(row: &mut Row) -> Result<Token, Error> {

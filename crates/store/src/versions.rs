@@ -111,18 +111,16 @@ impl Store {
         scope: Scope,
         certificate: CertificateId,
     ) -> Result<Vec<Version>, Error> {
-        let statement = select("v.certificate_id = ?").bind(certificate);
-        let statement = scope
-            .restrict(statement, "v.account_id")
-            .text(" order by v.id desc limit ?")
-            .bind(page_limit(PAGE_LIMIT));
-        let rows = self.backend().rows(statement).await?;
+        let rows = self
+            .backend()
+            .rows(of_certificate(scope, certificate))
+            .await?;
         rows.into_iter().map(|mut row| read(&mut row)).collect()
     }
 
     /// The version with this identifier.
     pub async fn version(&self, scope: Scope, id: VersionId) -> Result<Option<Version>, Error> {
-        self.one_version(scope, select("v.id = ?").bind(id)).await
+        self.one_version(by_id(scope, id)).await
     }
 
     /// The version, signed by an authority of ours, whose serial number ends in these 64 bits.
@@ -131,8 +129,7 @@ impl Store {
         scope: Scope,
         serial_low: u64,
     ) -> Result<Option<Version>, Error> {
-        let statement = select("v.serial_low = ?").bind(serial_low.cast_signed());
-        self.one_version(scope, statement).await
+        self.one_version(by_serial_low(scope, serial_low)).await
     }
 
     /// Whether an authority of ours issued a certificate with this serial number (big-endian,
@@ -142,14 +139,7 @@ impl Store {
         authority: AuthorityId,
         serial: &[u8],
     ) -> Result<Option<IssuedStatus>, Error> {
-        let serial = without_leading_zeros(serial);
-        let statement = Statement::new(
-            "select not_after, revoked_at, revocation_reason from versions \
-             where serial_low = ? and authority_id = ? and serial = ?",
-        )
-        .bind(serial_low(serial))
-        .bind(authority)
-        .bind(serial);
+        let statement = issued(authority, serial);
         let Some(mut row) = self.backend().row(statement).await? else {
             return Ok(None);
         };
@@ -168,16 +158,7 @@ impl Store {
         limit: usize,
         not_after_from: OffsetDateTime,
     ) -> Result<Vec<RevokedVersion>, Error> {
-        let after = after.unwrap_or_else(|| VersionId::from_uuid(uuid::Uuid::nil()));
-        let statement = Statement::new(
-            "select id, serial, not_after, revoked_at, revocation_reason from versions \
-             where authority_id = ? and id > ? and not_after >= ? and revoked_at is not null \
-             order by id limit ?",
-        )
-        .bind(authority)
-        .bind(after)
-        .bind(not_after_from)
-        .bind(page_limit(limit));
+        let statement = revoked(authority, after, limit, not_after_from);
         let rows = self.backend().rows(statement).await?;
         rows.into_iter()
             .map(|mut row| {
@@ -252,12 +233,7 @@ impl Store {
         })
     }
 
-    async fn one_version(
-        &self,
-        scope: Scope,
-        statement: Statement,
-    ) -> Result<Option<Version>, Error> {
-        let statement = scope.restrict(statement, "v.account_id");
+    async fn one_version(&self, statement: Statement) -> Result<Option<Version>, Error> {
         self.backend()
             .row(statement)
             .await?
@@ -332,6 +308,51 @@ pub(crate) fn read(row: &mut Row) -> Result<Version, Error> {
         revocation: read_revocation(row)?,
         created_at: row.take()?,
     })
+}
+
+pub(crate) fn of_certificate(scope: Scope, certificate: CertificateId) -> Statement {
+    let statement = select("v.certificate_id = ?").bind(certificate);
+    scope
+        .restrict(statement, "v.account_id")
+        .text(" order by v.id desc limit ?")
+        .bind(page_limit(PAGE_LIMIT))
+}
+
+pub(crate) fn by_id(scope: Scope, id: VersionId) -> Statement {
+    scope.restrict(select("v.id = ?").bind(id), "v.account_id")
+}
+
+pub(crate) fn by_serial_low(scope: Scope, serial_low: u64) -> Statement {
+    let statement = select("v.serial_low = ?").bind(serial_low.cast_signed());
+    scope.restrict(statement, "v.account_id")
+}
+
+pub(crate) fn issued(authority: AuthorityId, serial: &[u8]) -> Statement {
+    let serial = without_leading_zeros(serial);
+    Statement::new(
+        "select not_after, revoked_at, revocation_reason from versions \
+         where serial_low = ? and authority_id = ? and serial = ?",
+    )
+    .bind(serial_low(serial))
+    .bind(authority)
+    .bind(serial)
+}
+
+pub(crate) fn revoked(
+    authority: AuthorityId,
+    after: Option<VersionId>,
+    limit: usize,
+    not_after_from: OffsetDateTime,
+) -> Statement {
+    Statement::new(
+        "select id, serial, not_after, revoked_at, revocation_reason from versions \
+         where authority_id = ? and id > ? and not_after >= ? and revoked_at is not null \
+         order by id limit ?",
+    )
+    .bind(authority)
+    .bind(after.unwrap_or_else(|| VersionId::from_uuid(uuid::Uuid::nil())))
+    .bind(not_after_from)
+    .bind(page_limit(limit))
 }
 
 fn select(condition: &str) -> Statement {

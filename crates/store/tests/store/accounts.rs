@@ -11,7 +11,8 @@ on_both_databases!(
     an_account_is_found_by_identifier_and_by_name,
     a_name_is_given_to_one_account_only,
     accounts_are_listed_by_name_page_by_page,
-    a_status_is_kept_and_announced,
+    a_bar_is_kept_and_announced,
+    bars_set_at_the_same_time_are_all_kept,
     an_account_with_certificates_cannot_be_removed,
     removing_an_account_removes_its_tokens,
     a_token_is_found_by_its_hash_together_with_its_account,
@@ -94,30 +95,50 @@ async fn accounts_are_listed_by_name_page_by_page(database: &Database) {
     assert_eq!(names(store.accounts(Some("c"), 3).await.unwrap()), ["d"]);
 }
 
-async fn a_status_is_kept_and_announced(database: &Database) {
+async fn a_bar_is_kept_and_announced(database: &Database) {
     let store = database.open().await;
     let id = account(&store).await;
-    let status = AccountStatus {
+    let set = |bar, is_on| {
+        let event = event(Some(id), "account.changed");
+        store.set_account_bar(id, bar, is_on, event)
+    };
+    set(AccountBar::NoLogin, true).await.unwrap();
+    let account = set(AccountBar::Locked, true).await.unwrap();
+    let expected = AccountStatus {
         disabled: false,
         locked: true,
         no_login: true,
     };
-    store
-        .set_account_status(id, status, event(Some(id), "account.locked"))
-        .await
-        .unwrap();
-    assert_eq!(store.account(id).await.unwrap().unwrap().status, status);
+    assert_eq!(account.status, expected);
+    assert_eq!(store.account(id).await.unwrap().unwrap().status, expected);
     let events = store
         .events_after(Scope::Account(id), None, 10)
         .await
         .unwrap();
-    assert_eq!(events.last().unwrap().kind, "account.locked");
+    assert_eq!(events.last().unwrap().kind, "account.changed");
 
+    let event = event(None, "account.changed");
     let nobody = AccountId::random();
     let error = store
-        .set_account_status(nobody, status, event(None, "account.locked"))
+        .set_account_bar(nobody, AccountBar::Disabled, true, event)
         .await;
     assert!(matches!(error, Err(Error::NotFound)));
+}
+
+async fn bars_set_at_the_same_time_are_all_kept(database: &Database) {
+    let store = database.open().await;
+    for _ in 0..20 {
+        let id = account(&store).await;
+        let set = |bar| store.set_account_bar(id, bar, true, event(Some(id), "account.changed"));
+        let (first, second, third) = tokio::join!(
+            set(AccountBar::Disabled),
+            set(AccountBar::Locked),
+            set(AccountBar::NoLogin)
+        );
+        first.and(second).and(third).unwrap();
+        let kept = store.account(id).await.unwrap().unwrap().status;
+        assert!(kept.disabled && kept.locked && kept.no_login, "{kept:?}");
+    }
 }
 
 async fn an_account_with_certificates_cannot_be_removed(database: &Database) {

@@ -1,0 +1,156 @@
+//! Tests only: that every query which meets a million rows goes through an index made for it.
+
+#![allow(clippy::unwrap_used)]
+
+use tempfile::TempDir;
+use time::OffsetDateTime;
+
+use crate::backend::Backend;
+use crate::certificates::{
+    self, CertificateFilter, Order, Page, PageStart, StateKind, by_ids, by_names,
+};
+use crate::ids::{AccountId, AuthorityId, CertificateId, VersionId};
+use crate::scope::Scope;
+use crate::sql::Statement;
+use crate::url::DatabaseUrl;
+use crate::{events, migrate, private_keys, versions};
+
+const NOW: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
+
+async fn database() -> (Backend, TempDir) {
+    let directory = tempfile::tempdir().unwrap();
+    let url = DatabaseUrl::sqlite(directory.path().join("plans.db"));
+    let backend = Backend::open(&url).await.unwrap();
+    migrate::run(&backend).await.unwrap();
+    (backend, directory)
+}
+
+/// How SQLite would run a statement, one step a line.
+async fn plan(backend: &Backend, statement: Statement) -> String {
+    let rows = backend
+        .rows(statement.explained("explain query plan"))
+        .await
+        .unwrap();
+    let steps = rows.into_iter().map(|mut row| {
+        for _ in 0..3 {
+            row.take::<i64>().unwrap();
+        }
+        row.take::<String>().unwrap()
+    });
+    steps.collect::<Vec<_>>().join("\n")
+}
+
+/// Asserts that a plan uses that index, looks at no table as a whole, and sorts nothing.
+async fn assert_uses(backend: &Backend, index: &str, statement: Statement) {
+    let plan = plan(backend, statement).await;
+    assert!(plan.contains(index), "expected {index} in:\n{plan}");
+    let scans = plan.lines().filter(|line| line.starts_with("SCAN"));
+    // Walking an index in its order until the page is full is what a list does.
+    assert!(
+        scans.clone().all(|line| line.contains("USING INDEX")),
+        "{plan}"
+    );
+    assert!(!plan.contains("TEMP B-TREE"), "{plan}");
+}
+
+fn pages() -> impl Iterator<Item = Page> {
+    let id = CertificateId::random();
+    let starts = [
+        PageStart::Beginning,
+        PageStart::At {
+            created_at: NOW,
+            id,
+        },
+        PageStart::Time(NOW),
+    ];
+    starts.into_iter().flat_map(|from| {
+        [Order::Ascending, Order::Descending].map(|order| Page {
+            from,
+            limit: 50,
+            order,
+        })
+    })
+}
+
+#[tokio::test]
+async fn lists_of_an_account_use_the_index_of_their_filter() {
+    let (backend, _directory) = database().await;
+    let scope = Scope::Account(AccountId::random());
+    let all = CertificateFilter::default();
+    let named = CertificateFilter {
+        common_name: Some("a.example".to_owned()),
+        ..all.clone()
+    };
+    let failed = CertificateFilter {
+        state: Some(StateKind::Error),
+        ..all.clone()
+    };
+    for page in pages() {
+        for (filter, index) in [
+            (&all, "certificates_account"),
+            (&named, "certificates_common_name"),
+            (&failed, "certificates_state"),
+        ] {
+            let statement = certificates::listed(scope, filter, &page);
+            assert_uses(&backend, index, statement).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn lists_of_everything_use_the_index_of_their_order() {
+    let (backend, _directory) = database().await;
+    let all = CertificateFilter::default();
+    for page in pages() {
+        let statement = certificates::listed(Scope::Everything, &all, &page);
+        assert_uses(&backend, "certificates_created", statement).await;
+    }
+}
+
+#[tokio::test]
+async fn what_ends_soon_is_listed_without_reading_every_certificate() {
+    let (backend, _directory) = database().await;
+    let filter = CertificateFilter {
+        not_after_before: Some(NOW),
+        ..CertificateFilter::default()
+    };
+    let scope = Scope::Account(AccountId::random());
+    for page in pages() {
+        let plan = plan(&backend, certificates::listed(scope, &filter, &page)).await;
+        assert!(!plan.contains("SCAN"), "{plan}");
+    }
+}
+
+#[tokio::test]
+async fn single_rows_are_found_by_index() {
+    let (backend, _directory) = database().await;
+    let account = Scope::Account(AccountId::random());
+    let authority = AuthorityId::random();
+    for scope in [account, Scope::Everything] {
+        let ids = [CertificateId::random(), CertificateId::random()];
+        assert_uses(&backend, "autoindex_certificates", by_ids(scope, &ids)).await;
+        assert_uses(&backend, "certificates_name", by_names(scope, &["a", "b"])).await;
+        let id = VersionId::at(NOW);
+        assert_uses(&backend, "autoindex_versions", versions::by_id(scope, id)).await;
+        let statement = versions::by_serial_low(scope, 7);
+        assert_uses(&backend, "versions_serial_low", statement).await;
+        let statement = versions::of_certificate(scope, CertificateId::random());
+        assert_uses(&backend, "versions_certificate", statement).await;
+    }
+    let statement = versions::issued(authority, &[7]);
+    assert_uses(&backend, "versions_serial_low", statement).await;
+}
+
+#[tokio::test]
+async fn feeds_and_sweeps_use_their_indexes() {
+    let (backend, _directory) = database().await;
+    let statement = versions::revoked(AuthorityId::random(), None, 100, NOW);
+    assert_uses(&backend, "COVERING INDEX versions_revoked", statement).await;
+    let statement = private_keys::expired(NOW);
+    assert_uses(&backend, "private_keys_exportable_until", statement).await;
+    let statement = events::after_place(Scope::Everything, None, 100);
+    assert_uses(&backend, "INTEGER PRIMARY KEY", statement).await;
+    let account = Scope::Account(AccountId::random());
+    let statement = events::after_place(account, None, 100);
+    assert_uses(&backend, "events_account", statement).await;
+}
