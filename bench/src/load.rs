@@ -18,7 +18,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use crate::process::Process;
+use crate::process::{Process, machine_cpu_time};
 
 /// Pause after a connection could not be made, so that a dead server is no busy loop.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(50);
@@ -114,6 +114,8 @@ pub(crate) struct Measurement {
     pub(crate) database_cpu: Option<Duration>,
     /// CPU time of the load generator.
     pub(crate) client_cpu: Duration,
+    /// CPU time of everything else on the machine: with much of it, rates say little.
+    pub(crate) other_cpu: Duration,
     /// Bodies of the answers, in the order of the requests, if they were to be kept.
     pub(crate) bodies: Vec<Bytes>,
 }
@@ -173,6 +175,7 @@ pub(crate) async fn drive(
         server_cpu: used.server,
         database_cpu: used.database,
         client_cpu: used.client,
+        other_cpu: used.others(),
         ..Measurement::default()
     };
     let mut bodies = Vec::new();
@@ -311,6 +314,7 @@ struct Usage {
     server: Option<Duration>,
     database: Option<Duration>,
     client: Duration,
+    machine: Duration,
 }
 
 impl Usage {
@@ -319,6 +323,7 @@ impl Usage {
             server: target.process.map(Process::cpu_time).transpose()?,
             database: target.database.map(Process::family_cpu_time).transpose()?,
             client: Process::own().cpu_time()?,
+            machine: machine_cpu_time()?,
         })
     }
 
@@ -329,7 +334,15 @@ impl Usage {
             server: difference(self.server, before.server),
             database: difference(self.database, before.database),
             client: self.client.saturating_sub(before.client),
+            machine: self.machine.saturating_sub(before.machine),
         }
+    }
+
+    /// What is not accounted for. Of a server that is not known it holds all.
+    fn others(&self) -> Duration {
+        let known = [self.server, self.database, Some(self.client)];
+        let known: Duration = known.into_iter().flatten().sum();
+        self.machine.saturating_sub(known)
     }
 }
 

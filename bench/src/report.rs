@@ -46,6 +46,8 @@ pub(crate) struct Line {
     pub(crate) server_cpu: Option<Duration>,
     database_cpu: Option<Duration>,
     client_cpu: Option<Duration>,
+    /// How many cores everything else on the machine kept busy meanwhile.
+    other_cores: Option<f64>,
     errors: BTreeMap<String, u64>,
 }
 
@@ -192,7 +194,7 @@ impl Report {
     }
 }
 
-const COLUMNS: [&str; 8] = [
+const COLUMNS: [&str; 9] = [
     "",
     "per second",
     "p50 ms",
@@ -201,6 +203,7 @@ const COLUMNS: [&str; 8] = [
     "server CPU us",
     "database CPU us",
     "client CPU us",
+    "other cores",
 ];
 
 impl Line {
@@ -214,6 +217,7 @@ impl Line {
             server_cpu,
             database_cpu,
             client_cpu,
+            other_cpu,
             bodies: _,
         } = measurement;
         let count = latencies.len();
@@ -238,6 +242,7 @@ impl Line {
             server_cpu: server_cpu.map(each),
             database_cpu: database_cpu.map(each),
             client_cpu: Some(each(*client_cpu)),
+            other_cores: Some(other_cpu.div_duration_f64(*elapsed)),
             errors: errors.clone(),
         }
     }
@@ -263,6 +268,8 @@ impl Line {
             micros(self.server_cpu),
             micros(self.database_cpu),
             micros(self.client_cpu),
+            self.other_cores
+                .map_or_else(String::new, |cores| format!("{cores:.2}")),
         ]
     }
 
@@ -277,6 +284,7 @@ impl Line {
             "server_cpu_us": self.server_cpu.map(micros),
             "database_cpu_us": self.database_cpu.map(micros),
             "client_cpu_us": self.client_cpu.map(micros),
+            "other_cores": self.other_cores,
             "errors": self.errors,
         })
     }
@@ -291,6 +299,7 @@ impl From<&Floor> for Line {
             server_cpu: Some(floor.cpu),
             database_cpu: None,
             client_cpu: None,
+            other_cores: None,
             errors: BTreeMap::new(),
         }
     }
@@ -417,6 +426,7 @@ mod tests {
             latencies: (1..=1000).collect(),
             server_cpu: Some(Duration::from_millis(50)),
             client_cpu: Duration::from_millis(20),
+            other_cpu: Duration::from_millis(500),
             errors: BTreeMap::from([("500: oh".to_owned(), 3)]),
             ..Measurement::default()
         }
@@ -425,7 +435,9 @@ mod tests {
     #[test]
     fn a_line_tells_rate_latencies_and_cpu_time_of_a_request() {
         let cells = Line::of(&measurement()).cells();
-        let expected = ["a name", "500", "0.50", "0.99", "1.00", "50.0", "", "20.0"];
+        let expected = [
+            "a name", "500", "0.50", "0.99", "1.00", "50.0", "", "20.0", "0.25",
+        ];
         assert_eq!(cells, expected);
     }
 
