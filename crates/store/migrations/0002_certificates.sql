@@ -17,13 +17,17 @@ create table certificates (
 
 create unique index certificates_name on certificates (name, account_id);
 
-create index certificates_account on certificates (account_id, created_at, id);
+-- Lists that are filtered by the end of validity walk this index and the next without touching rows.
+create index certificates_account on certificates (account_id, created_at, id, not_after);
 
-create index certificates_created on certificates (created_at, id);
+create index certificates_created on certificates (created_at, id, not_after);
 
 create index certificates_common_name on certificates (common_name, account_id, created_at, id);
 
 create index certificates_state on certificates (account_id, state, created_at, id);
+
+create index certificates_state_of_all on certificates (state, created_at, id)
+    where state <> 'valid';
 
 create index certificates_not_after on certificates (account_id, not_after);
 

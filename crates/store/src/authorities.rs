@@ -202,21 +202,38 @@ impl Store {
         rows.into_iter().map(read_ca_certificate).collect()
     }
 
-    /// The number for the next CRL that a certificate signs; no number is given twice.
+    /// The number of the last CRL that a certificate began, 0 before the first.
     /// [`Error::NotFound`] when there is no such certificate.
-    pub async fn next_crl_number(&self, certificate: CaCertificateId) -> Result<u64, Error> {
+    pub async fn crl_number(&self, certificate: CaCertificateId) -> Result<u64, Error> {
+        let statement =
+            Statement::new("select crl_number from ca_certificates where id = ?").bind(certificate);
+        let row = self.backend().row(statement).await?;
+        row.ok_or(Error::NotFound)?.take()
+    }
+
+    /// The number for the next CRL that a certificate signs, if `last` is still the last one; no
+    /// number is given twice. A list whose entries were read after `last` was, thus holds all that
+    /// lists of lower numbers hold, whichever node built them. [`Error::NotFound`] when there is no
+    /// such certificate.
+    pub async fn next_crl_number(
+        &self,
+        certificate: CaCertificateId,
+        last: u64,
+    ) -> Result<Option<u64>, Error> {
         let update = Statement::new(
-            "update ca_certificates set crl_number = crl_number + 1 where id = ? \
-             returning crl_number",
+            "update ca_certificates set crl_number = crl_number + 1 \
+             where id = ? and crl_number = ? returning crl_number",
         )
-        .bind(certificate);
-        in_transaction!(self.backend(), |transaction| {
-            transaction
-                .row(update.clone())
-                .await?
-                .ok_or(Error::NotFound)?
-                .take()
-        })
+        .bind(certificate)
+        .bind(last.cast_signed());
+        let taken = in_transaction!(self.backend(), |transaction| {
+            let row = transaction.row(update.clone()).await?;
+            row.map(|mut row| row.take()).transpose()
+        })?;
+        if taken.is_none() {
+            self.crl_number(certificate).await?;
+        }
+        Ok(taken)
     }
 
     fn prepare_member(

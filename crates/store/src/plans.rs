@@ -7,7 +7,8 @@ use time::OffsetDateTime;
 
 use crate::backend::Backend;
 use crate::certificates::{
-    self, CertificateFilter, Order, Page, PageStart, StateKind, by_ids, by_names,
+    CertificateFilter, Order, Page, PageStart, Search, StateKind, by_ids, by_names, count_ending,
+    listed,
 };
 use crate::ids::{AccountId, AuthorityId, CertificateId, VersionId};
 use crate::scope::Scope;
@@ -91,7 +92,7 @@ async fn lists_of_an_account_use_the_index_of_their_filter() {
             (&named, "certificates_common_name"),
             (&failed, "certificates_state"),
         ] {
-            let statement = certificates::listed(scope, filter, &page);
+            let statement = listed(scope, filter, &page, Search::InOrder);
             assert_uses(&backend, index, statement).await;
         }
     }
@@ -101,23 +102,42 @@ async fn lists_of_an_account_use_the_index_of_their_filter() {
 async fn lists_of_everything_use_the_index_of_their_order() {
     let (backend, _directory) = database().await;
     let all = CertificateFilter::default();
+    let failed = CertificateFilter {
+        state: Some(StateKind::Error),
+        ..all.clone()
+    };
     for page in pages() {
-        let statement = certificates::listed(Scope::Everything, &all, &page);
-        assert_uses(&backend, "certificates_created", statement).await;
+        for (filter, index) in [
+            (&all, "certificates_created"),
+            (&failed, "certificates_state_of_all"),
+        ] {
+            let statement = listed(Scope::Everything, filter, &page, Search::InOrder);
+            assert_uses(&backend, index, statement).await;
+        }
     }
 }
 
 #[tokio::test]
-async fn what_ends_soon_is_listed_without_reading_every_certificate() {
+async fn what_ends_soon_is_found_by_its_end_or_in_order() {
     let (backend, _directory) = database().await;
     let filter = CertificateFilter {
         not_after_before: Some(NOW),
         ..CertificateFilter::default()
     };
-    let scope = Scope::Account(AccountId::random());
+    let account = AccountId::random();
+    let scope = Scope::Account(account);
+    let count = plan(&backend, count_ending(account, NOW)).await;
+    assert!(
+        count.contains("COVERING INDEX certificates_not_after"),
+        "{count}"
+    );
     for page in pages() {
-        let plan = plan(&backend, certificates::listed(scope, &filter, &page)).await;
-        assert!(!plan.contains("SCAN"), "{plan}");
+        let few = plan(&backend, listed(scope, &filter, &page, Search::ByEnd)).await;
+        assert!(few.contains("certificates_not_after"), "{few}");
+        let many = listed(scope, &filter, &page, Search::InOrder);
+        assert_uses(&backend, "certificates_account", many).await;
+        let many = listed(Scope::Everything, &filter, &page, Search::InOrder);
+        assert_uses(&backend, "certificates_created", many).await;
     }
 }
 

@@ -1,8 +1,8 @@
 //! Accounts and their tokens.
 
 use store::{
-    Account, AccountId, AccountStatus, Error, NewAccount, NewToken, Role, Scope, Store, Token,
-    TokenId,
+    Account, AccountBar, AccountId, AccountStatus, Error, NewAccount, NewToken, Role, Scope, Store,
+    Token, TokenId,
 };
 
 use crate::support::{Database, account, event, moment, record, unique};

@@ -13,6 +13,7 @@ on_both_databases!(
     of_two_nodes_one_makes_the_authority,
     a_certificate_can_be_added_later,
     no_crl_number_is_given_twice,
+    a_crl_number_is_given_only_to_who_knows_the_last_one,
     keys_of_authorities_belong_to_no_account,
 );
 
@@ -115,7 +116,15 @@ async fn no_crl_number_is_given_twice(database: &Database) {
     let mut tasks = JoinSet::new();
     for _ in 0..20 {
         let store = store.clone();
-        tasks.spawn(async move { store.next_crl_number(id).await.unwrap() });
+        tasks.spawn(async move {
+            loop {
+                let last = store.crl_number(id).await.unwrap();
+                if let Some(number) = store.next_crl_number(id, last).await.unwrap() {
+                    assert_eq!(number, last + 1);
+                    break number;
+                }
+            }
+        });
     }
     let mut numbers = tasks.join_all().await;
     numbers.sort_unstable();
@@ -124,11 +133,25 @@ async fn no_crl_number_is_given_twice(database: &Database) {
         store.ca_certificates(made.id).await.unwrap()[0].crl_number,
         20
     );
+}
+
+async fn a_crl_number_is_given_only_to_who_knows_the_last_one(database: &Database) {
+    let store = database.open().await;
+    let made = make(&store).await;
+    let id = made.ca_certificates[0].id;
+    assert_eq!(store.crl_number(id).await.unwrap(), 0);
+    let slow = store.crl_number(id).await.unwrap();
+    assert_eq!(store.next_crl_number(id, 0).await.unwrap(), Some(1));
+    assert_eq!(store.next_crl_number(id, slow).await.unwrap(), None);
+    assert_eq!(store.crl_number(id).await.unwrap(), 1);
+    let other = made.ca_certificates[1].id;
+    assert_eq!(store.crl_number(other).await.unwrap(), 0);
+
     let nobody = CaCertificateId::at(moment(0));
-    assert!(matches!(
-        store.next_crl_number(nobody).await,
-        Err(Error::NotFound)
-    ));
+    let error = store.crl_number(nobody).await;
+    assert!(matches!(error, Err(Error::NotFound)), "{error:?}");
+    let error = store.next_crl_number(nobody, 0).await;
+    assert!(matches!(error, Err(Error::NotFound)), "{error:?}");
 }
 
 async fn keys_of_authorities_belong_to_no_account(database: &Database) {

@@ -14,6 +14,7 @@ on_both_databases!(
     a_page_may_begin_at_a_certificate_that_is_gone,
     a_page_is_never_longer_than_the_limit,
     filters_are_combined,
+    few_and_many_that_end_soon_are_listed_alike,
     references_are_answered_in_their_order,
 );
 
@@ -187,6 +188,53 @@ async fn filters_are_combined(database: &Database) {
             let found: Vec<_> = found.into_iter().map(|(_, id)| id).collect();
             assert_eq!(found, expected, "{filter:?}");
         }
+    }
+}
+
+async fn few_and_many_that_end_soon_are_listed_alike(database: &Database) {
+    let store = database.open().await;
+    let (account, neighbour) = (account(&store).await, account(&store).await);
+    let mut added = Vec::new();
+    let mut tasks = tokio::task::JoinSet::new();
+    for index in 0..1_300 {
+        // The later half of the list ends first, so that the two orders differ.
+        let mut record = record(if index % 50 == 0 { neighbour } else { account }, None);
+        record.certificate.created_at = moment(index / 3);
+        record.version.as_mut().unwrap().not_after = moment(10_000 - index);
+        if record.certificate.account_id == account {
+            added.push((
+                record.certificate.created_at,
+                record.certificate.id,
+                10_000 - index,
+            ));
+        }
+        let store = store.clone();
+        tasks.spawn(async move { store.add_certificate(record).await.unwrap() });
+    }
+    tasks.join_all().await;
+    added.sort();
+    for ending_before in [8_700, 8_750, 9_990, 20_000] {
+        let filter = CertificateFilter {
+            not_after_before: Some(moment(ending_before)),
+            ..CertificateFilter::default()
+        };
+        let expected: Vec<_> = added
+            .iter()
+            .filter(|(_, _, not_after)| *not_after < ending_before)
+            .map(|(created_at, id, _)| (*created_at, *id))
+            .collect();
+        let scope = Scope::Account(account);
+        let all = page(PageStart::Beginning, 700, Order::Ascending);
+        let found = list(&store, scope, &filter, all).await;
+        assert_eq!(found, expected[..expected.len().min(700)]);
+        let Some((created_at, id)) = expected.get(expected.len() / 2).copied() else {
+            continue;
+        };
+        let from = PageStart::At { created_at, id };
+        let found = list(&store, scope, &filter, page(from, 5, Order::Descending)).await;
+        let middle = expected.len() / 2;
+        let before: Vec<_> = expected[..=middle].iter().rev().take(5).copied().collect();
+        assert_eq!(found, before);
     }
 }
 
