@@ -30,6 +30,51 @@ fn a_first_start_furnishes_the_data_directory_and_a_second_one_changes_nothing()
 }
 
 #[test]
+fn first_starts_at_the_same_time_on_one_directory_agree_on_key_token_and_authority() {
+    for _ in 0..3 {
+        let workdir = testbed::Workdir::new();
+        let data = workdir.path("data");
+        let start = || Chancery::options().data(&data).start();
+        let servers: Vec<Chancery> = std::thread::scope(|scope| {
+            let starts: Vec<_> = (0..3).map(|_| scope.spawn(start)).collect();
+            starts
+                .into_iter()
+                .map(|start| start.join().unwrap())
+                .collect()
+        });
+        for server in &servers {
+            assert_eq!(server.cli(&["issue", "a.test"]).code(), Some(0));
+        }
+        drop(servers);
+        let again = start();
+        assert_eq!(again.cli(&["ls"]).text().lines().count(), 4);
+        let left: Vec<String> = std::fs::read_dir(&data)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name.ends_with(".new") || name.ends_with(".tmp"))
+            .collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+}
+
+#[test]
+fn a_database_without_its_master_key_is_left_alone() {
+    let mut server = Chancery::start();
+    assert!(server.terminate().success());
+    let data = server.data();
+    let key = data.join("master.key");
+    let kept = data.join("kept.elsewhere");
+    std::fs::rename(&key, &kept).unwrap();
+    let refused = Chancery::options().data(&data).run_to_end();
+    assert_eq!(refused.code(), Some(1));
+    assert!(refused.stderr.contains("no master key"), "{refused:?}");
+    assert!(!key.exists());
+    std::fs::rename(&kept, &key).unwrap();
+    server.restart();
+    assert_eq!(server.cli(&["ls"]).code(), Some(0));
+}
+
+#[test]
 fn the_ready_line_is_all_that_goes_to_stdout_and_both_listeners_answer() {
     let server = Chancery::start();
     let stdout = server.stdout();

@@ -284,6 +284,7 @@ mod tests {
             [certmaker]
             root_key_algo = "rsa512"
             csr = "yes"
+            key_window_minutes = 4294967295
             hello = 1
             [nonsense]
             "#,
@@ -299,6 +300,7 @@ mod tests {
             "log_format",
             "certmaker.root_key_algo",
             "certmaker.csr",
+            "certmaker.key_window_minutes",
             "certmaker.hello",
             "nonsense",
         ] {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use api::{Api, CertMakerSettings, Listener, Metrics, Security};
 use lifecycle::{
-    Addresses, AuthorityTemplate, DEFAULT_AUTHORITY, House, Settings, Surroundings, Tiers,
+    Addresses, AuthorityTemplate, DEFAULT_AUTHORITY, Dialect, House, Settings, Surroundings, Tiers,
 };
 use pki::{KeyAlgorithm, SubjectFields};
 use store::Store;
@@ -44,7 +44,11 @@ pub(crate) async fn serve(configuration: Configuration) -> anyhow::Result<()> {
     data.make()?;
     let surroundings = Surroundings::default();
     let master_key = data
-        .master_key(configuration.master_key_command.as_deref(), &surroundings)
+        .master_key(
+            configuration.master_key_command.as_deref(),
+            configuration.database.sqlite_path(),
+            &surroundings,
+        )
         .await?;
     let store = Store::open(&configuration.database, &master_key)
         .await
@@ -120,9 +124,17 @@ async fn bind(configuration: &Configuration) -> anyhow::Result<Vec<Bound>> {
 
 async fn furnish(house: &House, data: &DataDirectory) -> anyhow::Result<()> {
     house
-        .furnish(|token| data.keep_token(token))
+        .furnish(|token| data.keep_pending_token(token))
         .await
         .context("cannot set up the accounts and the default authority")?;
+    for (file, token) in data.pending_tokens()? {
+        let tokens = &house.tokens;
+        if tokens.authenticate(&token, Dialect::Chancery).await.is_ok() {
+            data.settle_token(&file)?;
+        } else {
+            data.drop_pending_token(&file)?;
+        }
+    }
     let authority = house.authorities.named(DEFAULT_AUTHORITY).await?;
     data.keep_root(&authority.root_certificate().to_pem())
 }

@@ -1,6 +1,8 @@
 //! Accounts: the tenants of the house.
 
-use store::{Account, AccountId, AccountStatus, NewAccount, PAGE_LIMIT, Role, Store};
+use store::{
+    Account, AccountBar, AccountId, AccountStatus, NewAccount, NewEvent, PAGE_LIMIT, Role, Store,
+};
 
 use crate::{Error, Noun, Principal, Surroundings, events};
 
@@ -25,14 +27,14 @@ pub enum AccountChange {
 }
 
 impl AccountChange {
-    fn apply(self, mut status: AccountStatus) -> AccountStatus {
+    /// The bar, and whether it is put on.
+    const fn bar(self) -> (AccountBar, bool) {
         match self {
-            Self::Disable => status.disabled = true,
-            Self::Enable => status.disabled = false,
-            Self::Lock => status.locked = true,
-            Self::Unlock => status.locked = false,
+            Self::Disable => (AccountBar::Disabled, true),
+            Self::Enable => (AccountBar::Disabled, false),
+            Self::Lock => (AccountBar::Locked, true),
+            Self::Unlock => (AccountBar::Locked, false),
         }
-        status
     }
 
     const fn event(self) -> &'static str {
@@ -107,14 +109,13 @@ impl Accounts {
     ) -> Result<Account, Error> {
         principal.require_administrator()?;
         principal.require_write()?;
-        let mut account = self.named(name).await?;
+        let account = self.named(name).await?;
         if account.id == principal.account_id() && change == AccountChange::Disable {
             return Err(Error::invalid(
                 "name",
                 "you cannot disable your own account",
             ));
         }
-        account.status = change.apply(account.status);
         let event = events::of(
             &self.surroundings,
             principal.account_name(),
@@ -123,10 +124,15 @@ impl Accounts {
             Some(account.id.as_uuid()),
             &account.name,
         );
-        self.store
-            .set_account_status(account.id, account.status, event)
-            .await?;
-        Ok(account)
+        let (bar, is_on) = change.bar();
+        match self
+            .store
+            .set_account_bar(account.id, bar, is_on, event)
+            .await
+        {
+            Err(store::Error::NotFound) => Err(Error::not_found(Noun::Account, name)),
+            changed => Ok(changed?),
+        }
     }
 
     /// Deletes an account without certificates, and its tokens.
@@ -185,6 +191,23 @@ impl Accounts {
     }
 
     async fn insert(&self, actor: &str, name: &str, role: Role) -> Result<Account, Error> {
+        let (account, event) = self.draft(actor, name, role)?;
+        match self.store.create_account(account, event).await {
+            Err(store::Error::Duplicate | store::Error::DuplicateName) => Err(Error::NameTaken {
+                noun: Noun::Account,
+                name: name.to_owned(),
+            }),
+            created => Ok(created?),
+        }
+    }
+
+    /// An account that is not stored yet, and the event of its making.
+    pub(crate) fn draft(
+        &self,
+        actor: &str,
+        name: &str,
+        role: Role,
+    ) -> Result<(NewAccount, NewEvent), Error> {
         check_account_name(name)?;
         let account = NewAccount {
             id: AccountId::from_random(self.surroundings.random()),
@@ -201,14 +224,7 @@ impl Accounts {
             Some(account.id.as_uuid()),
             name,
         );
-        match self.store.create_account(account, event).await {
-            Ok(account) => Ok(account),
-            Err(store::Error::Duplicate | store::Error::DuplicateName) => Err(Error::NameTaken {
-                noun: Noun::Account,
-                name: name.to_owned(),
-            }),
-            Err(error) => Err(error.into()),
-        }
+        Ok((account, event))
     }
 }
 

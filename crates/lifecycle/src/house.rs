@@ -64,9 +64,10 @@ impl House {
         }
     }
 
-    /// Makes what every house has: the account of the house, the first administrator, and the
-    /// default authority. If the administrator has no token, `keep` is called with the text of a
-    /// new one, and only then is it stored: a token that nobody was told is never left behind.
+    /// Makes what every house has: the account of the house, the first administrator with a token,
+    /// and the default authority. Before administrator and token are stored, `keep` is called with
+    /// the token's text, so that none is ever in force that nobody was told; if another node turns
+    /// out to have been faster, that token never comes into force.
     ///
     /// # Errors
     /// [`Error::Store`], [`Error::Signing`], or what `keep` returned, as [`Error::Invalid`].
@@ -75,22 +76,7 @@ impl House {
         keep: impl FnOnce(&str) -> std::io::Result<()>,
     ) -> Result<(), Error> {
         self.accounts.ensure(HOUSE_ACCOUNT, Role::User).await?;
-        let administrator = self
-            .accounts
-            .ensure(FIRST_ADMINISTRATOR, Role::Admin)
-            .await?;
-        let scope = Scope::Account(administrator.id);
-        if self.store.tokens(scope, None, 1).await?.is_empty() {
-            let limits = TokenLimits {
-                name: "first start".to_owned(),
-                ..TokenLimits::default()
-            };
-            let (minted, event) = self.tokens.draw(HOUSE_ACCOUNT, &administrator, limits)?;
-            keep(&minted.text).map_err(|error| {
-                Error::invalid("data", format!("cannot write the first token: {error}"))
-            })?;
-            self.tokens.keep(&minted, event).await?;
-        }
+        self.make_administrator(keep).await?;
         self.authorities.named(DEFAULT_AUTHORITY).await?;
         Ok(())
     }
@@ -156,6 +142,36 @@ impl House {
                     "could not erase expired private keys"
                 ),
             }
+        }
+    }
+
+    async fn make_administrator(
+        &self,
+        keep: impl FnOnce(&str) -> std::io::Result<()>,
+    ) -> Result<(), Error> {
+        let name = FIRST_ADMINISTRATOR;
+        if self.store.account_by_name(name).await?.is_some() {
+            return Ok(());
+        }
+        let (account, made) = self.accounts.draft(HOUSE_ACCOUNT, name, Role::Admin)?;
+        let limits = TokenLimits {
+            name: "first start".to_owned(),
+            ..TokenLimits::default()
+        };
+        let (minted, minting) = self
+            .tokens
+            .draw(HOUSE_ACCOUNT, (account.id, name), limits)?;
+        keep(&minted.text).map_err(|error| {
+            Error::invalid("data", format!("cannot write the first token: {error}"))
+        })?;
+        let stored = self
+            .store
+            .create_account_with_token((account, made), (minted.record(), minting))
+            .await;
+        match stored {
+            // Another node was faster.
+            Err(store::Error::Duplicate | store::Error::DuplicateName) => Ok(()),
+            stored => Ok(stored?),
         }
     }
 

@@ -5,6 +5,7 @@
 use std::fmt;
 
 use store::{AccountId, Role, Scope};
+use time::OffsetDateTime;
 
 use crate::Error;
 use crate::accounts::HOUSE_ACCOUNT;
@@ -59,7 +60,16 @@ pub struct Principal {
     account_id: AccountId,
     account_name: String,
     role: Role,
-    read_only: bool,
+    limits: Limits,
+}
+
+/// What a token narrows of its account's rights.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Limits {
+    pub(crate) read_only: bool,
+    pub(crate) dialects: Option<Vec<String>>,
+    pub(crate) scopes: Option<Vec<String>>,
+    pub(crate) expires_at: Option<OffsetDateTime>,
 }
 
 impl Principal {
@@ -68,7 +78,12 @@ impl Principal {
             account_id: account.id,
             account_name: account.name.clone(),
             role: account.role,
-            read_only: token.read_only,
+            limits: Limits {
+                read_only: token.read_only,
+                dialects: token.dialects.clone(),
+                scopes: token.scopes.clone(),
+                expires_at: token.expires_at,
+            },
         }
     }
 
@@ -78,7 +93,7 @@ impl Principal {
             account_id: account.id,
             account_name: account.name.clone(),
             role: account.role,
-            read_only: false,
+            limits: Limits::default(),
         }
     }
 
@@ -120,12 +135,16 @@ impl Principal {
     }
 
     pub(crate) fn require_write(&self) -> Result<(), Error> {
-        if self.read_only {
+        if self.limits.read_only {
             return Err(Error::Forbidden {
                 reason: "this token is read-only; use one with write permission",
             });
         }
         Ok(())
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     pub(crate) fn require_administrator(&self) -> Result<(), Error> {

@@ -12,10 +12,12 @@ use std::time::Duration;
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use store::{Account, NewEvent, NewToken, PAGE_LIMIT, Store, Token, TokenId};
+use store::{Account, AccountId, NewEvent, NewToken, PAGE_LIMIT, Store, Token, TokenId};
 use time::OffsetDateTime;
+use zeroize::Zeroizing;
 
 use crate::accounts::{HOUSE_ACCOUNT, check_account_name};
+use crate::principal::Limits;
 use crate::{Dialect, Error, Noun, Principal, Surroundings, events};
 
 /// How long a node may go on trusting a token that it has just seen, without asking the store.
@@ -24,6 +26,12 @@ const TRUST: Duration = Duration::from_secs(1);
 
 /// Most tokens remembered at a time; more simply cost a read each.
 const REMEMBERED: usize = 10_000;
+
+/// Longest name of a token, in characters.
+const MAX_NAME: usize = 64;
+
+/// The scopes of Cloud 66.
+const SCOPES: [&str; 5] = ["public", "redeploy", "jobs", "users", "admin"];
 
 /// What a new token may do.
 #[derive(Debug, Clone, Default)]
@@ -36,7 +44,7 @@ pub struct TokenLimits {
     pub read_only: bool,
     /// Only these dialects; `None` means all.
     pub dialects: Option<Vec<Dialect>>,
-    /// Cloud 66 scopes; `None` means all.
+    /// Cloud 66 scopes, which make it a token for that API alone; `None` means all.
     pub scopes: Option<Vec<String>>,
     /// How long the token is good for; `None` means until it is deleted.
     pub lifetime: Option<Duration>,
@@ -70,7 +78,7 @@ pub struct MintedToken {
     /// What is kept.
     pub token: Token,
     /// The credential itself.
-    pub text: String,
+    pub text: Zeroizing<String>,
 }
 
 impl std::fmt::Debug for MintedToken {
@@ -79,6 +87,24 @@ impl std::fmt::Debug for MintedToken {
             .debug_struct("MintedToken")
             .field("token", &self.token)
             .finish_non_exhaustive()
+    }
+}
+
+impl MintedToken {
+    /// What the store keeps of it.
+    pub(crate) fn record(&self) -> NewToken {
+        let token = self.token.clone();
+        NewToken {
+            id: token.id,
+            account_id: token.account_id,
+            name: token.name,
+            hash: hash_of(&self.text),
+            read_only: token.read_only,
+            dialects: token.dialects,
+            scopes: token.scopes,
+            expires_at: token.expires_at,
+            created_at: token.created_at,
+        }
     }
 }
 
@@ -131,26 +157,30 @@ impl Tokens {
         if account.status.disabled {
             return Err(AuthenticationError::Disabled);
         }
-        let allowed = token
+        let is_named = token
             .dialects
             .as_ref()
             .is_none_or(|dialects| dialects.iter().any(|name| name == dialect.as_str()));
-        if !allowed {
+        // Scopes are words of Cloud 66; elsewhere nothing would hold such a token to them.
+        let is_unscoped = token.scopes.is_none() || dialect == Dialect::Cloud66;
+        if !is_named || !is_unscoped {
             return Err(AuthenticationError::DialectNotAllowed(dialect));
         }
         Ok(Principal::of(&token, &account))
     }
 
-    /// Makes a token for the caller's account, or for another one if the caller administers.
+    /// Makes a token for the caller's account, or for another one if the caller administers. It can
+    /// do nothing, and nowhere and for no longer, than the token that the caller came with.
     ///
     /// # Errors
-    /// [`Error::Forbidden`], [`Error::NotFound`] for the account, [`Error::TooLong`] for the name.
+    /// [`Error::Forbidden`], [`Error::Invalid`] for a scope that does not exist, [`Error::NotFound`] for the account, [`Error::TooLong`] for the name.
     pub async fn create(
         &self,
         principal: &Principal,
         limits: TokenLimits,
     ) -> Result<MintedToken, Error> {
         principal.require_write()?;
+        let limits = within(limits, principal.limits(), self.surroundings.now())?;
         let account = match &limits.account {
             Some(name) if name != principal.account_name() => {
                 principal.require_administrator()?;
@@ -217,30 +247,51 @@ impl Tokens {
         account: &Account,
         limits: TokenLimits,
     ) -> Result<MintedToken, Error> {
-        let (minted, event) = self.draw(actor, account, limits)?;
-        self.keep(&minted, event).await?;
-        Ok(minted)
+        let (minted, event) = self.draw(actor, (account.id, &account.name), limits)?;
+        match self.store.create_token(minted.record(), event).await {
+            // Somebody deleted the account in the meantime.
+            Err(store::Error::UnknownAccount) => {
+                Err(Error::not_found(Noun::Account, &account.name))
+            }
+            created => {
+                created?;
+                Ok(minted)
+            }
+        }
     }
 
     /// A token for `account`, not stored yet.
     pub(crate) fn draw(
         &self,
         actor: &str,
-        account: &Account,
+        (account_id, account_name): (AccountId, &str),
         limits: TokenLimits,
     ) -> Result<(MintedToken, NewEvent), Error> {
-        if limits.name.chars().count() > 255 {
+        if limits.name.chars().count() > MAX_NAME {
             return Err(Error::TooLong {
                 field: "name",
-                limit: 255,
+                limit: MAX_NAME,
             });
         }
-        check_account_name(&account.name)?;
+        if let Some(scopes) = &limits.scopes
+            && let Some(unknown) = scopes
+                .iter()
+                .find(|scope| !SCOPES.contains(&scope.as_str()))
+        {
+            return Err(Error::invalid(
+                "scopes",
+                format!(
+                    "'{}' is not one of {}",
+                    unknown.escape_debug(),
+                    SCOPES.join(", ")
+                ),
+            ));
+        }
         let now = self.surroundings.now();
-        let text = self.new_text(&account.name);
+        let text = self.new_text(account_name);
         let token = Token {
             id: TokenId::from_random(self.surroundings.random()),
-            account_id: account.id,
+            account_id,
             name: limits.name,
             read_only: limits.read_only,
             dialects: limits
@@ -253,7 +304,7 @@ impl Tokens {
         let event = events::of(
             &self.surroundings,
             actor,
-            Some(account.id),
+            Some(account_id),
             events::TOKEN_CREATED,
             Some(token.id.as_uuid()),
             &token.name,
@@ -261,31 +312,10 @@ impl Tokens {
         Ok((MintedToken { token, text }, event))
     }
 
-    /// Stores what [`Self::draw`] has drawn.
-    pub(crate) async fn keep(&self, minted: &MintedToken, event: NewEvent) -> Result<(), Error> {
-        let token = minted.token.clone();
-        let record = NewToken {
-            id: token.id,
-            account_id: token.account_id,
-            name: token.name,
-            hash: hash_of(&minted.text),
-            read_only: token.read_only,
-            dialects: token.dialects,
-            scopes: token.scopes,
-            expires_at: token.expires_at,
-            created_at: token.created_at,
-        };
-        Ok(self.store.create_token(record, event).await?)
-    }
-
-    fn new_text(&self, account_name: &str) -> String {
-        let secret: String = self
-            .surroundings
-            .random::<20>()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        STANDARD.encode(format!("{account_name}:{secret}"))
+    fn new_text(&self, account_name: &str) -> Zeroizing<String> {
+        let secret = Zeroizing::new(hexadecimal(&self.surroundings.random::<20>()));
+        let plain = Zeroizing::new(format!("{account_name}:{}", secret.as_str()));
+        Zeroizing::new(STANDARD.encode(plain.as_bytes()))
     }
 
     async fn look_up(
@@ -294,6 +324,7 @@ impl Tokens {
         now: OffsetDateTime,
     ) -> Result<Option<(Arc<Token>, Arc<Account>)>, AuthenticationError> {
         if let Some(seen) = self.remembered().get(&hash)
+            && seen.at <= now
             && now - seen.at < TRUST
         {
             return Ok(Some((seen.token.clone(), seen.account.clone())));
@@ -325,6 +356,46 @@ impl Tokens {
     }
 }
 
+/// The limits asked for, narrowed to those of the token that asks.
+fn within(
+    mut asked: TokenLimits,
+    maker: &Limits,
+    now: OffsetDateTime,
+) -> Result<TokenLimits, Error> {
+    if let Some(allowed) = &maker.dialects {
+        let is_allowed = |dialect: &Dialect| allowed.iter().any(|name| name == dialect.as_str());
+        match &asked.dialects {
+            Some(dialects) if !dialects.iter().all(is_allowed) => {
+                return Err(Error::Forbidden {
+                    reason: "this token is limited to some APIs; it cannot make one for others",
+                });
+            }
+            Some(_) => {}
+            None => {
+                let dialects = Dialect::ALL.into_iter().filter(is_allowed);
+                asked.dialects = Some(dialects.collect());
+            }
+        }
+    }
+    if let Some(scopes) = &maker.scopes {
+        let asked_scopes = asked.scopes.get_or_insert_with(|| scopes.clone());
+        if !asked_scopes.iter().all(|scope| scopes.contains(scope)) {
+            return Err(Error::Forbidden {
+                reason: "this token is limited to some scopes; it cannot make one for others",
+            });
+        }
+    }
+    if let Some(end) = maker.expires_at {
+        let left = Duration::try_from(end - now).unwrap_or_default();
+        if *asked.lifetime.get_or_insert(left) > left {
+            return Err(Error::Forbidden {
+                reason: "this token expires; it cannot make one that lives longer",
+            });
+        }
+    }
+    Ok(asked)
+}
+
 /// The account named by a token text of the one format, or `None` if it is not of that format.
 fn account_of(presented: &str) -> Option<String> {
     // 64 characters of account, a colon and 40 digits make 140 characters of base64.
@@ -338,6 +409,10 @@ fn account_of(presented: &str) -> Option<String> {
             .bytes()
             .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
     (is_secret && check_account_name(account).is_ok()).then(|| account.to_owned())
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn hash_of(text: &str) -> [u8; 32] {

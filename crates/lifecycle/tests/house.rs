@@ -44,27 +44,8 @@ struct Fixture {
 impl Fixture {
     async fn new(algorithm: KeyAlgorithm) -> Self {
         let data = tempfile::tempdir().unwrap();
-        let url = DatabaseUrl::sqlite(data.path().join("test.db"));
-        let store = Store::open(&url, &MasterKey::from_bytes(&[3; 32]).unwrap())
-            .await
-            .unwrap();
-        let clock = TurnedClock(Arc::new(AtomicI64::new(1_800_000_000)));
-        let template = AuthorityTemplate {
-            tiers: Tiers::Two,
-            key_algorithm: algorithm,
-            subject: SubjectFields {
-                common_name: Some("Test".to_owned()),
-                ..SubjectFields::default()
-            },
-            addresses: Addresses::ByKeyIdentifier,
-        };
-        let settings = Settings {
-            public_url: "http://chancery.test".to_owned(),
-            authorities: HashMap::from([(DEFAULT_AUTHORITY.to_owned(), template)]),
-            key_window: 60 * MINUTE,
-            allow_email_identifiers: true,
-            demand_validation: false,
-        };
+        let (store, clock) = empty_store(&data).await;
+        let settings = settings(algorithm);
         let surroundings = Surroundings::new(clock.clone(), SystemRandomness);
         let house = House::new(store.clone(), surroundings.clone(), settings.clone());
         let other_node = House::new(store, surroundings, settings);
@@ -131,6 +112,32 @@ impl Fixture {
             .answer_ocsp(&request.to_der())
             .await
             .der
+    }
+}
+
+async fn empty_store(data: &TempDir) -> (Store, TurnedClock) {
+    let url = DatabaseUrl::sqlite(data.path().join("test.db"));
+    let master_key = MasterKey::from_bytes(&[3; 32]).unwrap();
+    let store = Store::open(&url, &master_key).await.unwrap();
+    (store, TurnedClock(Arc::new(AtomicI64::new(1_800_000_000))))
+}
+
+fn settings(algorithm: KeyAlgorithm) -> Settings {
+    let template = AuthorityTemplate {
+        tiers: Tiers::Two,
+        key_algorithm: algorithm,
+        subject: SubjectFields {
+            common_name: Some("Test".to_owned()),
+            ..SubjectFields::default()
+        },
+        addresses: Addresses::ByKeyIdentifier,
+    };
+    Settings {
+        public_url: "http://chancery.test".to_owned(),
+        authorities: HashMap::from([(DEFAULT_AUTHORITY.to_owned(), template)]),
+        key_window: 60 * MINUTE,
+        allow_email_identifiers: true,
+        demand_validation: false,
     }
 }
 
@@ -253,8 +260,9 @@ async fn a_list_is_built_again_after_a_revocation_and_after_a_day_and_not_in_bet
     fixture.pass(DAY);
     let third = list().await;
     assert_ne!(third, second);
-    // An expired certificate leaves the list, which then is as long as the empty one.
-    fixture.pass(7 * DAY);
+    // Eight days after its end a certificate leaves the list, which then is as long as the empty
+    // one.
+    fixture.pass(15 * DAY);
     assert!(list().await.len() < third.len());
 }
 
@@ -411,27 +419,135 @@ async fn nobody_gets_a_token_of_the_house_itself() {
 }
 
 #[tokio::test]
-async fn a_house_without_a_token_mints_one_only_after_it_was_kept() {
-    let fixture = Fixture::new(KeyAlgorithm::P256).await;
-    let administrator = fixture.administrator().await;
-    let tokens = &fixture.house.tokens;
-    for token in tokens.list(&administrator).await.unwrap() {
-        tokens.delete(&administrator, token.id).await.unwrap();
-    }
+async fn the_first_token_is_kept_before_it_comes_into_force_and_never_made_again() {
+    let data = tempfile::tempdir().unwrap();
+    let (store, clock) = empty_store(&data).await;
+    let surroundings = Surroundings::new(clock, SystemRandomness);
+    let house = House::new(store, surroundings, settings(KeyAlgorithm::P256));
     let full = std::io::Error::other("disk full");
-    assert!(fixture.house.furnish(|_| Err(full)).await.is_err());
-    assert!(tokens.list(&administrator).await.unwrap().is_empty());
-    let mut kept = None;
+    assert!(house.furnish(|_| Err(full)).await.is_err());
+    let mut kept = String::new();
     let keep = |text: &str| {
-        kept = Some(text.to_owned());
+        text.clone_into(&mut kept);
         Ok(())
     };
-    fixture.house.furnish(keep).await.unwrap();
-    let text = kept.unwrap();
-    assert!(tokens.authenticate(&text, Dialect::Chancery).await.is_ok());
-    fixture
-        .house
+    house.furnish(keep).await.unwrap();
+    let administrator = house
+        .tokens
+        .authenticate(&kept, Dialect::Chancery)
+        .await
+        .unwrap();
+    for token in house.tokens.list(&administrator).await.unwrap() {
+        house.tokens.delete(&administrator, token.id).await.unwrap();
+    }
+    // What an administrator took away does not come back by a restart.
+    house
         .furnish(|_| panic!("a second start makes no second token"))
         .await
         .unwrap();
+}
+
+#[tokio::test]
+async fn a_limited_token_makes_none_that_can_do_more() {
+    let fixture = Fixture::new(KeyAlgorithm::P256).await;
+    let administrator = fixture.administrator().await;
+    let tokens = &fixture.house.tokens;
+    let narrow = TokenLimits {
+        dialects: Some(vec![Dialect::Chancery, Dialect::CertMaker]),
+        lifetime: Some(10 * MINUTE),
+        ..TokenLimits::default()
+    };
+    let minted = tokens.create(&administrator, narrow).await.unwrap();
+    let limited = tokens
+        .authenticate(&minted.text, Dialect::Chancery)
+        .await
+        .unwrap();
+    let child = tokens
+        .create(&limited, TokenLimits::default())
+        .await
+        .unwrap();
+    assert_eq!(
+        child.token.dialects.unwrap(),
+        ["chancery".to_owned(), "certmaker".to_owned()]
+    );
+    assert_eq!(child.token.expires_at, minted.token.expires_at);
+    for wider in [
+        TokenLimits {
+            dialects: Some(vec![Dialect::KraftCloud]),
+            ..TokenLimits::default()
+        },
+        TokenLimits {
+            lifetime: Some(11 * MINUTE),
+            ..TokenLimits::default()
+        },
+    ] {
+        let refused = tokens.create(&limited, wider).await;
+        assert!(matches!(refused, Err(Error::Forbidden { .. })));
+    }
+}
+
+#[tokio::test]
+async fn a_scoped_token_works_in_the_api_that_knows_scopes_and_nowhere_else() {
+    let fixture = Fixture::new(KeyAlgorithm::P256).await;
+    let administrator = fixture.administrator().await;
+    let tokens = &fixture.house.tokens;
+    let scoped = |scope: &str| TokenLimits {
+        scopes: Some(vec![scope.to_owned()]),
+        ..TokenLimits::default()
+    };
+    let minted = tokens
+        .create(&administrator, scoped("public"))
+        .await
+        .unwrap();
+    for dialect in Dialect::ALL {
+        let allowed = tokens.authenticate(&minted.text, dialect).await.is_ok();
+        assert_eq!(allowed, dialect == Dialect::Cloud66, "{dialect}");
+    }
+    for unknown in ["root", "public\nadmin", ""] {
+        let refused = tokens.create(&administrator, scoped(unknown)).await;
+        assert!(matches!(refused, Err(Error::Invalid { .. })), "{unknown:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_steps_back_prolongs_no_trust() {
+    let fixture = Fixture::new(KeyAlgorithm::P256).await;
+    let administrator = fixture.administrator().await;
+    let tokens = &fixture.house.tokens;
+    let limits = TokenLimits::default();
+    let minted = tokens.create(&administrator, limits).await.unwrap();
+    let other_node = &fixture.other_node.tokens;
+    other_node
+        .authenticate(&minted.text, Dialect::D9t)
+        .await
+        .unwrap();
+    tokens
+        .delete(&administrator, minted.token.id)
+        .await
+        .unwrap();
+    fixture.clock.0.fetch_sub(3600, Ordering::SeqCst);
+    let refused = other_node.authenticate(&minted.text, Dialect::D9t).await;
+    assert!(matches!(refused, Err(AuthenticationError::WrongSecret)));
+}
+
+#[tokio::test]
+async fn a_read_only_token_gets_no_private_key() {
+    let fixture = Fixture::new(KeyAlgorithm::P256).await;
+    let administrator = fixture.administrator().await;
+    let issued = fixture.issue("a.test", 7).await;
+    let tokens = &fixture.house.tokens;
+    let limits = TokenLimits {
+        read_only: true,
+        ..TokenLimits::default()
+    };
+    let minted = tokens.create(&administrator, limits).await.unwrap();
+    let reader = tokens
+        .authenticate(&minted.text, Dialect::CertMaker)
+        .await
+        .unwrap();
+    let certificates = &fixture.house.certificates;
+    let serial = serial_of(&issued.leaf);
+    assert!(certificates.issued_version(&reader, &serial).await.is_ok());
+    let refused = certificates.issued_private_key(&reader, &serial).await;
+    assert!(matches!(refused, Err(Error::Forbidden { .. })));
 }

@@ -103,7 +103,21 @@ impl CertMaker {
             unknown_account_status,
             allow_get_revoke: section.boolean("allow_get_revoke").unwrap_or(false),
             allow_email_sans: section.boolean("allow_email_sans").unwrap_or(true),
-            key_window_minutes: section.number("key_window_minutes").unwrap_or(60),
+            key_window_minutes: key_window(section),
+        }
+    }
+}
+
+/// Minutes, at most a week: the point of the window is that it closes.
+fn key_window(section: &mut Section) -> u32 {
+    const WEEK: u32 = 7 * 24 * 60;
+    match section.number("key_window_minutes") {
+        None => 60,
+        Some(minutes) if minutes <= WEEK => minutes,
+        Some(minutes) => {
+            let reason = format!("{minutes} is more than a week ({WEEK})");
+            section.fault("key_window_minutes", reason);
+            60
         }
     }
 }

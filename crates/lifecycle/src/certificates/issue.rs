@@ -189,12 +189,15 @@ impl Certificates {
     /// The private key of [`Self::issued_version`], while its owner may fetch it.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when there is none, or its time is over.
+    /// [`Error::NotFound`] when there is none, or its time is over; [`Error::Forbidden`] for a
+    /// read-only token.
     pub async fn issued_private_key(
         &self,
         principal: &Principal,
         serial: &SerialReference,
     ) -> Result<PrivateKey, Error> {
+        // A key in hand is more than a look at what there is.
+        principal.require_write()?;
         let gone = || Error::not_found(Noun::PrivateKey, serial);
         let version = self.issued_version(principal, serial).await?;
         let id = version.private_key_id.ok_or_else(gone)?;
