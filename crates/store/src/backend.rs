@@ -7,10 +7,11 @@
 //!
 //! Everything that differs between the two is in this module and in [`crate::sql`].
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
@@ -18,13 +19,14 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Postgres, Sqlite};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::error::Error;
 use crate::sql::{Row, Statement};
 use crate::url::{DatabaseUrl, Location};
 
 /// How often a transaction is run before its conflict is reported.
-pub(crate) const ATTEMPTS: u32 = 8;
+pub(crate) const ATTEMPTS: u32 = 10;
 
 const SQLITE_READERS: u32 = 8;
 
@@ -39,12 +41,22 @@ const READER_CACHE: &str = "-8192";
 const CHECKPOINT_PAGES: &str = "4000";
 
 const POSTGRES_CONNECTIONS: u32 = 16;
+/// How many transactions of this node may write at once. All end at the same counter (see
+/// [`crate::events`]), so more would only wait for each other, or conflict.
+const POSTGRES_WRITERS: usize = 4;
+
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long a connection to PostgreSQL may lie idle before it is asked whether it still lives.
+const TRUSTED: Duration = Duration::from_secs(1);
+
 #[derive(Clone)]
 pub(crate) enum Backend {
-    Postgres(PgPool),
+    Postgres {
+        pool: PgPool,
+        writers: Arc<Semaphore>,
+    },
     Sqlite {
         writer: SqlitePool,
         readers: SqlitePool,
@@ -67,7 +79,13 @@ impl Backend {
                 .begin_with("BEGIN IMMEDIATE")
                 .await
                 .map(Transaction::Sqlite),
-            Self::Postgres(pool) => pool.begin().await.map(Transaction::Postgres),
+            Self::Postgres { pool, writers } => {
+                let turn = Arc::clone(writers).acquire_owned().await;
+                let turn = turn.map_err(|_| Error::Closed)?;
+                pool.begin()
+                    .await
+                    .map(|transaction| Transaction::Postgres(transaction, turn))
+            }
         }
         .map_err(Error::from_sqlx)
     }
@@ -82,7 +100,7 @@ impl Backend {
                     .await
                     .map(|rows| rows.into_iter().map(Row::sqlite).collect())
             }
-            Self::Postgres(pool) => {
+            Self::Postgres { pool, .. } => {
                 let (text, arguments) = statement.for_postgres()?;
                 sqlx::query_with(AssertSqlSafe(text), arguments)
                     .fetch_all(pool)
@@ -103,7 +121,7 @@ impl Backend {
         match self {
             // The one type with which SQLite numbers rows itself, in the order of commits.
             Self::Sqlite { .. } => text.replace("{position}", "integer"),
-            Self::Postgres(_) => text.replace("{position}", "bigint"),
+            Self::Postgres { .. } => text.replace("{position}", "bigint"),
         }
     }
 
@@ -113,14 +131,14 @@ impl Backend {
                 readers.close().await;
                 writer.close().await;
             }
-            Self::Postgres(pool) => pool.close().await,
+            Self::Postgres { pool, .. } => pool.close().await,
         }
     }
 }
 
 /// A write transaction. Dropped without [`Transaction::finish`], it is rolled back.
 pub(crate) enum Transaction {
-    Postgres(sqlx::Transaction<'static, Postgres>),
+    Postgres(sqlx::Transaction<'static, Postgres>, OwnedSemaphorePermit),
     Sqlite(sqlx::Transaction<'static, Sqlite>),
 }
 
@@ -135,7 +153,7 @@ impl Transaction {
                     .await
                     .map(|done| done.rows_affected())
             }
-            Self::Postgres(transaction) => {
+            Self::Postgres(transaction, _) => {
                 let (text, arguments) = statement.for_postgres()?;
                 sqlx::query_with(AssertSqlSafe(text), arguments)
                     .execute(&mut **transaction)
@@ -156,7 +174,7 @@ impl Transaction {
                     .await
                     .map(|rows| rows.into_iter().map(Row::sqlite).collect())
             }
-            Self::Postgres(transaction) => {
+            Self::Postgres(transaction, _) => {
                 let (text, arguments) = statement.for_postgres()?;
                 sqlx::query_with(AssertSqlSafe(text), arguments)
                     .fetch_all(&mut **transaction)
@@ -179,7 +197,7 @@ impl Transaction {
                 .execute(&mut **transaction)
                 .await
                 .map(drop),
-            Self::Postgres(transaction) => sqlx::raw_sql(AssertSqlSafe(text))
+            Self::Postgres(transaction, _) => sqlx::raw_sql(AssertSqlSafe(text))
                 .execute(&mut **transaction)
                 .await
                 .map(drop),
@@ -191,13 +209,13 @@ impl Transaction {
     pub(crate) async fn finish<T>(self, outcome: Result<T, Error>) -> Result<T, Error> {
         match (self, &outcome) {
             (Self::Sqlite(transaction), Ok(_)) => transaction.commit().await,
-            (Self::Postgres(transaction), Ok(_)) => transaction.commit().await,
+            (Self::Postgres(transaction, _turn), Ok(_)) => transaction.commit().await,
             // What the rollback says does not matter: without a commit nothing happened.
             (Self::Sqlite(transaction), Err(_)) => {
                 drop(transaction.rollback().await);
                 Ok(())
             }
-            (Self::Postgres(transaction), Err(_)) => {
+            (Self::Postgres(transaction, _turn), Err(_)) => {
                 drop(transaction.rollback().await);
                 Ok(())
             }
@@ -240,7 +258,7 @@ pub(crate) use in_transaction;
 /// Waits a little before the next attempt, longer each time, and not as long as others do.
 pub(crate) async fn step_aside(attempt: u32) {
     let (random, _) = uuid::Uuid::new_v4().as_u64_pair();
-    let ceiling = 1_u64 << attempt.min(10);
+    let ceiling = 1_u64 << attempt.min(8);
     tokio::time::sleep(Duration::from_millis(1 + random % ceiling)).await;
 }
 
@@ -287,17 +305,35 @@ async fn open_postgres(options: &PgConnectOptions) -> Result<Backend, sqlx::Erro
     let pool = PgPoolOptions::new()
         .max_connections(POSTGRES_CONNECTIONS)
         .acquire_timeout(ACQUIRE_TIMEOUT)
+        // Asking every time whether a connection still lives would double the round trips.
+        .test_before_acquire(false)
+        .before_acquire(|connection, about| {
+            Box::pin(async move { Ok(about.idle_for < TRUSTED || connection.ping().await.is_ok()) })
+        })
         .connect_with(options)
         .await?;
-    Ok(Backend::Postgres(pool))
+    Ok(Backend::Postgres {
+        pool,
+        writers: Arc::new(Semaphore::new(POSTGRES_WRITERS)),
+    })
 }
 
 /// SQLite gives the files of its log the mode of the database file, so this settles all of them.
 fn create_private_file(path: &Path) -> io::Result<()> {
-    OpenOptions::new()
-        .create(true)
-        .append(true)
+    let made = OpenOptions::new()
+        .create_new(true)
+        .write(true)
         .mode(0o600)
-        .open(path)
-        .map(drop)
+        .open(path);
+    match made {
+        Ok(_) => {
+            // The name of the file must survive a power failure, too.
+            let directory = path
+                .parent()
+                .filter(|parent| !parent.as_os_str().is_empty());
+            File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
 }

@@ -69,7 +69,7 @@ impl Recorder {
         let receiver = Arc::new(AsyncMutex::new(receiver));
         let count = match backend {
             Backend::Sqlite { .. } => 1,
-            Backend::Postgres(_) => POSTGRES_WRITERS,
+            Backend::Postgres { .. } => POSTGRES_WRITERS,
         };
         let writers = (0..count)
             .map(|_| tokio::spawn(write_batches(backend.clone(), Arc::clone(&receiver))))

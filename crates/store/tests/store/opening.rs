@@ -12,6 +12,7 @@ on_both_databases!(
     opening_again_changes_nothing,
     a_database_of_a_newer_release_is_left_alone,
     a_store_answers_until_it_is_closed,
+    a_change_that_is_abandoned_halfway_does_not_hold_up_others,
 );
 
 async fn several_nodes_may_open_a_fresh_database_at_once(database: &Database) {
@@ -59,6 +60,31 @@ async fn a_store_answers_until_it_is_closed(database: &Database) {
         clone.add_event(event(None, "late")).await,
         Err(Error::Closed)
     ));
+}
+
+async fn a_change_that_is_abandoned_halfway_does_not_hold_up_others(database: &Database) {
+    let store = database.open().await;
+    let mut abandoned = Vec::new();
+    for round in 0..60 {
+        let store = store.clone();
+        let task = tokio::spawn(async move { store.add_event(event(None, "abandoned")).await });
+        // Some are stopped before they begin, some within the transaction, some too late.
+        for _ in 0..round {
+            tokio::task::yield_now().await;
+        }
+        task.abort();
+        abandoned.push(task);
+    }
+    for task in abandoned {
+        drop(task.await);
+    }
+    store.add_event(event(None, "kept")).await.unwrap();
+    let events = store
+        .events_after(store::Scope::Everything, None, 100)
+        .await
+        .unwrap();
+    assert_eq!(events.last().unwrap().kind, "kept");
+    store.close().await;
 }
 
 #[tokio::test]

@@ -410,6 +410,18 @@ async fn a_state_can_be_set(database: &Database) {
     assert!(matches!(error, Err(Error::NotFound)));
 }
 
+/// CockroachDB knows no other isolation; there every conflict must be met by trying again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn conflicts_of_serializable_transactions_are_tried_again() {
+    let database = Database::postgres();
+    let name = database.url.rsplit('/').next().unwrap();
+    let isolate = "set default_transaction_isolation to serializable";
+    database
+        .tamper(&format!("alter database {name} {isolate}"))
+        .await;
+    simultaneous_revocations_count_once_each(&database).await;
+}
+
 async fn simultaneous_revocations_count_once_each(database: &Database) {
     let store = database.open().await;
     let authority = authority(&store).await;
