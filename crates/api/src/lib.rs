@@ -8,6 +8,7 @@
 mod administration;
 mod certmaker;
 mod exchange;
+mod json;
 mod kraftcloud;
 mod metrics;
 mod publication;

@@ -2,12 +2,13 @@
 
 use http::StatusCode;
 use lifecycle::{Account, AccountChange, Role};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use super::Call;
 use super::certificates::timestamp;
 use super::faults::Fault;
+use super::{Body, Call};
 use crate::exchange::{Response, json};
+use crate::json::{Malformed, Object};
 
 #[derive(Serialize)]
 struct View<'a> {
@@ -19,12 +20,20 @@ struct View<'a> {
     created_at: String,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct CreateBody {
     name: String,
-    #[serde(default)]
     administrator: bool,
+}
+
+impl Body for CreateBody {
+    const MEMBERS: &'static [&'static str] = &["administrator", "name"];
+
+    fn read(mut object: Object<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            name: object.require("name")?,
+            administrator: object.take("administrator")?.unwrap_or_default(),
+        })
+    }
 }
 
 pub(super) async fn list(call: Call<'_>) -> Result<Response, Fault> {

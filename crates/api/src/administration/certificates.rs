@@ -8,13 +8,15 @@ use lifecycle::{
     Order, Page, PageStart, RevocationTarget, StateKind, Upload, Version, parse_identifiers,
 };
 use pki::{CertificateRequest, KeyAlgorithm, RevocationReason, SubjectFields};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use zeroize::Zeroizing;
 
-use super::Call;
 use super::faults::Fault;
+use super::{Body, Call};
 use crate::exchange::{Response, json};
+use crate::json::{Malformed, Object};
 
 /// Certificates on a page when the caller does not say, and at most.
 const PAGE: usize = 100;
@@ -88,10 +90,7 @@ struct IssuedView {
     private_key: Option<String>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct IssueBody {
-    #[serde(default)]
     names: Vec<String>,
     issuer: Option<String>,
     csr: Option<String>,
@@ -99,19 +98,52 @@ struct IssueBody {
     name: Option<String>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+impl Body for IssueBody {
+    const MEMBERS: &'static [&'static str] = &["csr", "days", "issuer", "name", "names"];
+
+    fn read(mut object: Object<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            names: object.take("names")?.unwrap_or_default(),
+            issuer: object.take("issuer")?,
+            csr: object.take("csr")?,
+            days: object.take("days")?,
+            name: object.take("name")?,
+        })
+    }
+}
+
 struct UploadBody {
     chain: String,
-    private_key: String,
+    private_key: Zeroizing<String>,
     name: Option<String>,
     common_name: Option<String>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+impl Body for UploadBody {
+    const MEMBERS: &'static [&'static str] = &["chain", "common_name", "name", "private_key"];
+
+    fn read(mut object: Object<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            chain: object.require("chain")?,
+            private_key: object.require("private_key")?,
+            name: object.take("name")?,
+            common_name: object.take("common_name")?,
+        })
+    }
+}
+
 struct RevokeBody {
     reason: Option<String>,
+}
+
+impl Body for RevokeBody {
+    const MEMBERS: &'static [&'static str] = &["reason"];
+
+    fn read(mut object: Object<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            reason: object.take("reason")?,
+        })
+    }
 }
 
 pub(super) async fn list(call: Call<'_>) -> Result<Response, Fault> {

@@ -6,6 +6,7 @@ use lifecycle::{AuthenticationError, Error};
 use serde_json::json;
 
 use crate::exchange::{Response, json as json_answer};
+use crate::json::{Malformed, without_pem};
 
 /// A refusal on its way to the wire.
 #[derive(Debug)]
@@ -15,10 +16,11 @@ pub(super) struct Fault {
 }
 
 impl Fault {
+    /// A refusal; what `detail` quotes may be anything but PEM.
     pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         Self {
             status,
-            detail: detail.into(),
+            detail: without_pem(detail.into()),
         }
     }
 
@@ -50,6 +52,12 @@ impl From<Error> for Fault {
             _ => StatusCode::BAD_REQUEST,
         };
         Self::new(status, error.to_string())
+    }
+}
+
+impl From<Malformed> for Fault {
+    fn from(malformed: Malformed) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, malformed.to_string())
     }
 }
 

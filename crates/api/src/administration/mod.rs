@@ -9,12 +9,12 @@ mod tokens;
 use http::{Method, StatusCode};
 use lifecycle::{CertificateRef, Dialect, Principal};
 use percent_encoding::percent_decode_str;
-use serde::de::DeserializeOwned;
 
 use crate::Context;
 use crate::exchange::{
     BodyFault, Request, Response, bearer_token, path, read_body, segments, with_allow,
 };
+use crate::json::{Malformed, Object};
 use faults::{Fault, problem};
 
 /// Longest body: a chain of many certificates fits well.
@@ -79,6 +79,15 @@ async fn dispatch(context: &Context, request: Request) -> Result<Response, Fault
     }
 }
 
+/// What a route reads.
+trait Body: Sized {
+    /// The members that it may have.
+    const MEMBERS: &'static [&'static str];
+
+    /// Decodes the members.
+    fn read(object: Object<'_>) -> Result<Self, Malformed>;
+}
+
 /// A request whose sender is known.
 struct Call<'a> {
     context: &'a Context,
@@ -88,16 +97,15 @@ struct Call<'a> {
 
 impl Call<'_> {
     /// The JSON body; an empty one counts as `{}`.
-    async fn body<T: DeserializeOwned>(self) -> Result<(Principal, T), Fault> {
+    async fn body<T: Body>(self) -> Result<(Principal, T), Fault> {
         let body = read_body(self.request.into_body(), BODY_LIMIT).await;
         let body = body.map_err(|fault| match fault {
             BodyFault::TooLarge => Fault::new(StatusCode::PAYLOAD_TOO_LARGE, "body too large"),
             BodyFault::Interrupted => Fault::new(StatusCode::BAD_REQUEST, "body incomplete"),
         })?;
         let text: &[u8] = if body.is_empty() { b"{}" } else { &body };
-        let value = serde_json::from_slice(text)
-            .map_err(|error| Fault::new(StatusCode::BAD_REQUEST, error.to_string()))?;
-        Ok((self.principal, value))
+        let body = T::read(Object::read(text, T::MEMBERS)?)?;
+        Ok((self.principal, body))
     }
 
     /// The decoded value of a query parameter, the first if it is repeated.

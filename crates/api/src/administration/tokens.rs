@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use http::StatusCode;
 use lifecycle::{Dialect, Token, TokenLimits};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use super::Call;
 use super::certificates::timestamp;
 use super::faults::Fault;
+use super::{Body, Call};
 use crate::exchange::{Response, json};
+use crate::json::{Malformed, Object};
 
 /// A token as this API shows it; its text only in the answer that made it.
 #[derive(Serialize)]
@@ -26,17 +27,35 @@ struct View<'a> {
     token: Option<&'a str>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct CreateBody {
     account: Option<String>,
-    #[serde(default)]
     name: String,
-    #[serde(default)]
     read_only: bool,
     dialects: Option<Vec<String>>,
     scopes: Option<Vec<String>>,
     expires_in_seconds: Option<u32>,
+}
+
+impl Body for CreateBody {
+    const MEMBERS: &'static [&'static str] = &[
+        "account",
+        "dialects",
+        "expires_in_seconds",
+        "name",
+        "read_only",
+        "scopes",
+    ];
+
+    fn read(mut object: Object<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            account: object.take("account")?,
+            name: object.take("name")?.unwrap_or_default(),
+            read_only: object.take("read_only")?.unwrap_or_default(),
+            dialects: object.take("dialects")?,
+            scopes: object.take("scopes")?,
+            expires_in_seconds: object.take("expires_in_seconds")?,
+        })
+    }
 }
 
 pub(super) async fn list(call: Call<'_>) -> Result<Response, Fault> {

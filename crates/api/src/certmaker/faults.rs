@@ -9,6 +9,7 @@ use lifecycle::{AuthenticationError, Error, Noun};
 use pki::RequestError;
 
 use crate::exchange::{BodyFault, Response, plain_error};
+use crate::json::without_pem;
 use crate::settings::UnknownAccountStatus;
 
 /// Why a request is not done.
@@ -44,7 +45,7 @@ impl Fault {
             self.log();
             return plain_error(status, "internal error");
         }
-        challenged(plain_error(status, &self.text()))
+        challenged(plain_error(status, &without_pem(self.text().into_owned())))
     }
 
     /// The answer on the routes that revoke.
@@ -59,7 +60,7 @@ impl Fault {
             known @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::GONE) => known,
             _ => StatusCode::BAD_REQUEST,
         };
-        challenged(plain_error(status, &self.text()))
+        challenged(plain_error(status, &without_pem(self.text().into_owned())))
     }
 
     fn status(&self, unknown_account: UnknownAccountStatus) -> StatusCode {

@@ -9,6 +9,7 @@ use lifecycle::{AuthenticationError, Error, Noun};
 use serde::{Serialize, Serializer};
 
 use crate::exchange::BodyFault;
+use crate::json::without_pem;
 
 /// The item codes in use; clients compare the numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,7 +102,7 @@ impl Refusal {
         Self {
             status,
             code,
-            message: message.into(),
+            message: without_pem(message.into()),
             allow: None,
         }
     }
@@ -152,7 +153,7 @@ impl From<Error> for Fault {
         };
         let message = match code {
             Code::Unknown => "internal error".to_owned(),
-            _ => error.to_string(),
+            _ => without_pem(error.to_string()),
         };
         Self::Item(ItemFault { code, message })
     }

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::body::{Document, Members};
+use crate::json::unknown_member;
 
 /// A document, or `None` if it has more objects than any request may have.
 pub(super) struct Bounded(pub(super) Option<Document>);
@@ -78,9 +79,7 @@ impl<'de> Visitor<'de> for MembersVisitor {
                 continue;
             }
             let Some((member, slot)) = members.slot(&key) else {
-                let shown: String = key.chars().take(80).collect();
-                let shown = shown.escape_debug();
-                return Err(A::Error::custom(format!("unknown member '{shown}'")));
+                return Err(A::Error::custom(unknown_member(&key)));
             };
             *slot = match map.next_value()? {
                 Text::Absent => None,
@@ -202,6 +201,7 @@ mod tests {
             (r#"{"name":1.5e3}"#, "'name' must be a string, not a number"),
             (r#"{"name":true}"#, "'name' must be a string, not a boolean"),
             (r#"{"foo":"SECRET"}"#, "unknown member 'foo'"),
+            (r#"{"-----BEGIN SECRET":1}"#, "unknown member"),
             (r#"{"name":"a","name":"SECRET"}"#, "'name' is given twice"),
             (r#""SECRET""#, "not a string"),
             (r#"["SECRET"]"#, "not strings"),

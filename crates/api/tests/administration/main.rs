@@ -1,6 +1,7 @@
 //! Chancery's own API: what its document promises, and what it refuses.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
+mod secrets;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -225,7 +226,7 @@ fn bad_requests_are_refused_with_what_is_wrong() {
             "certificates",
             json!({ "names": "a.test" }),
             400,
-            "sequence",
+            "array of strings",
         ),
         (
             "POST",
