@@ -292,11 +292,7 @@ impl Certificates {
     /// The identifiers without repetitions, if the operator allows all of them.
     fn checked(&self, identifiers: Vec<Identifier>) -> Result<Vec<Identifier>, Error> {
         if identifiers.len() > pki::MAX_IDENTIFIERS {
-            let limit = pki::MAX_IDENTIFIERS;
-            return Err(Error::invalid(
-                "domains",
-                format!("a certificate names at most {limit} identifiers; order several"),
-            ));
+            return Err(too_many_identifiers());
         }
         let mut seen = std::collections::HashSet::new();
         let mut checked = Vec::with_capacity(identifiers.len());
@@ -370,16 +366,24 @@ impl Certificates {
     }
 }
 
-/// Reads the names of an order as people write them.
+/// Reads the names of an order as people write them, and no more of them than a certificate has.
 ///
 /// # Errors
-/// [`Error::Invalid`] quoting the first entry that is not what its list holds.
+/// [`Error::Invalid`] quoting the first entry that is not what its list holds, or for more than
+/// [`pki::MAX_IDENTIFIERS`] entries.
 pub fn parse_identifiers<'a>(
     domains: impl IntoIterator<Item = &'a str>,
     addresses: impl IntoIterator<Item = &'a str>,
     emails: impl IntoIterator<Item = &'a str>,
 ) -> Result<Vec<Identifier>, Error> {
     let mut identifiers = Vec::new();
+    let mut add = |identifier| {
+        if identifiers.len() == pki::MAX_IDENTIFIERS {
+            return Err(too_many_identifiers());
+        }
+        identifiers.push(identifier);
+        Ok(())
+    };
     for domain in domains {
         let identifier = match identifier_of_host(domain) {
             Some(identifier) => identifier,
@@ -387,11 +391,11 @@ pub fn parse_identifiers<'a>(
                 .map(Identifier::Dns)
                 .map_err(|error| Error::invalid("domains", error.to_string()))?,
         };
-        identifiers.push(identifier);
+        add(identifier)?;
     }
     for address in addresses {
         match identifier_of_host(address) {
-            Some(identifier @ Identifier::Ip(_)) => identifiers.push(identifier),
+            Some(identifier @ Identifier::Ip(_)) => add(identifier)?,
             _ => {
                 let shown: String = address.chars().take(80).collect();
                 return Err(Error::invalid(
@@ -404,9 +408,17 @@ pub fn parse_identifiers<'a>(
     for email in emails {
         let email = EmailAddress::parse(email)
             .map_err(|error| Error::invalid("email_addresses", error.to_string()))?;
-        identifiers.push(Identifier::Email(email));
+        add(Identifier::Email(email))?;
     }
     Ok(identifiers)
+}
+
+fn too_many_identifiers() -> Error {
+    let limit = pki::MAX_IDENTIFIERS;
+    Error::invalid(
+        "domains",
+        format!("a certificate names at most {limit} identifiers; order several"),
+    )
 }
 
 /// A host as people write it: an IP address, with or without brackets, or a DNS name.
@@ -495,6 +507,20 @@ mod tests {
                 .unwrap()
                 .names(&[0x12, 1, 0, 0, 0, 0, 0, 0, 7])
         );
+    }
+
+    #[test]
+    fn no_more_names_are_read_than_a_certificate_has() {
+        let mut read = 0;
+        let domains = std::iter::repeat_n("a.test", 1_000_001).inspect(|_| read += 1);
+        let refused = parse_identifiers(domains, ["127.0.0.1"], ["a@b.test"]).unwrap_err();
+        assert!(refused.to_string().contains("at most 1000"), "{refused}");
+        assert_eq!(read, pki::MAX_IDENTIFIERS + 1);
+
+        let most = || std::iter::repeat_n("a.test", pki::MAX_IDENTIFIERS);
+        assert!(parse_identifiers(most(), [], []).is_ok());
+        assert!(parse_identifiers(most(), ["::1"], []).is_err());
+        assert!(parse_identifiers(most(), [], ["a@b.test"]).is_err());
     }
 
     #[test]
