@@ -11,6 +11,7 @@ use crate::private_keys::{self, NewPrivateKey, SealedKey};
 use crate::scope::{PAGE_LIMIT, page_limit};
 use crate::sql::{Row, Statement};
 use crate::store::Store;
+use crate::versions::{self, RevokedVersion};
 
 /// What a certificate of an authority is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -234,6 +235,41 @@ impl Store {
             self.crl_number(certificate).await?;
         }
         Ok(taken)
+    }
+
+    /// The number for the next CRL that a certificate signs, and the revoked versions for it: those
+    /// of `authority` that have not ended at `not_after_from`, by identifier. They hold all that
+    /// lists of lower numbers hold, as with [`Self::next_crl_number`], but this cannot come too
+    /// late: others wait for their numbers meanwhile, and on SQLite all who write wait.
+    /// [`Error::NotFound`] when there is no such certificate.
+    pub async fn next_crl(
+        &self,
+        certificate: CaCertificateId,
+        authority: AuthorityId,
+        not_after_from: OffsetDateTime,
+    ) -> Result<(u64, Vec<RevokedVersion>), Error> {
+        let update = Statement::new(
+            "update ca_certificates set crl_number = crl_number + 1 where id = ? \
+             returning crl_number",
+        )
+        .bind(certificate);
+        in_transaction!(self.backend(), |transaction| {
+            let row = transaction.row(update.clone()).await?;
+            let number = row.ok_or(Error::NotFound)?.take()?;
+            let mut revoked: Vec<RevokedVersion> = Vec::new();
+            loop {
+                let after = revoked.last().map(|version| version.id);
+                let page = versions::revoked(authority, after, PAGE_LIMIT, not_after_from);
+                let rows = transaction.rows(page).await?;
+                let is_last = rows.len() < PAGE_LIMIT;
+                for mut row in rows {
+                    revoked.push(versions::read_revoked(&mut row)?);
+                }
+                if is_last {
+                    return Ok((number, revoked));
+                }
+            }
+        })
     }
 
     fn prepare_member(

@@ -161,16 +161,7 @@ impl Store {
         let statement = revoked(authority, after, limit, not_after_from);
         let rows = self.backend().rows(statement).await?;
         rows.into_iter()
-            .map(|mut row| {
-                Ok(RevokedVersion {
-                    id: row.take()?,
-                    serial: row.take()?,
-                    not_after: row.take()?,
-                    revocation: read_revocation(&mut row)?.ok_or(Error::Corrupt(
-                        "a revoked version has no time of revocation",
-                    ))?,
-                })
-            })
+            .map(|mut row| read_revoked(&mut row))
             .collect()
     }
 
@@ -359,6 +350,18 @@ fn select(condition: &str) -> Statement {
     Statement::new(format!(
         "select {COLUMNS} from versions v where {condition}"
     ))
+}
+
+/// Reads what [`revoked`] selects.
+pub(crate) fn read_revoked(row: &mut Row) -> Result<RevokedVersion, Error> {
+    Ok(RevokedVersion {
+        id: row.take()?,
+        serial: row.take()?,
+        not_after: row.take()?,
+        revocation: read_revocation(row)?.ok_or(Error::Corrupt(
+            "a revoked version has no time of revocation",
+        ))?,
+    })
 }
 
 fn read_revocation(row: &mut Row) -> Result<Option<Revocation>, Error> {

@@ -1,12 +1,13 @@
 //! Authorities.
 
+use pki::{Revocation, RevocationReason};
 use store::{
     AuthorityId, CaCertificateId, CaRole, Error, Exportable, NewAuthority, NewCaCertificate, Scope,
     Store,
 };
 use tokio::task::JoinSet;
 
-use crate::support::{Database, account, event, moment, private_key};
+use crate::support::{Database, account, event, moment, private_key, record};
 
 on_both_databases!(
     an_authority_comes_back_with_its_certificates,
@@ -14,6 +15,7 @@ on_both_databases!(
     a_certificate_can_be_added_later,
     no_crl_number_is_given_twice,
     a_crl_number_is_given_only_to_who_knows_the_last_one,
+    a_crl_with_a_higher_number_holds_no_less,
     keys_of_authorities_belong_to_no_account,
 );
 
@@ -151,6 +153,58 @@ async fn a_crl_number_is_given_only_to_who_knows_the_last_one(database: &Databas
     let error = store.crl_number(nobody).await;
     assert!(matches!(error, Err(Error::NotFound)), "{error:?}");
     let error = store.next_crl_number(nobody, 0).await;
+    assert!(matches!(error, Err(Error::NotFound)), "{error:?}");
+}
+
+async fn a_crl_with_a_higher_number_holds_no_less(database: &Database) {
+    let store = database.open().await;
+    let made = make(&store).await;
+    let id = made.ca_certificates[1].id;
+    let account = account(&store).await;
+    let mut versions = Vec::new();
+    for _ in 0..40 {
+        let record = record(account, Some(made.id));
+        versions.push(record.version.as_ref().unwrap().id);
+        store.add_certificate(record).await.unwrap();
+    }
+    let mut tasks = JoinSet::new();
+    for _ in 0..3 {
+        let (store, authority, all) = (store.clone(), made.id, versions.len());
+        tasks.spawn(async move {
+            let mut lists = Vec::new();
+            loop {
+                let (number, revoked) = store.next_crl(id, authority, moment(0)).await.unwrap();
+                let is_full = revoked.len() == all;
+                lists.push((number, revoked));
+                if is_full {
+                    break lists;
+                }
+            }
+        });
+    }
+    let revocation = Revocation {
+        at: moment(1),
+        reason: RevocationReason::Superseded,
+    };
+    for version in versions {
+        let revoked = event(None, "version.revoked");
+        store
+            .revoke_version(Scope::Everything, version, revocation, revoked)
+            .await
+            .unwrap();
+    }
+    let mut lists = tasks.join_all().await.concat();
+    lists.sort_by_key(|(number, _)| *number);
+    for pair in lists.windows(2) {
+        let [(lower, before), (higher, after)] = pair else {
+            panic!()
+        };
+        assert!(lower < higher);
+        assert!(before.iter().all(|revoked| after.contains(revoked)));
+    }
+
+    let nobody = CaCertificateId::at(moment(0));
+    let error = store.next_crl(nobody, made.id, moment(0)).await;
     assert!(matches!(error, Err(Error::NotFound)), "{error:?}");
 }
 
