@@ -6,24 +6,29 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use pki::{Certificate, KeyKind, PrivateKey, Serial, Signer, Urls};
 use store::{AuthorityId, CaCertificateId, CaRole, NewAuthority, PrivateKeyId, Scope, Store};
+use time::OffsetDateTime;
 use tokio::sync::{Mutex, RwLock};
 
 use crate::accounts::HOUSE_ACCOUNT;
 use crate::ceremony::{hex_key_identifier, new_tiers, urls_by_key_identifier};
-use crate::publication::{self, PublishedList};
+use crate::publication::{ListSlot, ResponderSlot, SigningQueue, is_younger};
 use crate::settings::{Addresses, Settings};
 use crate::{Error, Noun, Surroundings, events};
+
+/// How long the authorities that were found in the store are taken for all there are.
+const KNOWN: Duration = Duration::from_secs(1);
 
 /// One CA certificate of an authority with its key: something that can sign, answer and publish.
 pub(crate) struct Tier {
     pub(crate) id: CaCertificateId,
     pub(crate) signer: Signer,
     pub(crate) key_kind: KeyKind,
-    pub(crate) responder: publication::ResponderSlot,
-    pub(crate) list: Mutex<Option<PublishedList>>,
+    pub(crate) responder: ResponderSlot,
+    pub(crate) list: ListSlot,
 }
 
 impl Tier {
@@ -98,9 +103,12 @@ pub struct Authorities {
     pub(crate) store: Store,
     pub(crate) surroundings: Surroundings,
     settings: Arc<Settings>,
+    pub(crate) slow_signatures: Arc<SigningQueue>,
     open: Arc<RwLock<HashMap<String, Arc<Authority>>>>,
-    /// Only one task at a time opens or makes an authority: making one can cost a second of CPU.
-    opening: Arc<Mutex<()>>,
+    /// When all that the store has were last opened.
+    looked_at: Arc<Mutex<Option<OffsetDateTime>>>,
+    /// Only one task at a time makes an authority: it can cost a second of CPU.
+    making: Arc<Mutex<()>>,
 }
 
 impl std::fmt::Debug for Authorities {
@@ -115,53 +123,49 @@ impl Authorities {
             store,
             surroundings,
             settings,
+            slow_signatures: Arc::default(),
             open: Arc::default(),
-            opening: Arc::default(),
+            looked_at: Arc::default(),
+            making: Arc::default(),
         }
     }
 
-    /// The authority `name`, made from its template if it is not there yet.
+    /// The authority `name`, made from its template if it is not there yet. One without a template
+    /// that another node has made is found after a second at the latest.
     ///
     /// # Errors
     /// [`Error::NotFound`] if it neither exists nor has a template.
     pub async fn named(&self, name: &str) -> Result<Arc<Authority>, Error> {
-        if let Some(authority) = self.open.read().await.get(name) {
-            return Ok(authority.clone());
+        if let Some(authority) = self.opened(name).await {
+            return Ok(authority);
         }
-        let _alone = self.opening.lock().await;
-        if let Some(authority) = self.open.read().await.get(name) {
-            return Ok(authority.clone());
+        if !self.settings.authorities.contains_key(name) {
+            self.open_all().await?;
+            let authority = self.opened(name).await;
+            return authority.ok_or_else(|| Error::not_found(Noun::Authority, name));
         }
+        if let Some(row) = self.store.authority(name).await? {
+            return self.open(&row).await;
+        }
+        let _alone = self.making.lock().await;
         let row = match self.store.authority(name).await? {
             Some(row) => row,
             None => self.make(name).await?,
         };
-        let authority = Arc::new(self.unseal(&row).await?);
-        self.open
-            .write()
-            .await
-            .insert(name.to_owned(), authority.clone());
-        Ok(authority)
+        self.open(&row).await
     }
 
-    /// All authorities that exist, also those that another node has made.
-    pub(crate) async fn all(&self) -> Result<Vec<Arc<Authority>>, Error> {
-        let mut authorities = Vec::new();
-        for row in self.store.authorities().await? {
-            authorities.push(self.named(&row.name).await?);
+    /// The tier that is `wanted`. One that another node has made is found after a second at the
+    /// latest: anybody may ask for what is not ours, and the store must not hear of it each time.
+    pub(crate) async fn tier(
+        &self,
+        wanted: impl Fn(&Tier) -> bool,
+    ) -> Result<Option<(Arc<Authority>, Arc<Tier>)>, Error> {
+        if let Some(found) = self.open_tier(&wanted).await {
+            return Ok(Some(found));
         }
-        Ok(authorities)
-    }
-
-    /// The tiers that are open on this node, without asking the store.
-    pub(crate) async fn open_tiers(&self) -> Vec<(Arc<Authority>, Arc<Tier>)> {
-        let open = self.open.read().await;
-        let pairs = open.values().flat_map(|authority| {
-            authority
-                .tiers()
-                .map(|tier| (authority.clone(), tier.clone()))
-        });
-        pairs.collect()
+        self.open_all().await?;
+        Ok(self.open_tier(&wanted).await)
     }
 
     /// The CA certificate whose subject key identifier is `key_identifier` (hex, any case).
@@ -180,15 +184,50 @@ impl Authorities {
         &self,
         key_identifier: &str,
     ) -> Result<(Arc<Authority>, Arc<Tier>), Error> {
-        for authority in self.all().await? {
-            let tier = authority.tiers().find(|tier| {
-                hex_key_identifier(tier.certificate()).eq_ignore_ascii_case(key_identifier)
-            });
-            if let Some(tier) = tier.cloned() {
-                return Ok((authority, tier));
+        let is_named = |tier: &Tier| {
+            hex_key_identifier(tier.certificate()).eq_ignore_ascii_case(key_identifier)
+        };
+        let found = self.tier(is_named).await?;
+        found.ok_or_else(|| Error::not_found(Noun::Authority, key_identifier))
+    }
+
+    async fn opened(&self, name: &str) -> Option<Arc<Authority>> {
+        self.open.read().await.get(name).cloned()
+    }
+
+    async fn open_tier(
+        &self,
+        wanted: impl Fn(&Tier) -> bool,
+    ) -> Option<(Arc<Authority>, Arc<Tier>)> {
+        let open = self.open.read().await;
+        open.values().find_map(|authority| {
+            let tier = authority.tiers().find(|tier| wanted(tier))?;
+            Some((authority.clone(), tier.clone()))
+        })
+    }
+
+    /// Opens what the store has and this node has not, unless that was done a moment ago.
+    async fn open_all(&self) -> Result<(), Error> {
+        let mut looked_at = self.looked_at.lock().await;
+        let now = self.surroundings.now();
+        if looked_at.is_some_and(|then| is_younger(then, KNOWN, now)) {
+            return Ok(());
+        }
+        for row in self.store.authorities().await? {
+            if self.opened(&row.name).await.is_none() {
+                self.open(&row).await?;
             }
         }
-        Err(Error::not_found(Noun::Authority, key_identifier))
+        *looked_at = Some(now);
+        Ok(())
+    }
+
+    async fn open(&self, row: &store::Authority) -> Result<Arc<Authority>, Error> {
+        let authority = Arc::new(self.unseal(row).await?);
+        // Of two that opened it at the same time, the later one takes what the other has: lists
+        // and responders are kept there.
+        let mut open = self.open.write().await;
+        Ok(open.entry(row.name.clone()).or_insert(authority).clone())
     }
 
     async fn make(&self, name: &str) -> Result<store::Authority, Error> {
@@ -250,8 +289,8 @@ impl Authorities {
                 id: ca_certificate.id,
                 signer: Signer::new(certificate, key).map_err(Error::signing)?,
                 key_kind,
-                responder: publication::ResponderSlot::default(),
-                list: Mutex::default(),
+                responder: ResponderSlot::default(),
+                list: ListSlot::default(),
             }));
         }
         let root = root.ok_or_else(|| Error::signing("the authority has no root certificate"))?;

@@ -1,0 +1,286 @@
+//! Revocation lists (RFC 5280 section 5).
+//!
+//! Revoking changes a row and a counter and nothing else; a list is built when somebody asks for
+//! it and the counter has moved, or when it is a day old. One task at a time builds the list of a
+//! tier. It belongs to nobody who waits for it, and goes on when they hang up.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use pki::{RevokedEntry, Serial};
+use store::{AuthorityId, PAGE_LIMIT, RevokedVersion, Store};
+use time::OffsetDateTime;
+use tokio::sync::watch;
+
+use crate::authorities::{Authorities, Authority, Tier};
+use crate::ceremony::BACKDATING;
+use crate::publication::is_younger;
+use crate::{Error, Surroundings};
+
+/// How long a revocation list may be relied upon.
+const LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// How old a list may get before it is signed anew without a revocation.
+const RENEWAL: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long a revocation stays on the list after its certificate has ended. It must be on a list
+/// issued after that (RFC 5280 section 3.3): whoever still relies on a list from before fetches
+/// the next one within its lifetime, and a day is for clocks that differ.
+const KEPT_AFTER_END: Duration = Duration::from_secs(8 * 24 * 60 * 60);
+/// How long somebody who could have the list before waits for the one that is being built.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How often a build may lose its number to a faster node before it keeps the others from theirs.
+const ATTEMPTS: u32 = 3;
+/// The revocation lists of a tier on this node.
+#[derive(Default)]
+pub(crate) struct ListSlot(Mutex<Lists>);
+
+#[derive(Default)]
+struct Lists {
+    last: Option<PublishedList>,
+    build: Option<watch::Receiver<Build>>,
+}
+
+#[derive(Debug, Clone)]
+struct PublishedList {
+    der: Arc<[u8]>,
+    built_at: OffsetDateTime,
+    /// The authority's counter before the entries were read.
+    revocations: u64,
+}
+
+#[derive(Debug, Clone)]
+enum Build {
+    Running,
+    Done,
+    Failed(String),
+}
+
+impl ListSlot {
+    fn lists(&self) -> MutexGuard<'_, Lists> {
+        // Each change is one assignment, so a panic elsewhere leaves nothing half done.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The list that was built last, if it is not older than that.
+    fn younger_than(&self, age: Duration, now: OffsetDateTime) -> Option<PublishedList> {
+        let last = self.lists().last.clone();
+        last.filter(|list| is_younger(list.built_at, age, now))
+    }
+}
+
+impl Authorities {
+    /// The current revocation list of the CA certificate with this subject key identifier, DER.
+    ///
+    /// It holds everything that was revoked before the call, unless building it takes longer than
+    /// two seconds or fails: then the list before is returned while it may be relied upon.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for a key identifier that is not ours; otherwise as
+    /// [`Self::revocation_list`].
+    pub async fn revocation_list_by_key_identifier(
+        &self,
+        key_identifier: &str,
+    ) -> Result<Arc<[u8]>, Error> {
+        let (authority, tier) = self.tier_by_key_identifier(key_identifier).await?;
+        self.builder(&authority, &tier).list().await
+    }
+
+    /// The current revocation list of the leaves of `authority`, DER, as current as
+    /// [`Self::revocation_list_by_key_identifier`] says.
+    ///
+    /// # Errors
+    /// [`Error::Store`] or [`Error::Signing`].
+    pub async fn revocation_list(&self, authority: &Authority) -> Result<Arc<[u8]>, Error> {
+        self.builder(authority, &authority.issuing).list().await
+    }
+
+    fn builder(&self, authority: &Authority, tier: &Arc<Tier>) -> Builder {
+        Builder {
+            store: self.store.clone(),
+            surroundings: self.surroundings.clone(),
+            authority_id: authority.id,
+            authority_name: authority.name.clone(),
+            lists_leaves: tier.id == authority.issuing.id,
+            tier: tier.clone(),
+        }
+    }
+}
+
+/// What it takes to build the list of a tier.
+#[derive(Clone)]
+struct Builder {
+    store: Store,
+    surroundings: Surroundings,
+    authority_id: AuthorityId,
+    authority_name: String,
+    /// Whether the tier signs leaves. What the root of two tiers signed is not revoked here, so
+    /// its list is empty and only ages.
+    lists_leaves: bool,
+    tier: Arc<Tier>,
+}
+
+impl Builder {
+    async fn list(&self) -> Result<Arc<[u8]>, Error> {
+        let now = self.surroundings.now();
+        let Some(before) = self.tier.list.younger_than(LIFETIME, now) else {
+            return self.newest().await;
+        };
+        match tokio::time::timeout(PATIENCE, self.newest()).await {
+            Ok(Ok(newest)) => Ok(newest),
+            Ok(Err(error)) => {
+                tracing::warn!(
+                    authority = self.authority_name,
+                    error = &error as &dyn std::error::Error,
+                    "published the revocation list before the newest"
+                );
+                Ok(before.der)
+            }
+            Err(_) => Ok(before.der),
+        }
+    }
+
+    /// A list with all that has been revoked up to now.
+    async fn newest(&self) -> Result<Arc<[u8]>, Error> {
+        let revocations = self.revocations().await?;
+        loop {
+            let now = self.surroundings.now();
+            if let Some(list) = self.tier.list.younger_than(RENEWAL, now)
+                && list.revocations >= revocations
+            {
+                return Ok(list.der);
+            }
+            // One that is running may have begun before the last revocation: then it takes another.
+            let mut build = self.join_or_begin();
+            let ended = build.wait_for(|build| !matches!(build, Build::Running));
+            match ended.await.as_deref() {
+                Ok(Build::Running | Build::Done) => {}
+                Ok(Build::Failed(reason)) => return Err(not_built(reason)),
+                Err(_) => return Err(not_built("the task ended early")),
+            }
+        }
+    }
+
+    fn join_or_begin(&self) -> watch::Receiver<Build> {
+        let mut lists = self.tier.list.lists();
+        if let Some(build) = &lists.build
+            && matches!(*build.borrow(), Build::Running)
+            && build.has_changed().is_ok()
+        {
+            return build.clone();
+        }
+        let (progress, build) = watch::channel(Build::Running);
+        lists.build = Some(build.clone());
+        let builder = self.clone();
+        tokio::spawn(async move {
+            let outcome = match builder.build().await {
+                Ok(list) => {
+                    builder.tier.list.lists().last = Some(list);
+                    Build::Done
+                }
+                Err(error) => {
+                    tracing::error!(
+                        authority = builder.authority_name,
+                        error = &error as &dyn std::error::Error,
+                        "could not build a revocation list"
+                    );
+                    Build::Failed(error.to_string())
+                }
+            };
+            progress.send_replace(outcome);
+        });
+        build
+    }
+
+    async fn build(&self) -> Result<PublishedList, Error> {
+        let mut attempt = 1;
+        let (now, revocations, number, revoked) = loop {
+            let now = self.surroundings.now();
+            let revocations = self.revocations().await?;
+            if let Some((number, revoked)) = self.contents(now, attempt).await? {
+                break (now, revocations, number, revoked);
+            }
+            attempt += 1;
+        };
+        let tier = self.tier.clone();
+        let signing = tokio::task::spawn_blocking(move || {
+            let entries: Vec<_> = revoked.iter().map(entry).collect::<Result<_, _>>()?;
+            let (this_update, next_update) = (now - BACKDATING, now + LIFETIME);
+            pki::crl::build(
+                &tier.signer,
+                number,
+                this_update,
+                next_update,
+                entries,
+                None,
+            )
+            .map_err(Error::signing)
+        });
+        let der = signing.await.map_err(Error::signing)??;
+        Ok(PublishedList {
+            der: der.into(),
+            built_at: now,
+            revocations,
+        })
+    }
+
+    /// The number of a list and what is on it, or `None` if another node took the number. That one
+    /// may have read more; under a higher number, this list would hide it.
+    async fn contents(
+        &self,
+        now: OffsetDateTime,
+        attempt: u32,
+    ) -> Result<Option<(u64, Vec<RevokedVersion>)>, Error> {
+        let ends_from = now - KEPT_AFTER_END;
+        if self.lists_leaves && attempt > ATTEMPTS {
+            let next = self
+                .store
+                .next_crl(self.tier.id, self.authority_id, ends_from);
+            return Ok(Some(next.await?));
+        }
+        let last = self.store.crl_number(self.tier.id).await?;
+        let revoked = self.revoked(ends_from).await?;
+        let number = self.store.next_crl_number(self.tier.id, last).await?;
+        Ok(number.map(|number| (number, revoked)))
+    }
+
+    /// The counter that says whether there were revocations since a list was built.
+    async fn revocations(&self) -> Result<u64, Error> {
+        if !self.lists_leaves {
+            return Ok(0);
+        }
+        let row = self.store.authority(&self.authority_name).await?;
+        Ok(row.map_or(0, |row| row.revocations))
+    }
+
+    async fn revoked(&self, ends_from: OffsetDateTime) -> Result<Vec<RevokedVersion>, Error> {
+        let mut revoked: Vec<RevokedVersion> = Vec::new();
+        if !self.lists_leaves {
+            return Ok(revoked);
+        }
+        loop {
+            let after = revoked.last().map(|version| version.id);
+            let page = self
+                .store
+                .revoked_page(self.authority_id, after, PAGE_LIMIT, ends_from)
+                .await?;
+            let is_last = page.len() < PAGE_LIMIT;
+            revoked.extend(page);
+            if is_last {
+                return Ok(revoked);
+            }
+        }
+    }
+}
+
+fn entry(version: &RevokedVersion) -> Result<RevokedEntry, Error> {
+    let serial = Serial::from_be_bytes(&version.serial)
+        .ok_or_else(|| Error::signing("a recorded serial number is not one"))?;
+    Ok(RevokedEntry {
+        serial,
+        at: version.revocation.at,
+        reason: version.revocation.reason,
+    })
+}
+
+fn not_built(reason: &str) -> Error {
+    Error::signing(format!("the revocation list was not built: {reason}"))
+}
