@@ -21,6 +21,13 @@ pub type Response = http::Response<Body>;
 /// whole.
 pub(crate) type Body = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
 
+/// Longest body that brings certificates: a chain and a key of the greatest length.
+pub(crate) const UPLOAD_LIMIT: usize = 20 * 1024 * 1024;
+
+/// Longest body that is decoded where it was read: more takes a processor for so long that others
+/// would wait.
+pub(crate) const DECODED_AT_ONCE: usize = 64 * 1024;
+
 /// Longest time that a client may take to send a body.
 const BODY_DEADLINE: Duration = Duration::from_secs(60);
 

@@ -12,6 +12,7 @@ mod clock;
 mod error;
 mod events;
 mod house;
+mod labour;
 mod principal;
 mod publication;
 mod settings;
@@ -26,6 +27,7 @@ pub use certificates::{
 pub use clock::{Clock, Randomness, Surroundings, SystemClock, SystemRandomness};
 pub use error::{Error, Noun};
 pub use house::{House, ServerIdentity};
+pub use labour::{Unfinished, off_the_reactor};
 pub use principal::{Dialect, Principal};
 pub use publication::OcspAnswer;
 pub use settings::{Addresses, AuthorityTemplate, DEFAULT_AUTHORITY, Settings, Tiers};

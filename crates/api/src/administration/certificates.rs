@@ -5,7 +5,8 @@ use std::time::Duration;
 use http::StatusCode;
 use lifecycle::{
     Certificate, CertificateFilter, CertificateRef, DEFAULT_AUTHORITY, IssueRequest, KeySource,
-    Order, Page, PageStart, RevocationTarget, StateKind, Upload, Version, parse_identifiers,
+    Order, Page, PageStart, RevocationTarget, StateKind, Upload, Version, off_the_reactor,
+    parse_identifiers,
 };
 use pki::{CertificateRequest, KeyAlgorithm, RevocationReason, SubjectFields};
 use serde::Serialize;
@@ -15,7 +16,7 @@ use zeroize::Zeroizing;
 
 use super::faults::Fault;
 use super::{Body, Call};
-use crate::exchange::{Response, json};
+use crate::exchange::{Response, UPLOAD_LIMIT, json};
 use crate::json::{Malformed, Object};
 
 /// Certificates on a page when the caller does not say, and at most.
@@ -99,6 +100,8 @@ struct IssueBody {
 }
 
 impl Body for IssueBody {
+    // A certificate's greatest number of names, and a request with as many.
+    const LIMIT: usize = 1024 * 1024;
     const MEMBERS: &'static [&'static str] = &["csr", "days", "issuer", "name", "names"];
 
     fn read(mut object: Object<'_>) -> Result<Self, Malformed> {
@@ -120,6 +123,7 @@ struct UploadBody {
 }
 
 impl Body for UploadBody {
+    const LIMIT: usize = UPLOAD_LIMIT;
     const MEMBERS: &'static [&'static str] = &["chain", "common_name", "name", "private_key"];
 
     fn read(mut object: Object<'_>) -> Result<Self, Malformed> {
@@ -267,12 +271,16 @@ pub(super) async fn issue(call: Call<'_>) -> Result<Response, Fault> {
 pub(super) async fn upload(call: Call<'_>) -> Result<Response, Fault> {
     let context = call.context;
     let (principal, body): (_, UploadBody) = call.body().await?;
-    let upload = Upload::parse(
-        body.name,
-        body.common_name.as_deref(),
-        &body.chain,
-        &body.private_key,
-    )?;
+    // Keys and certificates take milliseconds of a processor.
+    let parse = move || {
+        Upload::parse(
+            body.name,
+            body.common_name.as_deref(),
+            &body.chain,
+            &body.private_key,
+        )
+    };
+    let upload = off_the_reactor(parse).await??;
     let certificate = context
         .house
         .certificates

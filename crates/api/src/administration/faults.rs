@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue};
-use lifecycle::{AuthenticationError, Error};
+use lifecycle::{AuthenticationError, Error, Unfinished};
 use serde_json::json;
 
 use crate::exchange::{Response, json as json_answer};
@@ -58,6 +58,12 @@ impl From<Error> for Fault {
 impl From<Malformed> for Fault {
     fn from(malformed: Malformed) -> Self {
         Self::new(StatusCode::BAD_REQUEST, malformed.to_string())
+    }
+}
+
+impl From<Unfinished> for Fault {
+    fn from(error: Unfinished) -> Self {
+        Self::internal(&error)
     }
 }
 

@@ -7,18 +7,16 @@ mod faults;
 mod tokens;
 
 use http::{Method, StatusCode};
-use lifecycle::{CertificateRef, Dialect, Principal};
+use lifecycle::{CertificateRef, Dialect, Principal, off_the_reactor};
 use percent_encoding::percent_decode_str;
 
 use crate::Context;
 use crate::exchange::{
-    BodyFault, Request, Response, bearer_token, path, read_body, segments, with_allow,
+    BodyFault, DECODED_AT_ONCE, Request, Response, bearer_token, path, read_body, segments,
+    with_allow,
 };
 use crate::json::{Malformed, Object};
 use faults::{Fault, problem};
-
-/// Longest body: a chain of many certificates fits well.
-const BODY_LIMIT: usize = 20 * 1024 * 1024;
 
 /// Answers `/chancery/…`.
 pub(crate) async fn respond(context: &Context, request: Request) -> Response {
@@ -80,7 +78,10 @@ async fn dispatch(context: &Context, request: Request) -> Result<Response, Fault
 }
 
 /// What a route reads.
-trait Body: Sized {
+trait Body: Send + Sized + 'static {
+    /// Its greatest length, in octets.
+    const LIMIT: usize = 64 * 1024;
+
     /// The members that it may have.
     const MEMBERS: &'static [&'static str];
 
@@ -98,14 +99,22 @@ struct Call<'a> {
 impl Call<'_> {
     /// The JSON body; an empty one counts as `{}`.
     async fn body<T: Body>(self) -> Result<(Principal, T), Fault> {
-        let body = read_body(self.request.into_body(), BODY_LIMIT).await;
+        let body = read_body(self.request.into_body(), T::LIMIT).await;
         let body = body.map_err(|fault| match fault {
             BodyFault::TooLarge => Fault::new(StatusCode::PAYLOAD_TOO_LARGE, "body too large"),
             BodyFault::Interrupted => Fault::new(StatusCode::BAD_REQUEST, "body incomplete"),
         })?;
-        let text: &[u8] = if body.is_empty() { b"{}" } else { &body };
-        let body = T::read(Object::read(text, T::MEMBERS)?)?;
-        Ok((self.principal, body))
+        let length = body.len();
+        let decode = move || {
+            let text: &[u8] = if body.is_empty() { b"{}" } else { &body };
+            T::read(Object::read(text, T::MEMBERS)?)
+        };
+        let body = if length > DECODED_AT_ONCE {
+            off_the_reactor(decode).await?
+        } else {
+            decode()
+        };
+        Ok((self.principal, body?))
     }
 
     /// The decoded value of a query parameter, the first if it is repeated.

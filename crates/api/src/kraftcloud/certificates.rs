@@ -15,8 +15,7 @@ use super::references::{Reference, merge};
 use super::writing;
 use crate::exchange::Response;
 
-/// Longest body: a chain and a key of the greatest length.
-pub(super) const BODY_LIMIT: usize = 20 * 1024 * 1024;
+pub(super) use crate::exchange::UPLOAD_LIMIT as BODY_LIMIT;
 
 /// What can be asked under `/v1/certificates`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,7 +5,7 @@
 //! depends on stored objects fails item by item.
 
 use http::StatusCode;
-use lifecycle::{AuthenticationError, Error, Noun};
+use lifecycle::{AuthenticationError, Error, Noun, Unfinished};
 use serde::{Serialize, Serializer};
 
 use crate::exchange::BodyFault;
@@ -186,6 +186,13 @@ impl From<AuthenticationError> for Refusal {
                 Self::internal()
             }
         }
+    }
+}
+
+impl From<Unfinished> for Refusal {
+    fn from(error: Unfinished) -> Self {
+        log(&error);
+        Self::internal()
     }
 }
 

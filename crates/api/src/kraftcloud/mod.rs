@@ -19,11 +19,13 @@ use std::time::Instant;
 
 use http::Method;
 use http::header::EXPECT;
-use lifecycle::{Dialect, Principal};
+use lifecycle::{Dialect, Principal, off_the_reactor};
 use serde::Serialize;
 
 use crate::Context;
-use crate::exchange::{Request, Response, bearer_token, path, read_body, segments};
+use crate::exchange::{
+    DECODED_AT_ONCE, Request, Response, bearer_token, path, read_body, segments,
+};
 
 use body::Document;
 use certificates::{BODY_LIMIT, Call, Endpoint};
@@ -56,11 +58,16 @@ async fn answer(
     };
     let (head, body) = request.into_parts();
     let body = read_body(body, BODY_LIMIT).await?;
+    let body = if body.len() > DECODED_AT_ONCE {
+        off_the_reactor(move || Document::read(&body)).await??
+    } else {
+        Document::read(&body)?
+    };
     let call = Call {
         house: &context.house,
         principal,
         query: head.uri.query().unwrap_or_default(),
-        body: Document::read(&body)?,
+        body,
         started,
     };
     call.respond(endpoint).await

@@ -2,7 +2,7 @@
 //!
 //! The form of every object of an array is checked before the first one is carried out.
 
-use lifecycle::{Certificates, Replacement, Upload};
+use lifecycle::{Certificates, Replacement, Upload, off_the_reactor};
 
 use super::body::{Document, Members, missing_reference};
 use super::certificates::{Call, settle};
@@ -48,7 +48,7 @@ pub(super) async fn create(mut call: Call<'_>) -> Result<Response, Refusal> {
         let message = format!("at most {MAX_NEW} certificates can be created in one request");
         return Err(Refusal::form(Code::TooMany, message));
     }
-    let orders = off_the_reactor(objects, Order::read).await?;
+    let orders = read_each(objects, Order::read).await?;
     let certificates = &call.house.certificates;
     let mut items = Vec::with_capacity(orders.len());
     for Order { name, kind } in orders {
@@ -79,7 +79,7 @@ pub(super) async fn update(mut call: Call<'_>) -> Result<Response, Refusal> {
     if objects.is_empty() {
         return Err(missing_reference());
     }
-    let updates = off_the_reactor(objects, |mut members| {
+    let updates = read_each(objects, |mut members| {
         let reference = members.take_reference()?;
         Update::read(reference, members)
     });
@@ -96,7 +96,7 @@ pub(super) async fn update_one(mut call: Call<'_>, own: Reference) -> Result<Res
     };
     others.extend(members.take_references()?);
     call.require_same(&own, &others).await?;
-    let updates = off_the_reactor(vec![members], move |members| {
+    let updates = read_each(vec![members], move |members| {
         Update::read(own.clone(), members)
     });
     carry_out(&call, updates.await?, Reach::Local).await
@@ -202,16 +202,9 @@ fn half_a_pair(has_chain: bool) -> Refusal {
 
 /// Reads all objects where it delays nobody: keys and certificates take milliseconds of CPU. The
 /// first fault of form refuses all.
-async fn off_the_reactor<T: Send + 'static>(
+async fn read_each<T: Send + 'static>(
     objects: Vec<Members>,
     read: impl FnMut(Members) -> Result<T, Refusal> + Send + 'static,
 ) -> Result<Vec<T>, Refusal> {
-    let reading = move || objects.into_iter().map(read).collect();
-    match tokio::task::spawn_blocking(reading).await {
-        Ok(read) => read,
-        Err(error) => {
-            tracing::error!(%error, "reading an upload failed");
-            Err(Refusal::internal())
-        }
-    }
+    off_the_reactor(move || objects.into_iter().map(read).collect()).await?
 }

@@ -18,6 +18,7 @@ use time::OffsetDateTime;
 use super::{Certificates, naming, validation};
 use crate::authorities::Authority;
 use crate::ceremony;
+use crate::labour::off_the_reactor;
 use crate::{Error, Noun, Principal, events};
 
 /// Lifetime of a leaf when nobody says otherwise, in days.
@@ -447,7 +448,7 @@ async fn generate_key(algorithm: KeyAlgorithm) -> Result<PrivateKey, Error> {
         return PrivateKey::generate(algorithm).map_err(Error::signing);
     }
     // RSA takes a tenth of a second to more than a second of CPU.
-    let generated = tokio::task::spawn_blocking(move || PrivateKey::generate(algorithm)).await;
+    let generated = off_the_reactor(move || PrivateKey::generate(algorithm)).await;
     generated.map_err(Error::signing)?.map_err(Error::signing)
 }
 
@@ -461,9 +462,8 @@ async fn sign_leaf(
         return ceremony::sign(profile, &serial, &authority.issuing.signer);
     }
     // An RSA-4096 signature takes milliseconds, too long for a task that others wait behind.
-    let signed = tokio::task::spawn_blocking(move || {
-        ceremony::sign(profile, &serial, &authority.issuing.signer)
-    });
+    let signed =
+        off_the_reactor(move || ceremony::sign(profile, &serial, &authority.issuing.signer));
     signed.await.map_err(Error::signing)?
 }
 
