@@ -205,20 +205,16 @@ impl House {
             if !is_usable || certificate.identifiers != wanted {
                 continue;
             }
-            let Some(stored) = self.store.private_key(scope, key_id).await? else {
+            let key = self.store.private_key(scope, key_id).await?;
+            let chain = self.store.chain(scope, version.id).await?;
+            let (Some(key), Some(chain)) = (key, chain) else {
                 continue;
             };
-            let authority = self.authorities.named(issuer).await?;
-            let mut chain = vec![version.leaf];
-            let intermediates = authority.intermediates();
-            chain.extend(
-                intermediates
-                    .iter()
-                    .map(|certificate| certificate.der().to_vec()),
-            );
+            let intermediates = self.authorities.named(issuer).await?.intermediates();
+            let intermediates = intermediates.iter().map(|issuer| issuer.der().to_vec());
             return Ok(Some(ServerIdentity {
-                chain,
-                key: stored.key,
+                chain: std::iter::once(chain.leaf).chain(intermediates).collect(),
+                key: key.key,
             }));
         }
         Ok(None)

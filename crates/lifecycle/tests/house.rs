@@ -215,7 +215,7 @@ async fn a_generated_key_can_be_fetched_for_an_hour_and_is_erased_then() {
     assert_eq!(certificates.erase_expired_keys().await.unwrap(), 1);
     assert!(
         certificates
-            .issued_version(&principal, &serial)
+            .issued_certificate(&principal, &serial)
             .await
             .is_ok()
     );
@@ -368,7 +368,12 @@ async fn accounts_see_and_change_nothing_of_each_other() {
         assert_eq!(each, [None]);
     }
     let serial = serial_of(&issued.leaf);
-    assert!(certificates.issued_version(&shop, &serial).await.is_err());
+    assert!(
+        certificates
+            .issued_certificate(&shop, &serial)
+            .await
+            .is_err()
+    );
     assert!(
         certificates
             .issued_private_key(&shop, &serial)
@@ -547,7 +552,12 @@ async fn a_read_only_token_gets_no_private_key() {
         .unwrap();
     let certificates = &fixture.house.certificates;
     let serial = serial_of(&issued.leaf);
-    assert!(certificates.issued_version(&reader, &serial).await.is_ok());
+    assert!(
+        certificates
+            .issued_certificate(&reader, &serial)
+            .await
+            .is_ok()
+    );
     let refused = certificates.issued_private_key(&reader, &serial).await;
     assert!(matches!(refused, Err(Error::Forbidden { .. })));
 }

@@ -3,6 +3,7 @@
 //! How they are added and changed is in [`crate::inventory`].
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use time::OffsetDateTime;
 
@@ -223,16 +224,17 @@ impl Store {
         let mut found = self
             .certificates_by_refs(scope, std::slice::from_ref(reference))
             .await?;
-        Ok(found.pop().flatten())
+        Ok(found.pop().flatten().map(Arc::unwrap_or_clone))
     }
 
     /// The certificates that references point at, in the order of the references. Takes one query
-    /// for every 256 identifiers and one for every 256 names.
+    /// for every 256 identifiers and one for every 256 names. Repeated references share one answer,
+    /// so that a short request cannot ask for a long one.
     pub async fn certificates_by_refs(
         &self,
         scope: Scope,
         references: &[CertificateRef],
-    ) -> Result<Vec<Option<Certificate>>, Error> {
+    ) -> Result<Vec<Option<Arc<Certificate>>>, Error> {
         let mut ids = Vec::new();
         let mut names = Vec::new();
         for reference in references {
@@ -246,14 +248,14 @@ impl Store {
         let mut by_id = HashMap::with_capacity(ids.len());
         for portion in ids.chunks(LOOKUP_PORTION) {
             for certificate in self.read_certificates(by_ids(scope, portion)).await? {
-                by_id.insert(certificate.id, certificate);
+                by_id.insert(certificate.id, Arc::new(certificate));
             }
         }
         let mut by_name = HashMap::with_capacity(names.len());
         for portion in names.chunks(LOOKUP_PORTION) {
             for certificate in self.read_certificates(by_names(scope, portion)).await? {
                 let id = certificate.id;
-                match by_name.insert(certificate.name.clone(), certificate) {
+                match by_name.insert(certificate.name.clone(), Arc::new(certificate)) {
                     Some(other) if other.id != id => return Err(Error::AmbiguousName),
                     _ => {}
                 }

@@ -1,8 +1,8 @@
 //! The identifiers of rows: one type per kind of row, so that they cannot be mixed up.
 //!
-//! An identifier is a UUID, written as 16 bytes. Of rows that are few it is random (version 4). Of
-//! rows that are many it begins with the time (version 7): their indexes then grow at one end,
-//! which keeps writing cheap at a million rows.
+//! An identifier is a UUID, written as 16 bytes. Rows that the outside world names carry a random
+//! one (version 4). Rows that only other rows name carry one that begins with the time
+//! (version 7): their indexes then grow at one end, which keeps writing cheap at a million rows.
 
 use std::fmt;
 use std::str::FromStr;
@@ -132,22 +132,6 @@ macro_rules! timed_identifier {
     };
 }
 
-impl CertificateId {
-    /// A new one (UUID version 4), from the operating system's random numbers. Good for a few;
-    /// where thousands are made, [`CertificateId::at`] saves a third of the store's writing.
-    #[must_use]
-    pub fn random() -> Self {
-        Self(Uuid::new_v4())
-    }
-
-    /// A new one (UUID version 4) from random bytes of the caller's; see
-    /// [`CertificateId::random`].
-    #[must_use]
-    pub fn from_random(bytes: [u8; 16]) -> Self {
-        Self(uuid::Builder::from_random_bytes(bytes).into_uuid())
-    }
-}
-
 random_identifier!(
     /// Names an account.
     AccountId
@@ -160,8 +144,8 @@ timed_identifier!(
     /// Names a certificate of an authority: its root, issuing or responder certificate.
     CaCertificateId
 );
-timed_identifier!(
-    /// Names a certificate of the inventory.
+random_identifier!(
+    /// Names a certificate of the inventory. Random, because clients of the APIs were promised so.
     CertificateId
 );
 timed_identifier!(

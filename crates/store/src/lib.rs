@@ -51,4 +51,4 @@ pub use seal::{MasterKey, MasterKeyId, Purpose, SealError, Sealer};
 pub use store::Store;
 pub use tokens::{NewToken, Token};
 pub use url::{DatabaseUrl, DatabaseUrlError};
-pub use versions::{IssuedStatus, NewVersion, RevokeOutcome, RevokedVersion, Version};
+pub use versions::{IssuedStatus, NewVersion, RevokeOutcome, RevokedVersion, StoredChain, Version};

@@ -38,7 +38,7 @@ pub struct NewVersion {
     pub created_at: OffsetDateTime,
 }
 
-/// A version: one signed certificate with its chain.
+/// A version: one signed certificate, told without its bytes; see [`StoredChain`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Version {
     /// Its identifier.
@@ -59,16 +59,21 @@ pub struct Version {
     pub not_before: OffsetDateTime,
     /// When it ends.
     pub not_after: OffsetDateTime,
-    /// The certificate, DER.
-    pub leaf: Vec<u8>,
-    /// The rest of the chain, from the issuer of the leaf upwards, DER each.
-    pub intermediates: Vec<Vec<u8>>,
     /// The private key that was stored with it; it may have been erased since.
     pub private_key_id: Option<PrivateKeyId>,
     /// When and why it was revoked, if it was.
     pub revocation: Option<Revocation>,
     /// When it was added, to the microsecond.
     pub created_at: OffsetDateTime,
+}
+
+/// The bytes of a version. They are up to a megabyte, and few who ask for a version want them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredChain {
+    /// The certificate, DER.
+    pub leaf: Vec<u8>,
+    /// The rest of the chain, from the issuer of the leaf upwards, DER each.
+    pub intermediates: Vec<Vec<u8>>,
 }
 
 /// What OCSP needs to know of a version.
@@ -121,6 +126,21 @@ impl Store {
     /// The version with this identifier.
     pub async fn version(&self, scope: Scope, id: VersionId) -> Result<Option<Version>, Error> {
         self.one_version(by_id(scope, id)).await
+    }
+
+    /// The certificate and chain of a version.
+    pub async fn chain(&self, scope: Scope, id: VersionId) -> Result<Option<StoredChain>, Error> {
+        let statement =
+            Statement::new("select v.leaf, v.intermediates from versions v where v.id = ?")
+                .bind(id);
+        let statement = scope.restrict(statement, "v.account_id");
+        let Some(mut row) = self.backend().row(statement).await? else {
+            return Ok(None);
+        };
+        Ok(Some(StoredChain {
+            leaf: row.take()?,
+            intermediates: split(&row.take::<Vec<u8>>()?)?,
+        }))
     }
 
     /// The version, signed by an authority of ours, whose serial number ends in these 64 bits.
@@ -279,7 +299,7 @@ impl NewVersion {
 
 /// The columns of a version, in the order in which [`read`] takes them.
 pub(crate) const COLUMNS: &str = "v.id, v.certificate_id, v.account_id, v.authority_id, v.serial, \
-     v.subject, v.issuer, v.not_before, v.not_after, v.leaf, v.intermediates, v.private_key_id, \
+     v.subject, v.issuer, v.not_before, v.not_after, v.private_key_id, \
      v.revoked_at, v.revocation_reason, v.created_at";
 
 pub(crate) fn read(row: &mut Row) -> Result<Version, Error> {
@@ -293,8 +313,6 @@ pub(crate) fn read(row: &mut Row) -> Result<Version, Error> {
         issuer: row.take()?,
         not_before: row.take()?,
         not_after: row.take()?,
-        leaf: row.take()?,
-        intermediates: split(&row.take::<Vec<u8>>()?)?,
         private_key_id: row.take()?,
         revocation: read_revocation(row)?,
         created_at: row.take()?,

@@ -23,8 +23,8 @@ pub(super) async fn certificate(
 ) -> Result<Response, Fault> {
     let serial = SerialReference::from_decimal(serial).ok_or(Fault::NotFound)?;
     let certificates = &context.house.certificates;
-    let version = certificates.issued_version(principal, &serial).await?;
-    Ok(private_pem(&pki::pem::encode("CERTIFICATE", &version.leaf)))
+    let certificate = certificates.issued_certificate(principal, &serial).await?;
+    Ok(private_pem(&certificate.to_pem()))
 }
 
 /// `GET /privatekey/{sn}/obtain`.

@@ -3,6 +3,7 @@
 use http::Method;
 use lifecycle::{CertificateFilter, House, Principal};
 use percent_encoding::percent_decode_str;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::body::{Document, Members, missing_reference, normal_name};
@@ -156,7 +157,9 @@ impl Call<'_> {
             .iter()
             .zip(found)
             .map(|(reference, found)| match found {
-                Some(certificate) => Item::of(certificate, certificates, detail),
+                Some(certificate) => {
+                    Item::of(Arc::unwrap_or_clone(certificate), certificates, detail)
+                }
                 None => Item::failed(reference.identity(), reference.not_found()),
             })
             .collect();

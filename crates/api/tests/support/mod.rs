@@ -138,7 +138,7 @@ impl Server {
     pub(crate) fn token_with(&self, limits: TokenLimits) -> String {
         let administrator = self.administrator();
         let minted = self.run(self.house.tokens.create(&administrator, limits));
-        minted.unwrap().text
+        minted.unwrap().text.to_string()
     }
 
     /// Changes an account's standing, and lets the time pass after which that holds everywhere.

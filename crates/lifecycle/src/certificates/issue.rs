@@ -15,6 +15,7 @@ use store::{
 };
 use time::OffsetDateTime;
 
+use super::upload::account_gone;
 use super::{Certificates, naming, validation};
 use crate::authorities::Authority;
 use crate::ceremony;
@@ -160,6 +161,7 @@ impl Certificates {
                     });
                 }
                 Err(store::Error::DuplicateSerial) => {}
+                Err(store::Error::UnknownAccount) => return Err(account_gone(principal)),
                 Err(store::Error::DuplicateName) => {
                     return Err(Error::NameTaken {
                         noun: Noun::Certificate,
@@ -172,11 +174,22 @@ impl Certificates {
         Err(Error::signing("no unused serial number was drawn"))
     }
 
-    /// The version that an authority of ours issued under this serial number to the caller.
+    /// The certificate that an authority of ours issued under this serial number to the caller.
     ///
     /// # Errors
-    /// [`Error::NotFound`], also for versions of other accounts.
-    pub async fn issued_version(
+    /// [`Error::NotFound`], also for those of other accounts.
+    pub async fn issued_certificate(
+        &self,
+        principal: &Principal,
+        serial: &SerialReference,
+    ) -> Result<pki::Certificate, Error> {
+        let version = self.issued_version(principal, serial).await?;
+        let chain = self.store.chain(principal.scope(), version.id).await?;
+        let chain = chain.ok_or_else(|| Error::not_found(Noun::Certificate, serial))?;
+        pki::Certificate::from_der(&chain.leaf).map_err(Error::signing)
+    }
+
+    async fn issued_version(
         &self,
         principal: &Principal,
         serial: &SerialReference,
@@ -187,7 +200,7 @@ impl Certificates {
             .ok_or_else(|| Error::not_found(Noun::Certificate, serial))
     }
 
-    /// The private key of [`Self::issued_version`], while its owner may fetch it.
+    /// The private key of [`Self::issued_certificate`], while its owner may fetch it.
     ///
     /// # Errors
     /// [`Error::NotFound`] when there is none, or its time is over; [`Error::Forbidden`] for a

@@ -78,7 +78,7 @@ impl Certificates {
         &self,
         principal: &Principal,
         references: &[CertificateRef],
-    ) -> Result<Vec<Option<Certificate>>, Error> {
+    ) -> Result<Vec<Option<Arc<Certificate>>>, Error> {
         if references.len() > MAX_REFERENCES {
             return Err(Error::invalid(
                 "references",
@@ -123,7 +123,10 @@ impl Certificates {
         let Some(version) = &certificate.current else {
             return Ok(Vec::new());
         };
-        let stored = std::iter::once(&version.leaf).chain(&version.intermediates);
+        let scope = Scope::Account(certificate.account_id);
+        let stored = self.store.chain(scope, version.id).await?;
+        let stored = stored.ok_or_else(|| not_found(&CertificateRef::Id(certificate.id)))?;
+        let stored = std::iter::once(&stored.leaf).chain(&stored.intermediates);
         let stored = stored.map(|der| pki::Certificate::from_der(der).map_err(Error::signing));
         let mut chain = stored.collect::<Result<Vec<_>, _>>()?;
         if let (Some(_), Some(issuer)) = (version.authority_id, &certificate.issuer) {

@@ -213,6 +213,7 @@ impl Certificates {
                 Ok(()) => return self.find(principal, &CertificateRef::Id(id)).await,
                 Err(store::Error::DuplicateName) if upload.name.is_none() => {}
                 Err(store::Error::DuplicateName) => break,
+                Err(store::Error::UnknownAccount) => return Err(account_gone(principal)),
                 Err(error) => return Err(error.into()),
             }
         }
@@ -261,7 +262,8 @@ impl Certificates {
             Some(certificate.id.as_uuid()),
             &certificate.name,
         );
-        self.store
+        let added = self
+            .store
             .add_version(
                 principal.scope(),
                 certificate.id,
@@ -270,7 +272,12 @@ impl Certificates {
                 Some(key),
                 event,
             )
-            .await?;
+            .await;
+        match added {
+            // Somebody deleted it in the meantime.
+            Err(store::Error::NotFound) => return Err(super::not_found(reference)),
+            added => added?,
+        }
         self.find(principal, &CertificateRef::Id(certificate.id))
             .await
     }
@@ -311,6 +318,11 @@ impl Certificates {
         }
         Ok(())
     }
+}
+
+/// Somebody deleted the caller's account in the meantime.
+pub(super) fn account_gone(principal: &Principal) -> Error {
+    Error::not_found(Noun::Account, principal.account_name())
 }
 
 /// A name as users write it, with any number of final dots.

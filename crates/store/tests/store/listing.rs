@@ -1,5 +1,7 @@
 //! Finding and listing certificates.
 
+use std::sync::Arc;
+
 use store::{
     CertificateFilter, CertificateId, CertificateRef, Order, Page, PageStart, Scope, State,
     StateKind, Store,
@@ -259,7 +261,7 @@ async fn references_are_answered_in_their_order(database: &Database) {
         }
         store.add_certificate(record).await.unwrap();
     }
-    // The same one twice is answered twice.
+    // The same one twice is answered twice, with one and the same answer.
     references.push(references[0].clone());
     expected.push(expected[0]);
 
@@ -267,6 +269,8 @@ async fn references_are_answered_in_their_order(database: &Database) {
         .certificates_by_refs(Scope::Account(account), &references)
         .await
         .unwrap();
+    let (first, last) = (found.first().unwrap(), found.last().unwrap());
+    assert!(Arc::ptr_eq(first.as_ref().unwrap(), last.as_ref().unwrap()));
     let found: Vec<_> = found
         .into_iter()
         .map(|certificate| certificate.map(|certificate| certificate.id))

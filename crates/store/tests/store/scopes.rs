@@ -94,6 +94,8 @@ async fn nothing_of_another_account_is_found(database: &Database) {
         assert_eq!(store.versions(scope, id).await.unwrap().len(), count);
         let found = store.version(scope, version.id).await.unwrap();
         assert_eq!(found.into_iter().count(), count);
+        let found = store.chain(scope, version.id).await.unwrap();
+        assert_eq!(found.into_iter().count(), count);
         let found = store.version_by_serial_low(scope, 42).await.unwrap();
         assert_eq!(found.into_iter().count(), count);
         let found = store
