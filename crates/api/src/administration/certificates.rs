@@ -15,7 +15,7 @@ use time::format_description::well_known::Rfc3339;
 use zeroize::Zeroizing;
 
 use super::faults::Fault;
-use super::{Body, Call};
+use super::{Body, Call, cursor};
 use crate::exchange::{Response, UPLOAD_LIMIT, json};
 use crate::json::{Malformed, Object};
 
@@ -177,19 +177,8 @@ pub(super) async fn list(call: Call<'_>) -> Result<Response, Fault> {
         ),
         None => None,
     };
-    let house = &call.context.house;
     let from = match call.parameter("from")? {
-        Some(uuid) => {
-            let id = uuid.parse().map_err(|_| bad("from is a uuid"))?;
-            let start = house
-                .certificates
-                .find(&call.principal, &CertificateRef::Id(id))
-                .await?;
-            PageStart::At {
-                created_at: start.created_at,
-                id,
-            }
-        }
+        Some(text) => cursor::decode(&text).ok_or_else(|| bad("from is the next of a page"))?,
         None => PageStart::Beginning,
     };
     let filter = CertificateFilter {
@@ -203,11 +192,9 @@ pub(super) async fn list(call: Call<'_>) -> Result<Response, Fault> {
         limit: limit + 1,
         order: Order::Ascending,
     };
-    let mut found = house
-        .certificates
-        .list(&call.principal, &filter, &page)
-        .await?;
-    let next = found.get(limit).map(|next| next.id.to_string());
+    let certificates = &call.context.house.certificates;
+    let mut found = certificates.list(&call.principal, &filter, &page).await?;
+    let next = found.get(limit).map(cursor::encode);
     found.truncate(limit);
     let certificates = found.iter().map(view).collect();
     Ok(json(StatusCode::OK, &PageView { certificates, next }))

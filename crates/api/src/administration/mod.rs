@@ -3,6 +3,7 @@
 
 mod accounts;
 mod certificates;
+mod cursor;
 mod faults;
 mod tokens;
 

@@ -152,6 +152,31 @@ fn pages_of_certificates_continue_where_the_one_before_ended() {
 }
 
 #[test]
+fn a_list_goes_on_when_what_its_next_page_begins_with_was_deleted() {
+    let server = Server::start();
+    let call = |method: &str, path: &str, body: &Value| {
+        let answer = call(&server, &server.token, method, path, body);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.json()
+    };
+    let path = "/chancery/v1/certificates";
+    for name in ["one", "two", "three", "four"] {
+        call("POST", path, &json!({ "names": ["a.test"], "name": name }));
+    }
+    let first = call("GET", &format!("{path}?limit=2"), &Value::Null);
+    call("DELETE", &format!("{path}/three"), &Value::Null);
+    let next = first["next"].as_str().unwrap();
+    let second = call("GET", &format!("{path}?limit=2&from={next}"), &Value::Null);
+    let names: Vec<&str> = [&first, &second]
+        .iter()
+        .flat_map(|page| page["certificates"].as_array().unwrap())
+        .map(|certificate| certificate["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["one", "two", "four"]);
+    assert!(second.get("next").is_none());
+}
+
+#[test]
 fn bad_requests_are_refused_with_what_is_wrong() {
     let server = Server::start();
     let many: Vec<String> = (0..50_000)
@@ -280,7 +305,14 @@ fn bad_requests_are_refused_with_what_is_wrong() {
             "own account",
         ),
         ("GET", "certificates?limit=0", Value::Null, 400, "limit"),
-        ("GET", "certificates?from=x", Value::Null, 400, "uuid"),
+        ("GET", "certificates?from=x", Value::Null, 400, "next of a"),
+        (
+            "GET",
+            "certificates?from=0190163d-8694-439b-aea5-966c26f8ad91",
+            Value::Null,
+            400,
+            "next of a",
+        ),
         ("GET", "certificates?state=odd", Value::Null, 400, "state"),
         ("GET", "certificates/%ff", Value::Null, 400, "UTF-8"),
         ("PUT", "certificates", Value::Null, 405, "method"),
