@@ -36,7 +36,8 @@ lint: ## Check formatting and run clippy, warnings denied
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --workspace --all-targets -- -D warnings
 
-bench: ## Measure against the budgets, in a few minutes
+bench: ## Measure against the floors, in some minutes
+	cargo build --release --package chancery
 	cargo run --release --package bench
 
 fuzz-short: setup ## Fuzz every parser for some seconds
