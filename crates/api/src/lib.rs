@@ -10,6 +10,7 @@ mod certmaker;
 mod exchange;
 mod json;
 mod kraftcloud;
+mod limits;
 mod metrics;
 mod publication;
 mod server;
@@ -22,6 +23,7 @@ use std::time::Instant;
 use lifecycle::House;
 
 pub use exchange::{Request, Response};
+pub use limits::Limits;
 pub use metrics::Metrics;
 pub use server::{Listener, ListenerError, Security, serve};
 pub use settings::{CertMakerSettings, G1SuccessStatus, Settings, UnknownAccountStatus};
@@ -36,16 +38,24 @@ pub(crate) struct Context {
     pub(crate) house: House,
     pub(crate) settings: Settings,
     pub(crate) metrics: Metrics,
+    pub(crate) limits: Limits,
 }
 
 impl Api {
     /// An API over `house`.
     #[must_use]
     pub fn new(house: House, settings: Settings, metrics: Metrics) -> Self {
+        Self::with_limits(house, settings, metrics, Limits::default())
+    }
+
+    /// An API over `house` whose clients may take so much.
+    #[must_use]
+    pub fn with_limits(house: House, settings: Settings, metrics: Metrics, limits: Limits) -> Self {
         Self(Arc::new(Context {
             house,
             settings,
             metrics,
+            limits,
         }))
     }
 

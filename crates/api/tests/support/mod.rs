@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use api::{Api, CertMakerSettings, Listener, Metrics, Security};
+use api::{Api, CertMakerSettings, Limits, Listener, Metrics, Security};
 use lifecycle::{
     AccountChange, Addresses, AuthorityTemplate, Clock, Dialect, House, Principal, Role,
     Surroundings, SystemClock, SystemRandomness, Tiers, TokenLimits,
@@ -23,6 +23,7 @@ use testbed::http::{self, Response};
 use time::OffsetDateTime;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 /// What a test may change before the server starts.
 pub(crate) struct Options {
@@ -30,6 +31,8 @@ pub(crate) struct Options {
     pub(crate) house: lifecycle::Settings,
     /// The wires' settings.
     pub(crate) api: api::Settings,
+    /// What clients may take.
+    pub(crate) limits: Limits,
 }
 
 /// A running API; stops when dropped.
@@ -42,9 +45,11 @@ pub(crate) struct Server {
     pub(crate) house: House,
     /// The store below it.
     pub(crate) store: Store,
+    api: Api,
     clock: SteppedClock,
     runtime: Runtime,
-    _shutdown: watch::Sender<bool>,
+    shutdown: watch::Sender<bool>,
+    serving: JoinHandle<()>,
     _data: Workdir,
 }
 
@@ -83,17 +88,20 @@ impl Server {
         };
         runtime.block_on(house.furnish(keep)).unwrap();
 
-        let api = Api::new(house.clone(), options.api, Metrics::new());
+        let api = Api::with_limits(house.clone(), options.api, Metrics::new(), options.limits);
         let (shutdown, watching) = watch::channel(false);
-        runtime.spawn(api::serve(listener, Security::Plain, api, watching));
+        let serving = api::serve(listener, Security::Plain, api.clone(), watching);
+        let serving = runtime.spawn(serving);
         Self {
             url,
             token,
             house,
             store,
+            api,
             clock,
             runtime,
-            _shutdown: shutdown,
+            shutdown,
+            serving,
             _data: data,
         }
     }
@@ -108,6 +116,35 @@ impl Server {
         body: impl AsRef<[u8]>,
     ) -> Response {
         http::send(&self.url, method, path, headers, body.as_ref())
+    }
+
+    /// The address of [`Self::url`].
+    pub(crate) fn address(&self) -> &str {
+        self.url.strip_prefix("http://").unwrap()
+    }
+
+    /// Serves the same API at another address, with TLS.
+    pub(crate) fn listen_with_tls(&self, configuration: Arc<rustls::ServerConfig>) -> SocketAddr {
+        let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let listener = self.run(Listener::bind(loopback)).unwrap();
+        let address = listener.address();
+        let security = Security::Tls(configuration);
+        let watching = self.shutdown.subscribe();
+        self.runtime
+            .spawn(api::serve(listener, security, self.api.clone(), watching));
+        address
+    }
+
+    /// Asks for a shutdown.
+    pub(crate) fn ask_to_stop(&self) {
+        self.shutdown.send_replace(true);
+    }
+
+    /// Waits until the first listener is shut down, or says that it was not in time.
+    pub(crate) fn stops_within(&mut self, time: Duration) -> bool {
+        let serving = &mut self.serving;
+        let stopped = async { tokio::time::timeout(time, serving).await };
+        self.runtime.block_on(stopped).is_ok()
     }
 
     /// Runs a future to its end.
@@ -200,6 +237,7 @@ fn default_options(url: &str) -> Options {
                 allow_get_revoke: false,
             },
         },
+        limits: Limits::default(),
     }
 }
 
