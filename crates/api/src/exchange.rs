@@ -1,6 +1,4 @@
-//! What all dialects need of HTTP: raw paths, bounded bodies, credentials, and answers.
-
-use std::time::Duration;
+//! What all dialects need of HTTP: raw paths, credentials, and answers.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -8,7 +6,7 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 
 /// A request as it came from the wire.
@@ -27,21 +25,6 @@ pub(crate) const UPLOAD_LIMIT: usize = 20 * 1024 * 1024;
 /// Longest body that is decoded where it was read: more takes a processor for so long that others
 /// would wait.
 pub(crate) const DECODED_AT_ONCE: usize = 64 * 1024;
-
-/// Longest time that a client may take to send a body.
-const BODY_DEADLINE: Duration = Duration::from_secs(60);
-
-/// Most octets of a body beyond its limit that are read before the refusal is sent.
-const DISCARD_LIMIT: usize = 16 * 1024 * 1024;
-
-/// Why a body could not be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum BodyFault {
-    /// The client went away or took too long.
-    Interrupted,
-    /// Longer than the route accepts.
-    TooLarge,
-}
 
 /// The raw path; glued base URLs may begin it with `//`, which counts as `/`.
 pub(crate) fn path(request: &Request) -> &str {
@@ -62,35 +45,6 @@ pub(crate) fn segments(path: &str) -> Option<Vec<&str>> {
     }
     let segments: Vec<&str> = inner.split('/').collect();
     (!segments.contains(&"")).then_some(segments)
-}
-
-/// Reads the whole body, up to `limit` octets.
-pub(crate) async fn read_body(mut body: Incoming, limit: usize) -> Result<Bytes, BodyFault> {
-    let read = async {
-        match Limited::new(&mut body, limit).collect().await {
-            Ok(collected) => Ok(collected.to_bytes()),
-            Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => {
-                discard(&mut body).await;
-                Err(BodyFault::TooLarge)
-            }
-            Err(_) => Err(BodyFault::Interrupted),
-        }
-    };
-    let read = tokio::time::timeout(BODY_DEADLINE, read).await;
-    read.unwrap_or(Err(BodyFault::Interrupted))
-}
-
-/// Reads on without keeping anything: a client that is still sending when the connection is closed
-/// may never see the answer.
-async fn discard(body: &mut Incoming) {
-    let mut left = DISCARD_LIMIT;
-    while let Some(Ok(frame)) = body.frame().await {
-        let length = frame.data_ref().map_or(0, Bytes::len);
-        match left.checked_sub(length) {
-            Some(rest) => left = rest,
-            None => return,
-        }
-    }
 }
 
 /// The token of an `Authorization: Bearer` header; the scheme's case does not matter.

@@ -6,6 +6,7 @@
 //! they are matched.
 
 mod administration;
+mod bodies;
 mod certmaker;
 mod exchange;
 mod json;
@@ -20,6 +21,7 @@ mod system;
 use std::sync::Arc;
 use std::time::Instant;
 
+use bodies::Bodies;
 use lifecycle::House;
 
 pub use exchange::{Request, Response};
@@ -39,6 +41,7 @@ pub(crate) struct Context {
     pub(crate) settings: Settings,
     pub(crate) metrics: Metrics,
     pub(crate) limits: Limits,
+    pub(crate) bodies: Bodies,
 }
 
 impl Api {
@@ -55,6 +58,7 @@ impl Api {
             house,
             settings,
             metrics,
+            bodies: Bodies::new(&limits),
             limits,
         }))
     }

@@ -18,6 +18,12 @@ pub struct Limits {
     pub handshake: Duration,
     /// Longest time for the head of a request; also how long an idle HTTP/1.1 connection is kept.
     pub head: Duration,
+    /// Longest time that a client may take to send a body.
+    pub body: Duration,
+    /// Memory for the longer bodies of all requests together, in octets.
+    pub bodies: usize,
+    /// How long a request with a longer body waits for a share of that memory.
+    pub body_room: Duration,
     /// Longest time that a client may accept nothing of what is written to it.
     pub write: Duration,
     /// How long a connection is kept on which no request is carried out and no part of an answer
@@ -35,6 +41,9 @@ impl Default for Limits {
             connections_per_loopback_peer: 8_192,
             handshake: Duration::from_secs(10),
             head: Duration::from_secs(30),
+            body: Duration::from_secs(60),
+            bodies: 256 * 1024 * 1024,
+            body_room: Duration::from_secs(10),
             write: Duration::from_secs(30),
             idle: Duration::from_secs(5 * 60),
             drain: Duration::from_secs(30),

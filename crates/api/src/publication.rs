@@ -10,9 +10,8 @@ use lifecycle::OcspAnswer;
 use percent_encoding::percent_decode_str;
 
 use crate::Context;
-use crate::exchange::{
-    BodyFault, Request, Response, answer, path, plain_error, read_body, segments, with_allow,
-};
+use crate::bodies::BodyFault;
+use crate::exchange::{Request, Response, answer, path, plain_error, segments, with_allow};
 
 /// Longest OCSP request: 64 certificate ids fit well.
 const REQUEST_LIMIT: usize = 16 * 1024;
@@ -43,9 +42,19 @@ pub(crate) async fn ocsp(context: &Context, request: Request, rest: &str) -> Res
     let asked = if is_get {
         requested_in_path(rest)
     } else if *request.method() == Method::POST {
-        match read_body(request.into_body(), REQUEST_LIMIT).await {
-            Ok(body) => body.to_vec(),
+        match context
+            .bodies
+            .read(request.into_body(), REQUEST_LIMIT)
+            .await
+        {
+            Ok(body) => body.octets.to_vec(),
             Err(BodyFault::TooLarge) => Vec::new(),
+            Err(BodyFault::NoRoom) => {
+                return plain_error(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "too much is being sent; try again",
+                );
+            }
             Err(BodyFault::Interrupted) => {
                 return plain_error(StatusCode::BAD_REQUEST, "could not read request body");
             }

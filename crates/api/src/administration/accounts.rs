@@ -47,7 +47,7 @@ pub(super) async fn list(call: Call<'_>) -> Result<Response, Fault> {
 
 pub(super) async fn create(call: Call<'_>) -> Result<Response, Fault> {
     let context = call.context;
-    let (principal, body): (_, CreateBody) = call.body().await?;
+    let (principal, body, _room): (_, CreateBody, _) = call.body().await?;
     let role = if body.administrator {
         Role::Admin
     } else {

@@ -216,7 +216,7 @@ pub(super) async fn show(call: Call<'_>, reference: &CertificateRef) -> Result<R
 
 pub(super) async fn issue(call: Call<'_>) -> Result<Response, Fault> {
     let context = call.context;
-    let (principal, body): (_, IssueBody) = call.body().await?;
+    let (principal, body, _room): (_, IssueBody, _) = call.body().await?;
     let key = match &body.csr {
         Some(csr) => {
             let request = CertificateRequest::from_pem_or_der(csr.as_bytes())
@@ -257,7 +257,7 @@ pub(super) async fn issue(call: Call<'_>) -> Result<Response, Fault> {
 
 pub(super) async fn upload(call: Call<'_>) -> Result<Response, Fault> {
     let context = call.context;
-    let (principal, body): (_, UploadBody) = call.body().await?;
+    let (principal, body, _room): (_, UploadBody, _) = call.body().await?;
     // Keys and certificates take milliseconds of a processor.
     let parse = move || {
         Upload::parse(
@@ -278,7 +278,7 @@ pub(super) async fn upload(call: Call<'_>) -> Result<Response, Fault> {
 
 pub(super) async fn revoke(call: Call<'_>, reference: &CertificateRef) -> Result<Response, Fault> {
     let context = call.context;
-    let (principal, body): (_, RevokeBody) = call.body().await?;
+    let (principal, body, _room): (_, RevokeBody, _) = call.body().await?;
     let reason = match body.reason.as_deref() {
         None | Some("") => RevocationReason::Unspecified,
         Some(reason) => reason.parse().map_err(|_| {

@@ -12,9 +12,9 @@ use lifecycle::{CertificateRef, Dialect, Principal, off_the_reactor};
 use percent_encoding::percent_decode_str;
 
 use crate::Context;
+use crate::bodies::{BodyFault, Received, Room};
 use crate::exchange::{
-    BodyFault, DECODED_AT_ONCE, Request, Response, bearer_token, path, read_body, segments,
-    with_allow,
+    DECODED_AT_ONCE, Request, Response, bearer_token, path, segments, with_allow,
 };
 use crate::json::{Malformed, Object};
 use faults::{Fault, problem};
@@ -98,16 +98,21 @@ struct Call<'a> {
 }
 
 impl Call<'_> {
-    /// The JSON body; an empty one counts as `{}`.
-    async fn body<T: Body>(self) -> Result<(Principal, T), Fault> {
-        let body = read_body(self.request.into_body(), T::LIMIT).await;
-        let body = body.map_err(|fault| match fault {
+    /// The JSON body, with the room that it takes; an empty one counts as `{}`.
+    async fn body<T: Body>(self) -> Result<(Principal, T, Room), Fault> {
+        let bodies = &self.context.bodies;
+        let received = bodies.read(self.request.into_body(), T::LIMIT).await;
+        let Received { octets, room } = received.map_err(|fault| match fault {
+            BodyFault::NoRoom => Fault::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "too much is being uploaded; try again",
+            ),
             BodyFault::TooLarge => Fault::new(StatusCode::PAYLOAD_TOO_LARGE, "body too large"),
             BodyFault::Interrupted => Fault::new(StatusCode::BAD_REQUEST, "body incomplete"),
         })?;
-        let length = body.len();
+        let length = octets.len();
         let decode = move || {
-            let text: &[u8] = if body.is_empty() { b"{}" } else { &body };
+            let text: &[u8] = if octets.is_empty() { b"{}" } else { &octets };
             T::read(Object::read(text, T::MEMBERS)?)
         };
         let body = if length > DECODED_AT_ONCE {
@@ -115,7 +120,7 @@ impl Call<'_> {
         } else {
             decode()
         };
-        Ok((self.principal, body?))
+        Ok((self.principal, body?, room))
     }
 
     /// The decoded value of a query parameter, the first if it is repeated.

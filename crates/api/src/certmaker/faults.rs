@@ -8,7 +8,8 @@ use http::header::{HeaderValue, WWW_AUTHENTICATE};
 use lifecycle::{AuthenticationError, Error, Noun};
 use pki::RequestError;
 
-use crate::exchange::{BodyFault, Response, plain_error};
+use crate::bodies::BodyFault;
+use crate::exchange::{Response, plain_error};
 use crate::json::without_pem;
 use crate::settings::UnknownAccountStatus;
 
@@ -78,6 +79,7 @@ impl Fault {
                     UnknownAccountStatus::Unauthorized => StatusCode::UNAUTHORIZED,
                 },
             },
+            Self::Body(BodyFault::NoRoom) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Body(BodyFault::TooLarge) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Body(BodyFault::Interrupted) | Self::Invalid(_) | Self::Request(_) => {
                 StatusCode::BAD_REQUEST
@@ -93,6 +95,7 @@ impl Fault {
         match self {
             Self::Authentication(error) => error.to_string().into(),
             Self::Body(BodyFault::TooLarge) => "the request body is larger than 64 KiB".into(),
+            Self::Body(BodyFault::NoRoom) => "too much is being sent; try again".into(),
             Self::Body(BodyFault::Interrupted) => "could not read request body".into(),
             Self::House(error) => error.to_string().into(),
             Self::Invalid(text) => text.as_ref().into(),

@@ -13,13 +13,13 @@ mod simple_request;
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use hyper::body::Incoming;
 use lifecycle::Authority;
+use zeroize::Zeroizing;
 
 use crate::Context;
-use crate::exchange::{Request, Response, path, plain_error, read_body, segments, with_allow};
+use crate::exchange::{Request, Response, path, plain_error, segments, with_allow};
 use crate::publication;
 use faults::Fault;
 
@@ -140,8 +140,9 @@ impl<'a> Route<'a> {
 }
 
 /// Reads a body within the dialect's limit.
-async fn body_of(body: Incoming) -> Result<Bytes, Fault> {
-    Ok(read_body(body, BODY_LIMIT).await?)
+async fn body_of(context: &Context, body: Incoming) -> Result<Zeroizing<Vec<u8>>, Fault> {
+    // So short a body takes no room that would have to be kept.
+    Ok(context.bodies.read(body, BODY_LIMIT).await?.octets)
 }
 
 /// The authority that the request is about: the one named in `X-Issuer-Context`, else the one

@@ -70,7 +70,7 @@ pub(super) async fn by_request(
         return Err(Fault::ModeOff("CSR"));
     }
     let days = days_of(head.uri.query())?;
-    let signed = CertificateRequest::from_pem_or_der(&body_of(body).await?)?;
+    let signed = CertificateRequest::from_pem_or_der(&body_of(context, body).await?)?;
     let request = IssueRequest {
         authority: authority_of(context, &head.headers).await?.name.clone(),
         subject: SubjectFields::default(),
@@ -94,7 +94,7 @@ async fn issue_simple(
     if !settings.simple_request {
         return Err(Fault::ModeOff("SimpleRequest"));
     }
-    let order = SimpleRequest::parse(&body_of(body).await?)?;
+    let order = SimpleRequest::parse(&body_of(context, body).await?)?;
     let request = IssueRequest {
         authority: authority_of(context, &head.headers).await?.name.clone(),
         subject: order.subject,

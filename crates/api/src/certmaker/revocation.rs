@@ -17,7 +17,7 @@ pub(super) async fn named_in_body(
     principal: &Principal,
     body: Incoming,
 ) -> Result<Response, Fault> {
-    let members = Members::parse(&body_of(body).await?)?;
+    let members = Members::parse(&body_of(context, body).await?)?;
     let serial = serial(&members)?;
     revoke(context, principal, serial, reason(&members)?).await
 }
@@ -29,7 +29,7 @@ pub(super) async fn named_in_path(
     serial: &str,
     body: Incoming,
 ) -> Result<Response, Fault> {
-    let body = body_of(body).await?;
+    let body = body_of(context, body).await?;
     let serial = SerialReference::from_decimal(serial).ok_or_else(not_a_serial)?;
     let reason = if body.trim_ascii().is_empty() {
         RevocationReason::Unspecified

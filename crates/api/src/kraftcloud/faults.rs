@@ -8,7 +8,7 @@ use http::StatusCode;
 use lifecycle::{AuthenticationError, Error, Noun, Unfinished};
 use serde::{Serialize, Serializer};
 
-use crate::exchange::BodyFault;
+use crate::bodies::BodyFault;
 use crate::json::without_pem;
 
 /// The item codes in use; clients compare the numbers.
@@ -202,6 +202,11 @@ impl From<BodyFault> for Refusal {
             BodyFault::Interrupted => {
                 Self::form(Code::Malformed, "the request's body did not arrive")
             }
+            BodyFault::NoRoom => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                Some(Code::Unknown),
+                "too much is being uploaded; try again",
+            ),
             BodyFault::TooLarge => Self::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 Some(Code::TooLong),

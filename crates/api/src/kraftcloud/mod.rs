@@ -23,9 +23,8 @@ use lifecycle::{Dialect, Principal, off_the_reactor};
 use serde::Serialize;
 
 use crate::Context;
-use crate::exchange::{
-    DECODED_AT_ONCE, Request, Response, bearer_token, path, read_body, segments,
-};
+use crate::bodies::Received;
+use crate::exchange::{DECODED_AT_ONCE, Request, Response, bearer_token, path, segments};
 
 use body::Document;
 use certificates::{BODY_LIMIT, Call, Endpoint};
@@ -51,17 +50,20 @@ async fn answer(
         Err(refusal) => {
             // Who waits to be told to go on learns of the refusal before sending anything.
             if !request.headers().contains_key(EXPECT) {
-                let _ = read_body(request.into_body(), 0).await;
+                let _ = context.bodies.read(request.into_body(), 0).await;
             }
             return Err(refusal);
         }
     };
     let (head, body) = request.into_parts();
-    let body = read_body(body, BODY_LIMIT).await?;
-    let body = if body.len() > DECODED_AT_ONCE {
-        off_the_reactor(move || Document::read(&body)).await??
+    let Received {
+        octets,
+        room: _room,
+    } = context.bodies.read(body, BODY_LIMIT).await?;
+    let body = if octets.len() > DECODED_AT_ONCE {
+        off_the_reactor(move || Document::read(&octets)).await??
     } else {
-        Document::read(&body)?
+        Document::read(&octets)?
     };
     let call = Call {
         house: &context.house,

@@ -1,6 +1,7 @@
 //! Connections: who may have how many, how long one lives whose peer does nothing, and how they end.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
+mod bodies;
 mod http2;
 mod shutdown;
 #[path = "../support/mod.rs"]
