@@ -88,7 +88,7 @@ struct IssuedView {
     not_after: String,
     chain: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    private_key: Option<String>,
+    private_key: Option<Zeroizing<String>>,
 }
 
 struct IssueBody {
@@ -250,7 +250,7 @@ pub(super) async fn issue(call: Call<'_>) -> Result<Response, Fault> {
         serial: issued.leaf.serial().to_hex(),
         not_after: timestamp(issued.leaf.not_after()),
         chain: chain.map(pki::Certificate::to_pem).collect(),
-        private_key: issued.key.map(|key| key.to_pkcs8_pem().to_string()),
+        private_key: issued.key.as_ref().map(pki::PrivateKey::to_pkcs8_pem),
     };
     Ok(json(StatusCode::OK, &view))
 }

@@ -1,6 +1,7 @@
 //! What is handed out again: issued certificates and their keys to their owner, CA certificates and
 //! revocation lists to everybody.
 
+use bytes::Bytes;
 use http::StatusCode;
 use http::header::{CACHE_CONTROL, HeaderValue};
 use http::request::Parts;
@@ -24,7 +25,7 @@ pub(super) async fn certificate(
     let serial = SerialReference::from_decimal(serial).ok_or(Fault::NotFound)?;
     let certificates = &context.house.certificates;
     let certificate = certificates.issued_certificate(principal, &serial).await?;
-    Ok(private_pem(&certificate.to_pem()))
+    Ok(private_pem(certificate.to_pem()))
 }
 
 /// `GET /privatekey/{sn}/obtain`.
@@ -36,7 +37,7 @@ pub(super) async fn private_key(
     let serial = SerialReference::from_decimal(serial).ok_or(Fault::NotFound)?;
     let certificates = &context.house.certificates;
     let key = certificates.issued_private_key(principal, &serial).await?;
-    Ok(private_pem(&key.to_pkcs8_pem()))
+    Ok(private_pem(Bytes::from_owner(key.to_pkcs8_pem())))
 }
 
 /// `GET /root-certificate/obtain`: the direct issuer of all leaves, because clients build OCSP
@@ -47,7 +48,7 @@ pub(super) async fn root_certificate(
     head: &Parts,
 ) -> Result<Response, Fault> {
     let authority = authority_of(context, &head.headers).await?;
-    Ok(private_pem(&authority.issuing_certificate().to_pem()))
+    Ok(private_pem(authority.issuing_certificate().to_pem()))
 }
 
 /// `GET /ca.cer`.
@@ -84,8 +85,8 @@ pub(super) async fn revocation_list_pem(
 }
 
 /// PEM that no cache on the way may keep: who gets it depends on a header that caches do not know.
-fn private_pem(pem: &str) -> Response {
-    let mut response = answer(StatusCode::OK, PEM, pem.as_bytes().to_vec());
+fn private_pem(pem: impl Into<Bytes>) -> Response {
+    let mut response = answer(StatusCode::OK, PEM, pem);
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response

@@ -10,6 +10,7 @@ use lifecycle::{IssueRequest, Issued, KeySource, Principal};
 use percent_encoding::percent_decode_str;
 use pki::{CertificateRequest, SubjectFields};
 use serde::Serialize;
+use zeroize::Zeroizing;
 
 use super::faults::Fault;
 use super::members::saturating_integer;
@@ -28,7 +29,7 @@ const PRIVATE_KEY_LOCATION: HeaderName = HeaderName::from_static("x-privatekey-l
 struct Delivery {
     certificate_pem: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    private_key_pem: Option<String>,
+    private_key_pem: Option<Zeroizing<String>>,
 }
 
 /// `POST /certificate/request-with-simplerequest`: certificate and key in the answer.
@@ -114,11 +115,11 @@ fn delivery(issued: &Issued, encoding: Encoding) -> Delivery {
     match encoding {
         Encoding::Der => Delivery {
             certificate_pem: STANDARD.encode(issued.leaf.der()),
-            private_key_pem: key.map(|key| STANDARD.encode(&*key.to_pkcs8_der())),
+            private_key_pem: key.map(|key| Zeroizing::new(STANDARD.encode(&*key.to_pkcs8_der()))),
         },
         Encoding::Pem => Delivery {
             certificate_pem: issued.leaf.to_pem(),
-            private_key_pem: key.map(|key| key.to_pkcs8_pem().to_string()),
+            private_key_pem: key.map(pki::PrivateKey::to_pkcs8_pem),
         },
     }
 }

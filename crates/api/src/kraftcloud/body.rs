@@ -3,6 +3,8 @@
 //! The content type says nothing. JSON is strict; unknown and repeated members are refused, and no
 //! refusal repeats a value, because it could be a key.
 
+use zeroize::Zeroizing;
+
 use super::faults::{Code, Refusal};
 use super::json::Bounded;
 use super::references::Reference;
@@ -26,9 +28,48 @@ pub(super) struct Members {
     cn: Option<String>,
     common_name: Option<String>,
     pub(super) chain: Option<String>,
-    pub(super) pkey: Option<String>,
+    pub(super) pkey: Option<Zeroizing<String>>,
     /// What the object holds, also where its value counts as absent.
     pub(super) present: Vec<&'static str>,
+}
+
+/// The members with a meaning to this server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Member {
+    Chain,
+    Cn,
+    CommonName,
+    Name,
+    Pkey,
+    Uuid,
+}
+
+impl Member {
+    const ALL: [Self; 6] = [
+        Self::Chain,
+        Self::Cn,
+        Self::CommonName,
+        Self::Name,
+        Self::Pkey,
+        Self::Uuid,
+    ];
+
+    /// The member of this name.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|member| member.as_str() == name)
+    }
+
+    /// Its name on the wire.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Chain => "chain",
+            Self::Cn => "cn",
+            Self::CommonName => "common_name",
+            Self::Name => "name",
+            Self::Pkey => "pkey",
+            Self::Uuid => "uuid",
+        }
+    }
 }
 
 impl Document {
@@ -111,12 +152,12 @@ impl Members {
     /// Refuses an object that holds more than a reference.
     pub(super) fn require_bare_reference(&self) -> Result<(), Refusal> {
         let others = [
-            ("cn", &self.cn),
-            ("common_name", &self.common_name),
-            ("chain", &self.chain),
-            ("pkey", &self.pkey),
+            ("cn", self.cn.is_some()),
+            ("common_name", self.common_name.is_some()),
+            ("chain", self.chain.is_some()),
+            ("pkey", self.pkey.is_some()),
         ];
-        match others.iter().find(|(_, value)| value.is_some()) {
+        match others.iter().find(|(_, is_given)| *is_given) {
             Some((member, _)) => {
                 let message = format!("member '{member}' has no meaning in this request");
                 Err(Refusal::form(Code::Malformed, message))
@@ -127,11 +168,12 @@ impl Members {
 
     /// Refuses PEM texts that are longer than any chain or key.
     pub(super) fn check_lengths(&self) -> Result<(), Refusal> {
-        for (member, value) in [("chain", &self.chain), ("pkey", &self.pkey)] {
+        let pkey = self.pkey.as_ref().map(|text| text.as_str());
+        for (member, value) in [("chain", self.chain.as_deref()), ("pkey", pkey)] {
             // Characters are counted only where there are at least as many octets.
             let is_long =
-                |text: &String| text.len() > PEM_LIMIT && text.chars().nth(PEM_LIMIT).is_some();
-            if value.as_ref().is_some_and(is_long) {
+                |text: &str| text.len() > PEM_LIMIT && text.chars().nth(PEM_LIMIT).is_some();
+            if value.is_some_and(is_long) {
                 let message = format!("{member} is longer than {PEM_LIMIT} characters");
                 return Err(Refusal::form(Code::TooLong, message));
             }
@@ -139,17 +181,17 @@ impl Members {
         Ok(())
     }
 
-    /// Where a member is kept, by its name on the wire.
-    pub(super) fn slot(&mut self, member: &str) -> Option<(&'static str, &mut Option<String>)> {
-        Some(match member {
-            "chain" => ("chain", &mut self.chain),
-            "cn" => ("cn", &mut self.cn),
-            "common_name" => ("common_name", &mut self.common_name),
-            "name" => ("name", &mut self.name),
-            "pkey" => ("pkey", &mut self.pkey),
-            "uuid" => ("uuid", &mut self.uuid),
-            _ => return None,
-        })
+    /// Keeps a member.
+    pub(super) fn put(&mut self, member: Member, text: Option<String>) {
+        match member {
+            Member::Chain => self.chain = text,
+            Member::Cn => self.cn = text,
+            Member::CommonName => self.common_name = text,
+            Member::Name => self.name = text,
+            Member::Pkey => self.pkey = text.map(Zeroizing::new),
+            Member::Uuid => self.uuid = text,
+        }
+        self.present.push(member.as_str());
     }
 }
 
@@ -255,7 +297,7 @@ mod tests {
             prop_assert!(objects.is_empty());
             prop_assert_eq!(members.name, Some(name));
             prop_assert_eq!(members.chain, Some(chain));
-            prop_assert_eq!(members.pkey, Some(pkey));
+            prop_assert_eq!(members.pkey, Some(Zeroizing::new(pkey)));
         }
     }
 }

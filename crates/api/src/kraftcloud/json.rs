@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::body::{Document, Members};
+use super::body::{Document, Member, Members};
 use crate::json::unknown_member;
 
 /// A document, or `None` if it has more objects than any request may have.
@@ -78,23 +78,22 @@ impl<'de> Visitor<'de> for MembersVisitor {
                 members.present.push("metro");
                 continue;
             }
-            let Some((member, slot)) = members.slot(&key) else {
+            let Some(member) = Member::named(&key) else {
                 return Err(A::Error::custom(unknown_member(&key)));
             };
-            *slot = match map.next_value()? {
+            let name = member.as_str();
+            let text = match map.next_value()? {
                 Text::Absent => None,
                 Text::Given(text) => Some(text),
                 Text::Wrong(kind) => {
-                    let message = format!("member '{member}' must be a string, not {kind}");
+                    let message = format!("member '{name}' must be a string, not {kind}");
                     return Err(A::Error::custom(message));
                 }
             };
-            if members.has(member) {
-                return Err(A::Error::custom(format!(
-                    "member '{member}' is given twice"
-                )));
+            if members.has(name) {
+                return Err(A::Error::custom(format!("member '{name}' is given twice")));
             }
-            members.present.push(member);
+            members.put(member, text);
         }
         Ok(members)
     }
