@@ -13,6 +13,7 @@ mod json;
 mod kraftcloud;
 mod limits;
 mod metrics;
+mod notation;
 mod publication;
 mod server;
 mod settings;

@@ -22,7 +22,7 @@ pub use accounts::{AccountChange, Accounts, FIRST_ADMINISTRATOR, HOUSE_ACCOUNT};
 pub use authorities::{Authorities, Authority};
 pub use certificates::{
     CertificateFilter, Certificates, IssueRequest, Issued, KeySource, MAX_REFERENCES, Replacement,
-    RevocationTarget, SerialReference, Upload, parse_identifiers,
+    RevocationTarget, SerialReference, Upload, parse_common_name, parse_identifiers,
 };
 pub use clock::{Clock, Randomness, Surroundings, SystemClock, SystemRandomness};
 pub use error::{Error, Noun};

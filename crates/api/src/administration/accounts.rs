@@ -4,11 +4,11 @@ use http::StatusCode;
 use lifecycle::{Account, AccountChange, Role};
 use serde::Serialize;
 
-use super::certificates::timestamp;
 use super::faults::Fault;
 use super::{Body, Call};
 use crate::exchange::{Response, json};
 use crate::json::{Malformed, Object};
+use crate::notation::timestamp;
 
 #[derive(Serialize)]
 struct View<'a> {

@@ -10,14 +10,13 @@ use lifecycle::{
 };
 use pki::{CertificateRequest, KeyAlgorithm, RevocationReason, SubjectFields};
 use serde::Serialize;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use zeroize::Zeroizing;
 
 use super::faults::Fault;
 use super::{Body, Call, cursor};
 use crate::exchange::{Response, UPLOAD_LIMIT, json};
 use crate::json::{Malformed, Object};
+use crate::notation::{hexadecimal, timestamp};
 
 /// Certificates on a page when the caller does not say, and at most.
 const PAGE: usize = 100;
@@ -318,12 +317,11 @@ fn view(certificate: &Certificate) -> View<'_> {
 }
 
 fn version_view(version: &Version) -> VersionView {
-    let serial = &version.serial;
     VersionView {
         uuid: version.id.to_string(),
         subject: version.subject.clone(),
         issuer: version.issuer.clone(),
-        serial: serial.iter().map(|byte| format!("{byte:02X}")).collect(),
+        serial: hexadecimal(&version.serial),
         not_before: timestamp(version.not_before),
         not_after: timestamp(version.not_after),
         revocation: version
@@ -334,10 +332,4 @@ fn version_view(version: &Version) -> VersionView {
                 reason: revocation.reason.to_string(),
             }),
     }
-}
-
-/// RFC 3339, whole seconds, UTC.
-pub(super) fn timestamp(at: OffsetDateTime) -> String {
-    let whole = at.replace_nanosecond(0).unwrap_or(at);
-    whole.format(&Rfc3339).unwrap_or_default()
 }

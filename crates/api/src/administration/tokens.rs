@@ -6,11 +6,11 @@ use http::StatusCode;
 use lifecycle::{Dialect, Token, TokenLimits};
 use serde::Serialize;
 
-use super::certificates::timestamp;
 use super::faults::Fault;
 use super::{Body, Call};
 use crate::exchange::{Response, json};
 use crate::json::{Malformed, Object};
+use crate::notation::timestamp;
 
 /// A token as this API shows it; its text only in the answer that made it.
 #[derive(Serialize)]

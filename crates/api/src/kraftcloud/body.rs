@@ -203,9 +203,9 @@ pub(super) fn missing_reference() -> Refusal {
 
 /// A common name as it is stored: lower case, without final dots. What is no DNS name stays.
 pub(super) fn normal_name(text: &str) -> String {
-    match pki::DnsName::parse(text.trim_end_matches('.')) {
-        Ok(name) => name.as_str().to_owned(),
-        Err(_) => text.to_owned(),
+    match lifecycle::parse_common_name(text) {
+        Some(name) => name.as_str().to_owned(),
+        None => text.to_owned(),
     }
 }
 

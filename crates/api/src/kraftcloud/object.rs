@@ -2,11 +2,10 @@
 
 use lifecycle::{Certificate, Certificates, State, Version};
 use serde::Serialize;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use super::envelope::Status;
 use super::faults::{Code, ItemFault};
+use crate::notation::{hexadecimal, timestamp};
 
 /// How much of a certificate is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,42 +153,9 @@ fn validation(state: &State) -> Option<Validation> {
     }
 }
 
-/// Whole seconds: a client reads times with a parser that knows no fractions.
-fn timestamp(moment: OffsetDateTime) -> String {
-    let seconds = moment.replace_nanosecond(0).unwrap_or(moment);
-    // Only years beyond 9999 cannot be written, and no certificate can hold those either.
-    seconds.format(&Rfc3339).unwrap_or_default()
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    if bytes.is_empty() {
-        return "00".to_owned();
-    }
-    bytes.iter().map(|byte| format!("{byte:02X}")).collect()
-}
-
 #[cfg(test)]
 mod tests {
-    use time::macros::datetime;
-
     use super::*;
-
-    #[test]
-    fn times_are_whole_seconds_in_utc() {
-        let moment = datetime!(2026-03-01 12:00:00.999_999 UTC);
-        assert_eq!(timestamp(moment), "2026-03-01T12:00:00Z");
-        assert_eq!(
-            timestamp(datetime!(9999-12-31 23:59:59 UTC)),
-            "9999-12-31T23:59:59Z"
-        );
-    }
-
-    #[test]
-    fn serial_numbers_have_an_even_number_of_upper_case_digits() {
-        assert_eq!(hexadecimal(&[0x0a, 0xbc]), "0ABC");
-        assert_eq!(hexadecimal(&[0]), "00");
-        assert_eq!(hexadecimal(&[]), "00");
-    }
 
     #[test]
     fn a_failed_item_echoes_how_it_was_named_and_nothing_else() {

@@ -18,7 +18,7 @@ use crate::{Error, Noun, Principal, Surroundings, events};
 
 pub use issue::{IssueRequest, Issued, KeySource, SerialReference, parse_identifiers};
 pub use revoke::RevocationTarget;
-pub use upload::{Replacement, Upload};
+pub use upload::{Replacement, Upload, parse_common_name};
 
 /// Most references or new certificates that one call may name.
 pub const MAX_REFERENCES: usize = 10_000;

@@ -325,9 +325,14 @@ pub(super) fn account_gone(principal: &Principal) -> Error {
     Error::not_found(Noun::Account, principal.account_name())
 }
 
-/// A name as users write it, with any number of final dots.
+/// A common name as users write it, with any number of final dots; `None` if it is no DNS name.
+#[must_use]
+pub fn parse_common_name(text: &str) -> Option<DnsName> {
+    DnsName::parse(text.trim_end_matches('.')).ok()
+}
+
 fn fully_qualified(text: &str) -> Result<DnsName, Error> {
-    let name = DnsName::parse(text.trim_end_matches('.')).map_err(|_| Error::NotFullyQualified)?;
+    let name = parse_common_name(text).ok_or(Error::NotFullyQualified)?;
     // Parsing forgives blanks around the name; users of this rule mean exactly what they send.
     if name.is_fully_qualified() && text.trim() == text {
         Ok(name)
