@@ -243,10 +243,13 @@ fn advice(configuration: &Configuration) -> String {
     } else {
         format!(" --data {data}")
     };
+    // As it was called, so that the lines work when copied.
+    let program = std::env::args().next();
+    let program = program.as_deref().unwrap_or("chancery");
     format!(
         "\nTry next, in another terminal:\n  \
-         chancery issue app.example.com --out .{option}   # a certificate and its key, signed by {data}/root.pem\n  \
-         chancery ls{option}                              # what is in the inventory\n  \
-         chancery show REF{option}                        # all about one of them (REF: a name or uuid of the list)\n\n"
+         {program} issue app.example.com --out .{option}   # a certificate and its key, signed by {data}/root.pem\n  \
+         {program} ls{option}                              # what is in the inventory\n  \
+         {program} show REF{option}                        # all about one of them (REF: a name or uuid of the list)\n\n"
     )
 }
