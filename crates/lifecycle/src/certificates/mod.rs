@@ -2,6 +2,7 @@
 //! them; its children add to them.
 
 mod issue;
+mod issued;
 mod naming;
 mod revoke;
 mod upload;
@@ -16,7 +17,8 @@ use crate::authorities::Authorities;
 use crate::settings::Settings;
 use crate::{Error, Noun, Principal, Surroundings, events};
 
-pub use issue::{IssueRequest, Issued, KeySource, SerialReference, parse_identifiers};
+pub use issue::{IssueRequest, Issued, KeySource, parse_identifiers};
+pub use issued::SerialReference;
 pub use revoke::RevocationTarget;
 pub use upload::{Replacement, Upload, parse_common_name};
 
