@@ -4,11 +4,11 @@ use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crate::Workdir;
 use crate::process::{self, Output, Reaper};
+use crate::{Workdir, eventually};
 
 /// How long a start or an orderly end may take.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -290,7 +290,7 @@ impl Running {
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
         let (sender, ready) = mpsc::channel();
-        let stdout = follow(
+        let (stdout, _) = follow(
             child.stdout.take().expect("the stream is piped"),
             move |line| {
                 if let Some(endpoints) = line.strip_prefix("chancery ready") {
@@ -299,7 +299,7 @@ impl Running {
                 }
             },
         );
-        let log = follow(child.stderr.take().expect("the stream is piped"), |_| {});
+        let (log, following) = follow(child.stderr.take().expect("the stream is piped"), |_| {});
         let mut running = Self {
             _reaper: Reaper::watch(&child),
             child,
@@ -311,6 +311,10 @@ impl Running {
         let answer = ready.recv_timeout(DEADLINE);
         running.endpoints = answer.unwrap_or_else(|error| {
             running.kill();
+            // What the program wrote last may still be on its way.
+            eventually(DEADLINE, "the end of the log", || {
+                following.is_finished().then_some(())
+            });
             panic!(
                 "chancery serve is not ready ({error}); log:\n{}",
                 lock(&running.log)
@@ -335,14 +339,14 @@ impl Drop for Running {
     }
 }
 
-/// Keeps all lines of a stream as they come.
+/// Keeps all lines of a stream as they come, until the returned thread finds its end.
 fn follow(
     stream: impl std::io::Read + Send + 'static,
     mut each: impl FnMut(&str) + Send + 'static,
-) -> Arc<Mutex<String>> {
+) -> (Arc<Mutex<String>>, JoinHandle<()>) {
     let kept = Arc::new(Mutex::new(String::new()));
     let shared = Arc::clone(&kept);
-    thread::spawn(move || {
+    let following = thread::spawn(move || {
         let mut reader = BufReader::new(stream);
         let mut line = Vec::new();
         while reader
@@ -355,7 +359,7 @@ fn follow(
             line.clear();
         }
     });
-    kept
+    (kept, following)
 }
 
 fn read_pairs(line: &str) -> Vec<(String, String)> {
@@ -396,7 +400,7 @@ mod tests {
         assert_eq!(chancery.http(), "http://127.0.0.1:1");
         assert_eq!(chancery.https(), "https://127.0.0.1:2");
         assert!(chancery.stdout().starts_with("starting\n"));
-        crate::eventually(DEADLINE, "the log line", || {
+        eventually(DEADLINE, "the log line", || {
             (chancery.logs() == "a log line\n").then_some(())
         });
     }
