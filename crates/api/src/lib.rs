@@ -27,8 +27,9 @@ use lifecycle::House;
 
 pub use exchange::{Request, Response};
 pub use limits::Limits;
+pub use listener::{Listener, ListenerError};
 pub use metrics::Metrics;
-pub use server::{Listener, ListenerError, Security, serve};
+pub use server::{Security, serve};
 pub use settings::{CertMakerSettings, G1SuccessStatus, Settings, UnknownAccountStatus};
 
 /// Everything that answers requests: shared by all listeners and connections.

@@ -6,16 +6,8 @@ use std::time::Duration;
 /// that is open to the world.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Connections open at a time on one listener; further ones wait in the kernel's queue.
-    pub connections: usize,
-    /// Connections open at a time from one address, or from one network of 64 bits where addresses
-    /// are IPv6: a host has as many of those addresses as it likes. Further ones are closed at once.
-    pub connections_per_peer: usize,
-    /// The same for a loopback address. Who connects from there is a proxy, which speaks for many
-    /// clients, or a program of the operator.
-    pub connections_per_loopback_peer: usize,
-    /// Longest time for a TLS handshake.
-    pub handshake: Duration,
+    /// Connections of one listener.
+    pub listener: listener::Limits,
     /// Longest time for the head of a request; also how long an idle HTTP/1.1 connection is kept.
     pub head: Duration,
     /// Longest time that a client may take to send a body.
@@ -24,29 +16,16 @@ pub struct Limits {
     pub bodies: usize,
     /// How long a request with a longer body waits for a share of that memory.
     pub body_room: Duration,
-    /// Longest time that a client may accept nothing of what is written to it.
-    pub write: Duration,
-    /// How long a connection is kept on which no request is carried out and no part of an answer
-    /// goes out. HTTP/2 peers can be silent for good and answer every ping.
-    pub idle: Duration,
-    /// How long requests in flight may go on after a shutdown was asked for.
-    pub drain: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            connections: 8_192,
-            connections_per_peer: 1_024,
-            connections_per_loopback_peer: 8_192,
-            handshake: Duration::from_secs(10),
+            listener: listener::Limits::default(),
             head: Duration::from_secs(30),
             body: Duration::from_secs(60),
             bodies: 256 * 1024 * 1024,
             body_room: Duration::from_secs(10),
-            write: Duration::from_secs(30),
-            idle: Duration::from_secs(5 * 60),
-            drain: Duration::from_secs(30),
         }
     }
 }

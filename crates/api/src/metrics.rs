@@ -53,6 +53,12 @@ impl Metrics {
     /// Metrics that all stand at zero.
     #[must_use]
     pub fn new() -> Self {
+        Self::with(|_| ())
+    }
+
+    /// The same, and what `register` adds of other parts of the process.
+    #[must_use]
+    pub fn with(register: impl FnOnce(&mut Registry)) -> Self {
         let mut registry = Registry::with_prefix("chancery");
         let requests = Family::default();
         let durations: Family<DoorLabels, Histogram, fn() -> Histogram> =
@@ -74,6 +80,7 @@ impl Metrics {
             "Connections open on the API listeners",
             connections.clone(),
         );
+        register(&mut registry);
         Self(Arc::new(Inner {
             registry,
             requests,

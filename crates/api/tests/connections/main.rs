@@ -64,7 +64,7 @@ fn ask_without_reading(stream: &mut TcpStream) -> ErrorKind {
 
 #[test]
 fn a_peer_that_reads_no_answer_is_let_go() {
-    let server = Server::with(|options| options.limits.write = Duration::from_millis(200));
+    let server = Server::with(|options| options.limits.listener.write = Duration::from_millis(200));
     let mut stream = connect(&server);
     let error = ask_without_reading(&mut stream);
     assert!(
@@ -76,7 +76,7 @@ fn a_peer_that_reads_no_answer_is_let_go() {
 
 #[test]
 fn a_peer_has_no_more_connections_than_its_share() {
-    let server = Server::with(|options| options.limits.connections_per_loopback_peer = 2);
+    let server = Server::with(|options| options.limits.listener.connections_per_loopback_peer = 2);
     let (mut first, mut second) = (connect(&server), connect(&server));
     assert!(ask(&mut first) && ask(&mut second));
     assert_closes(&mut connect(&server));

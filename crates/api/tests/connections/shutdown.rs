@@ -8,7 +8,7 @@ use crate::{LONG, ask, ask_without_reading, assert_closes, connect};
 
 #[test]
 fn connections_without_a_request_end_at_once() {
-    let mut server = Server::with(|options| options.limits.drain = 4 * LONG);
+    let mut server = Server::with(|options| options.limits.listener.drain = 4 * LONG);
     let mut fresh = connect(&server);
     let mut idle = connect(&server);
     assert!(ask(&mut idle));
@@ -21,8 +21,8 @@ fn connections_without_a_request_end_at_once() {
 #[test]
 fn peers_that_read_nothing_hold_a_shutdown_up_no_longer_than_it_may_take() {
     let mut server = Server::with(|options| {
-        options.limits.write = 10 * LONG;
-        options.limits.drain = Duration::from_millis(300);
+        options.limits.listener.write = 10 * LONG;
+        options.limits.listener.drain = Duration::from_millis(300);
     });
     let mut stream = connect(&server);
     stream

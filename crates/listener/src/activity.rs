@@ -8,17 +8,16 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::body::{Frame, SizeHint};
+use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, sleep};
-
-use crate::exchange::Body;
 
 /// Longest part of an answer that goes out as one, in octets. A peer has to take one in within the
 /// time that a connection may be quiet.
 const PART: usize = 64 * 1024;
 
 /// What goes on on one connection.
-pub(super) struct Activity {
+#[derive(Debug)]
+pub struct Activity {
     began: Instant,
     /// Requests that are being carried out.
     requests: AtomicUsize,
@@ -27,7 +26,9 @@ pub(super) struct Activity {
 }
 
 impl Activity {
-    pub(super) fn new() -> Arc<Self> {
+    /// Nothing yet, from now on.
+    #[must_use]
+    pub fn new() -> Arc<Self> {
         Arc::new(Self {
             began: Instant::now(),
             requests: AtomicUsize::new(0),
@@ -36,14 +37,15 @@ impl Activity {
     }
 
     /// Notes that a request is being carried out for as long as what is returned lives.
-    pub(super) fn request(self: &Arc<Self>) -> OngoingRequest {
+    #[must_use]
+    pub fn request(self: &Arc<Self>) -> OngoingRequest {
         self.requests.fetch_add(1, Ordering::Relaxed);
         OngoingRequest(self.clone())
     }
 
     /// Waits until nothing has happened for so long. While a request is carried out, its peer is
     /// the one who waits.
-    pub(super) async fn ceased(&self, limit: Duration) {
+    pub async fn ceased(&self, limit: Duration) {
         loop {
             let quiet = if self.requests.load(Ordering::Relaxed) > 0 {
                 Duration::ZERO
@@ -58,14 +60,16 @@ impl Activity {
         }
     }
 
-    fn touch(&self) {
+    /// Notes that something happened.
+    pub fn touch(&self) {
         let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.last.store(now, Ordering::Relaxed);
     }
 }
 
 /// See [`Activity::request`].
-pub(super) struct OngoingRequest(Arc<Activity>);
+#[derive(Debug)]
+pub struct OngoingRequest(Arc<Activity>);
 
 impl Drop for OngoingRequest {
     fn drop(&mut self) {
@@ -75,15 +79,17 @@ impl Drop for OngoingRequest {
 }
 
 /// The body of an answer, in parts of which each one that goes out is activity.
-pub(super) struct Attended {
-    inner: Body,
+#[derive(Debug)]
+pub struct Attended<B> {
+    inner: B,
     /// What is left of a frame that is too long for one part.
     rest: Bytes,
     activity: Arc<Activity>,
 }
 
-impl Attended {
-    pub(super) fn new(inner: Body, activity: Arc<Activity>) -> Self {
+impl<B> Attended<B> {
+    /// Wraps `inner`, the body of an answer on the connection of this activity.
+    pub fn new(inner: B, activity: Arc<Activity>) -> Self {
         Self {
             inner,
             rest: Bytes::new(),
@@ -92,9 +98,9 @@ impl Attended {
     }
 }
 
-impl hyper::body::Body for Attended {
+impl<B: Body<Data = Bytes> + Unpin> Body for Attended<B> {
     type Data = Bytes;
-    type Error = <Body as hyper::body::Body>::Error;
+    type Error = B::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
@@ -134,7 +140,6 @@ impl hyper::body::Body for Attended {
 #[cfg(test)]
 mod tests {
     use http_body_util::{BodyExt as _, Full};
-    use hyper::body::Body as _;
 
     use super::*;
 
@@ -158,8 +163,8 @@ mod tests {
     async fn each_part_of_an_answer_that_goes_out_is_activity() {
         let activity = Activity::new();
         let whole = vec![7; 5 * PART + 1];
-        let full = Full::new(Bytes::from(whole.clone())).map_err(|never| match never {});
-        let mut body = Attended::new(full.boxed_unsync(), activity.clone());
+        let full = Full::new(Bytes::from(whole.clone()));
+        let mut body = Attended::new(full, activity.clone());
         let mut gathered = Vec::new();
         while let Some(frame) = body.frame().await {
             gathered.extend_from_slice(&frame.unwrap().into_data().unwrap());

@@ -10,7 +10,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
 /// A stream whose writes fail when none of them makes progress for too long.
-pub(super) struct Stream<S> {
+#[derive(Debug)]
+pub struct Stream<S> {
     inner: S,
     patience: Duration,
     /// Runs while the peer accepts nothing.
@@ -19,7 +20,7 @@ pub(super) struct Stream<S> {
 
 impl<S> Stream<S> {
     /// Wraps `inner`, which blocks in no other call than reads and writes.
-    pub(super) fn new(inner: S, patience: Duration) -> Self {
+    pub fn new(inner: S, patience: Duration) -> Self {
         Self {
             inner,
             patience,
