@@ -12,8 +12,16 @@ pub enum Noun {
     Authority,
     /// A certificate of the inventory.
     Certificate,
+    /// A domain of a service.
+    Domain,
+    /// An address where a workload listens.
+    Instance,
+    /// A published port of a service.
+    Port,
     /// A stored private key.
     PrivateKey,
+    /// A group of published ports and domains.
+    Service,
     /// A credential of an account.
     Token,
 }
@@ -24,7 +32,11 @@ impl fmt::Display for Noun {
             Self::Account => "account",
             Self::Authority => "authority",
             Self::Certificate => "certificate",
+            Self::Domain => "domain",
+            Self::Instance => "instance",
+            Self::Port => "port",
             Self::PrivateKey => "private key",
+            Self::Service => "service",
             Self::Token => "token",
         })
     }
@@ -43,11 +55,37 @@ pub enum Error {
     /// The certificate was revoked before; revoking again changes nothing.
     #[error("the certificate is already revoked")]
     AlreadyRevoked,
+    /// The house connects to no such address for this account.
+    #[error("'{address}' cannot be a backend: {reason}")]
+    BackendForbidden {
+        /// The address, as the caller gave it.
+        address: String,
+        /// What kind of address it is.
+        reason: &'static str,
+    },
+    /// A certificate was chosen for a subdomain of the metro domain, which has its own.
+    #[error("'{name}' is served with the server's own certificate; leave the certificate out")]
+    CertificateNotAllowed {
+        /// The domain.
+        name: String,
+    },
     /// The leaf does not cover the common name that the caller gave or that is stored.
     #[error("the certificate does not cover '{common_name}'")]
     CommonNameMismatch {
         /// The name that is not covered.
         common_name: String,
+    },
+    /// The house keeps this name for itself.
+    #[error("domain '{name}' is reserved")]
+    DomainReserved {
+        /// The domain.
+        name: String,
+    },
+    /// A service has this domain, perhaps one of another account.
+    #[error("domain '{name}' is already in use")]
+    DomainTaken {
+        /// The domain.
+        name: String,
     },
     /// The leaf's `notAfter` lies in the past.
     #[error("the certificate expired at {not_after}; upload one that is still valid")]
@@ -60,6 +98,12 @@ pub enum Error {
     Forbidden {
         /// What right is missing.
         reason: &'static str,
+    },
+    /// The service has instances and cannot be deleted now.
+    #[error("service '{name}' still has instances; delete those first")]
+    HasInstances {
+        /// Name of the service.
+        name: String,
     },
     /// The request's form is wrong: it could never succeed.
     #[error("{reason}")]
@@ -86,6 +130,12 @@ pub enum Error {
         /// The name in use.
         name: String,
     },
+    /// No certificate covers the domain, and no issuer of the house can obtain one.
+    #[error("no certificate covers '{name}', and none can be obtained; upload one")]
+    NoCertificate {
+        /// The domain.
+        name: String,
+    },
     /// The common name is not a fully-qualified domain name.
     #[error("The certificate CN must be a fully-qualified domain name")]
     NotFullyQualified,
@@ -102,6 +152,13 @@ pub enum Error {
         "certificate '{name}' was not issued by an authority of this server; revoke it at its issuer"
     )]
     NotIssuedHere {
+        /// Name of the certificate.
+        name: String,
+    },
+    /// The certificate cannot be served: it has ended, was revoked, was given up, or the house has
+    /// no key of it.
+    #[error("certificate '{name}' cannot be used now")]
+    NotUsable {
         /// Name of the certificate.
         name: String,
     },
@@ -158,7 +215,10 @@ impl Error {
     pub fn is_form_fault(&self) -> bool {
         matches!(
             self,
-            Self::Invalid { .. } | Self::NotFullyQualified | Self::TooLong { .. }
+            Self::CertificateNotAllowed { .. }
+                | Self::Invalid { .. }
+                | Self::NotFullyQualified
+                | Self::TooLong { .. }
         )
     }
 

@@ -9,6 +9,7 @@ mod authorities;
 mod ceremony;
 mod certificates;
 mod clock;
+mod egress;
 mod error;
 mod events;
 mod house;
@@ -25,6 +26,7 @@ pub use certificates::{
     RevocationTarget, SerialReference, Upload, parse_common_name, parse_identifiers,
 };
 pub use clock::{Clock, Randomness, Surroundings, SystemClock, SystemRandomness};
+pub use egress::EgressPolicy;
 pub use error::{Error, Noun};
 pub use house::{House, ServerIdentity};
 pub use labour::{Unfinished, off_the_reactor};

@@ -41,13 +41,18 @@ impl From<Error> for Fault {
     fn from(error: Error) -> Self {
         let status = match &error {
             Error::Signing { .. } | Error::Store(_) => return Self::internal(&error),
-            Error::Forbidden { .. } => StatusCode::FORBIDDEN,
+            Error::BackendForbidden { .. } | Error::Forbidden { .. } => StatusCode::FORBIDDEN,
             Error::NotFound { .. } => StatusCode::NOT_FOUND,
             Error::AlreadyRevoked
             | Error::Attached { .. }
+            | Error::DomainReserved { .. }
+            | Error::DomainTaken { .. }
+            | Error::HasInstances { .. }
             | Error::Managed { .. }
             | Error::NameTaken { .. }
-            | Error::NotIssuedHere { .. } => StatusCode::CONFLICT,
+            | Error::NoCertificate { .. }
+            | Error::NotIssuedHere { .. }
+            | Error::NotUsable { .. } => StatusCode::CONFLICT,
             Error::Unsupported { .. } => StatusCode::NOT_IMPLEMENTED,
             _ => StatusCode::BAD_REQUEST,
         };

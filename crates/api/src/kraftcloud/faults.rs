@@ -29,6 +29,7 @@ pub(super) enum Code {
     NotBoth = 17,
     TooLong = 22,
     AlreadyExists = 23,
+    NotUsable = 24,
     CommonNameMismatch = 30,
 }
 
@@ -38,7 +39,7 @@ impl Code {
         match self {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::Attached | Self::AlreadyExists => StatusCode::CONFLICT,
-            Self::NotAllowed => StatusCode::FORBIDDEN,
+            Self::NotAllowed | Self::NotUsable => StatusCode::FORBIDDEN,
             Self::Invalid | Self::CommonNameMismatch => StatusCode::BAD_REQUEST,
             Self::NotSupported => StatusCode::NOT_IMPLEMENTED,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
@@ -125,9 +126,15 @@ pub(super) enum Fault {
 impl From<Error> for Fault {
     fn from(error: Error) -> Self {
         let code = match &error {
-            Error::Attached { .. } => Code::Attached,
+            Error::Attached { .. } | Error::HasInstances { .. } => Code::Attached,
             Error::AlreadyRevoked | Error::NotIssuedHere { .. } => Code::OperationFailed,
+            Error::BackendForbidden { .. } | Error::Managed { .. } => Code::NotAllowed,
+            Error::CertificateNotAllowed { .. } => {
+                return Self::Request(Refusal::form(Code::NotAllowed, error.to_string()));
+            }
             Error::CommonNameMismatch { .. } => Code::CommonNameMismatch,
+            Error::DomainReserved { .. } | Error::NotUsable { .. } => Code::NotUsable,
+            Error::DomainTaken { .. } | Error::NameTaken { .. } => Code::AlreadyExists,
             Error::Expired { .. } | Error::KeyMismatch => Code::Invalid,
             Error::Forbidden { .. } => {
                 let (status, code) = (StatusCode::FORBIDDEN, Some(Code::NotAllowed));
@@ -136,12 +143,10 @@ impl From<Error> for Fault {
             Error::Invalid { field, reason } => {
                 return Self::Request(Refusal::form(Code::Invalid, format!("{field}: {reason}")));
             }
-            Error::Managed { .. } => Code::NotAllowed,
-            Error::NameTaken { .. } => Code::AlreadyExists,
             Error::NotFullyQualified => {
                 return Self::Request(Refusal::form(Code::Invalid, error.to_string()));
             }
-            Error::NotFound { .. } => Code::NotFound,
+            Error::NoCertificate { .. } | Error::NotFound { .. } => Code::NotFound,
             Error::TooLong { .. } => {
                 return Self::Request(Refusal::form(Code::TooLong, error.to_string()));
             }
