@@ -4,16 +4,17 @@ use std::time::Instant;
 
 use http::StatusCode;
 use http::header::{HeaderValue, WWW_AUTHENTICATE};
-use serde::Serialize;
+use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
 use super::faults::{Code, Refusal};
-use super::object::Item;
+use super::item::Item;
+use super::kind::Kind;
 use crate::exchange::{Response, json, with_allow};
 
 const SOME_FAILED: &str = "Failed to perform all operations";
 
 /// Outcome of a request or of an item; never any other word, clients refuse those.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Status {
     Success,
@@ -30,7 +31,7 @@ pub(super) enum Reach {
     Local,
 }
 
-#[derive(Serialize)]
+#[derive(serde::Serialize)]
 struct Envelope<'a, D> {
     status: Status,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -42,7 +43,7 @@ struct Envelope<'a, D> {
     op_time_us: u64,
 }
 
-#[derive(Serialize)]
+#[derive(serde::Serialize)]
 struct ErrorEntry<'a> {
     status: u16,
     message: &'a str,
@@ -50,9 +51,18 @@ struct ErrorEntry<'a> {
     error: Option<Code>,
 }
 
-#[derive(Serialize)]
-struct Certificates<'a> {
-    certificates: &'a [Item],
+/// Items under the only key of `data`.
+struct Data<'a, M> {
+    key: &'static str,
+    items: &'a [Item<M>],
+}
+
+impl<M: Serialize> Serialize for Data<'_, M> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(1))?;
+        map.serialize_entry(self.key, self.items)?;
+        map.end()
+    }
 }
 
 /// The answer to a request that did what it was asked.
@@ -93,10 +103,12 @@ pub(super) fn refused(refusal: &Refusal, started: Instant) -> Response {
 }
 
 /// The answer to a request that was carried out item by item.
-pub(super) fn carried_out(items: &[Item], reach: Reach, started: Instant) -> Response {
-    let data = Certificates {
-        certificates: items,
-    };
+pub(super) fn carried_out<K: Kind, M: Serialize>(
+    items: &[Item<M>],
+    reach: Reach,
+    started: Instant,
+) -> Response {
+    let data = Data { key: K::KEY, items };
     let faults: Vec<(Code, &str)> = items.iter().filter_map(Item::fault).collect();
     if faults.is_empty() {
         return succeeded(data, started);
@@ -107,7 +119,7 @@ pub(super) fn carried_out(items: &[Item], reach: Reach, started: Instant) -> Res
     }
     let is_missing = faults.iter().any(|(code, _)| *code == Code::NotFound);
     let http_status = if all_failed && is_missing && reach == Reach::Local {
-        StatusCode::NOT_FOUND
+        K::ABSENT
     } else {
         StatusCode::OK
     };

@@ -8,6 +8,7 @@ use http::StatusCode;
 use lifecycle::{AuthenticationError, Error, Noun, Unfinished};
 use serde::{Serialize, Serializer};
 
+use super::references::parse_uuid;
 use crate::bodies::BodyFault;
 use crate::json::without_pem;
 
@@ -146,7 +147,8 @@ impl From<Error> for Fault {
             Error::NotFullyQualified => {
                 return Self::Request(Refusal::form(Code::Invalid, error.to_string()));
             }
-            Error::NoCertificate { .. } | Error::NotFound { .. } => Code::NotFound,
+            Error::NoCertificate { .. } => Code::NotFound,
+            Error::NotFound { noun, reference } => return Self::Item(missing(*noun, reference)),
             Error::TooLong { .. } => {
                 return Self::Request(Refusal::form(Code::TooLong, error.to_string()));
             }
@@ -221,15 +223,29 @@ impl From<BodyFault> for Refusal {
     }
 }
 
-/// Whether `error` says that a certificate does not exist.
-pub(super) fn is_missing_certificate(error: &Error) -> bool {
-    matches!(
-        error,
-        Error::NotFound {
-            noun: Noun::Certificate,
-            ..
-        }
-    )
+/// Whether `error` says that an object of this kind does not exist.
+pub(super) fn is_missing(noun: Noun, error: &Error) -> bool {
+    matches!(error, Error::NotFound { noun: missing, .. } if *missing == noun)
+}
+
+/// That no object of this kind is called so.
+pub(super) fn missing(noun: Noun, reference: &str) -> ItemFault {
+    let way = match parse_uuid(reference) {
+        Some(_) => "uuid",
+        None => "name",
+    };
+    ItemFault {
+        code: Code::NotFound,
+        message: without_pem(format!("No {} with {way} '{reference}'", word(noun))),
+    }
+}
+
+/// What clients call a kind of object.
+pub(super) fn word(noun: Noun) -> String {
+    match noun {
+        Noun::Service => "service group".to_owned(),
+        noun => noun.to_string(),
+    }
 }
 
 fn log(error: &(dyn std::error::Error + 'static)) {

@@ -1,6 +1,6 @@
 //! Lists: a stretch of the inventory, sent page by page while it is read.
 //!
-//! A million certificates are a normal list. Nothing but one page is ever held, and a client that
+//! A million objects are a normal list. Nothing but one page is ever held, and a client that
 //! reads slowly is waited for. If the store fails on the way, the connection is broken: a short
 //! list would look like a whole one.
 
@@ -13,39 +13,40 @@ use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body, Frame};
-use lifecycle::{
-    Certificate, CertificateFilter, CertificateRef, Certificates, Order, PAGE_LIMIT, Page,
-    PageStart, Principal,
-};
+use lifecycle::{CertificateId, House, Order, PAGE_LIMIT, Page, PageStart, Principal};
 
 use super::envelope::op_time;
-use super::faults::{Refusal, is_missing_certificate};
-use super::object::{Detail, Item};
+use super::faults::Refusal;
+use super::item::Detail;
+use super::kind::{Head, Kind, items};
 use super::query::{From, Listing};
+use super::references::Target;
 use crate::exchange::{Response, answer};
 
-/// Certificates shown per page. One more is read: it tells whether there is a next page, and where
+/// Objects shown per page. One more is read: it tells whether there is a next page, and where
 /// that begins.
 const PAGE: usize = PAGE_LIMIT - 1;
-
-const HEAD: &[u8] = br#"{"status":"success","data":{"certificates":["#;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// What to list, for whom.
-pub(super) struct Question {
-    pub(super) certificates: Certificates,
+pub(super) struct Question<K: Kind> {
+    pub(super) house: House,
     pub(super) principal: Principal,
-    pub(super) filter: CertificateFilter,
+    pub(super) filter: K::Filter,
     pub(super) detail: Detail,
     pub(super) started: Instant,
 }
 
-/// Answers with the certificates that `listing` asks for.
-pub(super) async fn respond(question: Question, listing: &Listing) -> Result<Response, Refusal> {
+/// Answers with the objects that `listing` asks for.
+pub(super) async fn respond<K: Kind>(
+    question: Question<K>,
+    listing: &Listing,
+) -> Result<Response, Refusal> {
     let walk = Walk::begin(question, listing).await?;
+    let head = format!(r#"{{"status":"success","data":{{"{}":["#, K::KEY);
     // The first page is read before the status is sent, so that most failures are clean answers.
-    let first = walk.page(HEAD.to_vec()).await.map_err(|error| {
+    let first = walk.page(head.into_bytes()).await.map_err(|error| {
         log(&error);
         Refusal::internal()
     })?;
@@ -54,7 +55,7 @@ pub(super) async fn respond(question: Question, listing: &Listing) -> Result<Res
     };
     let body = Stream {
         ready: Some(first.bytes),
-        next: Some(next_page(rest)),
+        next: Some(rest),
     };
     let mut response = Response::new(body.boxed_unsync());
     let json = HeaderValue::from_static("application/json");
@@ -63,8 +64,8 @@ pub(super) async fn respond(question: Question, listing: &Listing) -> Result<Res
 }
 
 /// Where a list stands.
-struct Walk {
-    question: Question,
+struct Walk<K: Kind> {
+    question: Question<K>,
     start: PageStart,
     order: Order,
     /// How many more to show; `None` means all.
@@ -75,37 +76,31 @@ struct Walk {
 /// A part of the answer, and what comes after it.
 struct Part {
     bytes: Bytes,
-    rest: Option<Box<Walk>>,
+    rest: Option<NextPage>,
 }
 
-impl Walk {
-    async fn begin(question: Question, listing: &Listing) -> Result<Self, Refusal> {
+type NextPage = Pin<Box<dyn Future<Output = Result<Part, BrokenOff>> + Send>>;
+
+impl<K: Kind> Walk<K> {
+    async fn begin(question: Question<K>, listing: &Listing) -> Result<Self, Refusal> {
         let mut remaining = listing.count;
         let start = match listing.from {
             None => PageStart::Beginning,
             Some(From::Time(time)) => PageStart::Time(whole_second(time, listing.order)),
-            Some(From::Certificate(id)) => {
-                let reference = CertificateRef::Id(id);
-                let found = question
-                    .certificates
-                    .find(&question.principal, &reference)
-                    .await;
-                match found {
-                    Ok(found) => {
-                        if remaining.is_none() {
-                            // Without a size of the page a certificate stands for itself.
-                            remaining = Some(usize::from(question.shows(&found)));
-                        }
-                        PageStart::At {
-                            created_at: found.created_at,
-                            id: found.id,
-                        }
+            Some(From::Object(id)) => {
+                let Question {
+                    house, principal, ..
+                } = &question;
+                let mut found = K::find_each(house, principal, vec![Target::Uuid(id)]).await?;
+                if let Some(Some(found)) = found.pop() {
+                    if remaining.is_none() {
+                        // Without a size of the page an object stands for itself.
+                        remaining = Some(usize::from(K::is_shown(&question.filter, &found)));
                     }
-                    Err(error) if is_missing_certificate(&error) => {
-                        remaining = Some(0);
-                        PageStart::Beginning
-                    }
-                    Err(error) => return Err(error.into()),
+                    place(&K::head(&found))
+                } else {
+                    remaining = Some(0);
+                    PageStart::Beginning
                 }
             }
         };
@@ -127,26 +122,20 @@ impl Walk {
             .map_err(BrokenOff::Reading)?;
         let beyond = (found.len() > PAGE).then(|| found.pop()).flatten();
         self.remaining = self.remaining.map(|remaining| remaining - found.len());
-        for certificate in found {
+        let Question { house, detail, .. } = &self.question;
+        let shown = items::<K>(house, found, *detail).await;
+        for item in shown.map_err(BrokenOff::Reading)? {
             if !self.is_first {
                 bytes.push(b',');
             }
             self.is_first = false;
-            let item = Item::of(
-                certificate,
-                &self.question.certificates,
-                self.question.detail,
-            );
             serde_json::to_writer(&mut bytes, &item).map_err(BrokenOff::Encoding)?;
         }
         if let Some(next) = beyond {
-            self.start = PageStart::At {
-                created_at: next.created_at,
-                id: next.id,
-            };
+            self.start = place(&K::head(&next));
             return Ok(Part {
                 bytes: bytes.into(),
-                rest: Some(Box::new(self)),
+                rest: Some(next_page(self)),
             });
         }
         let end = format!("]}},\"op_time_us\":{}}}", op_time(self.question.started));
@@ -157,7 +146,7 @@ impl Walk {
         })
     }
 
-    async fn read(&self, limit: usize) -> Result<Vec<Certificate>, lifecycle::Error> {
+    async fn read(&self, limit: usize) -> Result<Vec<K::Object>, lifecycle::Error> {
         if limit == 0 {
             return Ok(Vec::new());
         }
@@ -167,35 +156,34 @@ impl Walk {
             order: self.order,
         };
         let Question {
-            certificates,
+            house,
             principal,
             filter,
             ..
         } = &self.question;
-        certificates.list(principal, filter, &page).await
+        K::list(house, principal, filter, &page).await
     }
 }
 
-impl Question {
-    fn shows(&self, certificate: &Certificate) -> bool {
-        let wanted = self.filter.common_name.as_ref();
-        wanted.is_none_or(|name| *name == certificate.common_name)
+fn next_page<K: Kind>(walk: Walk<K>) -> NextPage {
+    Box::pin(async move { walk.page(Vec::new()).await })
+}
+
+/// Where an object stands in its list.
+fn place(head: &Head<'_>) -> PageStart {
+    PageStart::At {
+        created_at: head.created_at,
+        id: CertificateId::from_uuid(head.id),
     }
 }
 
 /// Why a list did not come to its end.
 #[derive(Debug, thiserror::Error)]
 enum BrokenOff {
-    #[error("a certificate could not be encoded")]
+    #[error("an object could not be encoded")]
     Encoding(#[source] serde_json::Error),
     #[error("the next page could not be read")]
     Reading(#[source] lifecycle::Error),
-}
-
-type NextPage = Pin<Box<dyn Future<Output = Result<Part, BrokenOff>> + Send>>;
-
-fn next_page(walk: Box<Walk>) -> NextPage {
-    Box::pin(async move { walk.page(Vec::new()).await })
 }
 
 /// The body of a list that takes more than one page.
@@ -222,7 +210,7 @@ impl Body for Stream {
         self.next = None;
         Poll::Ready(Some(match part {
             Ok(part) => {
-                self.next = part.rest.map(next_page);
+                self.next = part.rest;
                 Ok(Frame::data(part.bytes))
             }
             Err(error) => {
@@ -234,7 +222,7 @@ impl Body for Stream {
 }
 
 /// Answers show whole seconds. A time from an answer stands for all of its second, so that the
-/// certificate it was taken from is part of the list in both directions.
+/// object it was taken from is part of the list in both directions.
 fn whole_second(time: time::OffsetDateTime, order: Order) -> time::OffsetDateTime {
     let last_microsecond = time::Duration::SECOND - time::Duration::MICROSECOND;
     match order {
@@ -246,10 +234,7 @@ fn whole_second(time: time::OffsetDateTime, order: Order) -> time::OffsetDateTim
 }
 
 fn log(error: &BrokenOff) {
-    tracing::error!(
-        error = error as &dyn std::error::Error,
-        "a list of certificates broke off"
-    );
+    tracing::error!(error = error as &dyn std::error::Error, "a list broke off");
 }
 
 #[cfg(test)]
@@ -260,11 +245,11 @@ mod tests {
     async fn a_list_that_breaks_off_ends_in_an_error_and_not_like_a_short_list() {
         let failure = BrokenOff::Reading(lifecycle::Error::AlreadyRevoked);
         let mut body = Stream {
-            ready: Some(Bytes::from_static(HEAD)),
+            ready: Some(Bytes::from_static(b"[1,")),
             next: Some(Box::pin(async { Err(failure) })),
         };
         let first = body.frame().await.unwrap().unwrap();
-        assert_eq!(first.data_ref().unwrap(), HEAD);
+        assert_eq!(first.data_ref().unwrap(), "[1,");
         assert!(body.frame().await.unwrap().is_err());
         assert!(body.frame().await.is_none());
     }

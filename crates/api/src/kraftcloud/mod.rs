@@ -8,28 +8,28 @@ mod body;
 mod certificates;
 mod envelope;
 mod faults;
-mod json;
+mod item;
+mod kind;
 mod listing;
-mod object;
+mod outcomes;
 mod query;
 mod references;
-mod writing;
 
 use std::time::Instant;
 
 use http::Method;
 use http::header::EXPECT;
-use lifecycle::{Dialect, Principal, off_the_reactor};
+use lifecycle::{Dialect, Principal};
 use serde::Serialize;
 
 use crate::Context;
 use crate::bodies::Received;
-use crate::exchange::{DECODED_AT_ONCE, Request, Response, bearer_token, path, segments};
+use crate::exchange::{Request, Response, UPLOAD_LIMIT, bearer_token, path, segments};
 
-use body::Document;
-use certificates::{BODY_LIMIT, Call, Endpoint};
+use certificates::Certificates;
 use envelope::{refused, succeeded};
 use faults::Refusal;
+use kind::{Call, Endpoint};
 
 /// Answers `/` and `/v1…`. `started` is when the request came in.
 pub(crate) async fn respond(context: &Context, request: Request, started: Instant) -> Response {
@@ -59,19 +59,10 @@ async fn answer(
     let Received {
         octets,
         room: _room,
-    } = context.bodies.read(body, BODY_LIMIT).await?;
-    let body = if octets.len() > DECODED_AT_ONCE {
-        off_the_reactor(move || Document::read(&octets)).await??
-    } else {
-        Document::read(&octets)?
-    };
-    let call = Call {
-        house: &context.house,
-        principal,
-        query: head.uri.query().unwrap_or_default(),
-        body,
-        started,
-    };
+    } = context.bodies.read(body, UPLOAD_LIMIT).await?;
+    let query = head.uri.query().unwrap_or_default();
+    let call =
+        Call::<Certificates>::read(&context.house, principal, query, octets, started).await?;
     call.respond(endpoint).await
 }
 
@@ -101,7 +92,7 @@ async fn admit(context: &Context, request: &Request) -> Result<Admitted, Refusal
     let principal = tokens.authenticate(token, Dialect::KraftCloud).await?;
     match rest {
         Some(["certificates", rest @ ..]) => {
-            let endpoint = Endpoint::of(request.method(), rest)?;
+            let endpoint = Endpoint::of::<Certificates>(request.method(), rest)?;
             Ok(Admitted::Certificates(principal, endpoint))
         }
         _ => Err(Refusal::no_such_endpoint()),

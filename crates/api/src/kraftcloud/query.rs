@@ -2,19 +2,20 @@
 
 use std::borrow::Cow;
 
-use lifecycle::{CertificateId, Order};
+use lifecycle::Order;
 use percent_encoding::percent_decode_str;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use uuid::Uuid;
 
 use super::faults::{Code, Refusal};
-use super::object::Detail;
+use super::item::Detail;
 use super::references::{Reference, parse_uuid};
 
 /// Where a list begins; the place itself is part of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum From {
-    Certificate(CertificateId),
+    Object(Uuid),
     Time(OffsetDateTime),
 }
 
@@ -125,7 +126,7 @@ fn not_utf8(key: &str) -> Refusal {
 
 fn parse_from(value: &str) -> Option<From> {
     if let Some(id) = parse_uuid(value) {
-        return Some(From::Certificate(id));
+        return Some(From::Object(id));
     }
     // The plus of an offset from UTC reads as a blank when the client did not encode it.
     let time = OffsetDateTime::parse(&value.replace(' ', "+"), &Rfc3339).ok()?;

@@ -1,18 +1,26 @@
-//! How clients name certificates: by UUID or by name, in path, query and body.
+//! How clients name objects: by UUID or by name, in path, query and body.
 
 use std::collections::HashSet;
 
-use lifecycle::{Certificate, CertificateId, CertificateRef, Error};
+use lifecycle::{Error, Noun};
+use uuid::Uuid;
 
-use super::faults::{Code, Fault, ItemFault, Refusal, is_missing_certificate};
-use super::object::Identity;
+use super::faults::{Code, Fault, ItemFault, Refusal, is_missing, missing};
+use super::item::Identity;
 
-/// A certificate as a client named it. Two references are equal when they name the same object in
-/// the same way, however they are spelled.
+/// What a reference points at.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Target {
+    Name(String),
+    Uuid(Uuid),
+}
+
+/// An object as a client named it. Two references are equal when they name the same object in the
+/// same way, however they are spelled.
 #[derive(Debug, Clone)]
 pub(super) struct Reference {
     sent: String,
-    target: CertificateRef,
+    target: Target,
 }
 
 impl PartialEq for Reference {
@@ -28,7 +36,7 @@ impl Reference {
     pub(super) fn uuid(sent: String) -> Result<Self, Refusal> {
         match parse_uuid(&sent) {
             Some(id) => Ok(Self {
-                target: CertificateRef::Id(id),
+                target: Target::Uuid(id),
                 sent,
             }),
             None => {
@@ -41,7 +49,7 @@ impl Reference {
     /// By name.
     pub(super) fn name(sent: String) -> Self {
         Self {
-            target: CertificateRef::Name(sent.clone()),
+            target: Target::Name(sent.clone()),
             sent,
         }
     }
@@ -50,23 +58,23 @@ impl Reference {
     pub(super) fn segment(sent: String) -> Self {
         match parse_uuid(&sent) {
             Some(id) => Self {
-                target: CertificateRef::Id(id),
+                target: Target::Uuid(id),
                 sent,
             },
             None => Self::name(sent),
         }
     }
 
-    /// What the house calls it.
-    pub(super) fn target(&self) -> &CertificateRef {
+    /// What it points at.
+    pub(super) fn target(&self) -> &Target {
         &self.target
     }
 
-    /// Whether it names this certificate.
-    pub(super) fn names(&self, certificate: &Certificate) -> bool {
+    /// Whether it names the object with this UUID and this name.
+    pub(super) fn names(&self, id: Uuid, name: &str) -> bool {
         match &self.target {
-            CertificateRef::Id(id) => *id == certificate.id,
-            CertificateRef::Name(name) => *name == certificate.name,
+            Target::Name(given) => given == name,
+            Target::Uuid(given) => *given == id,
         }
     }
 
@@ -74,33 +82,26 @@ impl Reference {
     pub(super) fn identity(&self) -> Identity {
         let sent = Some(self.sent.clone());
         match self.target {
-            CertificateRef::Id(_) => Identity {
-                uuid: sent,
-                name: None,
-            },
-            CertificateRef::Name(_) => Identity {
+            Target::Name(_) => Identity {
                 uuid: None,
                 name: sent,
             },
+            Target::Uuid(_) => Identity {
+                uuid: sent,
+                name: None,
+            },
         }
     }
 
-    /// That there is no such certificate.
-    pub(super) fn not_found(&self) -> ItemFault {
-        let kind = match self.target {
-            CertificateRef::Id(_) => "uuid",
-            CertificateRef::Name(_) => "name",
-        };
-        ItemFault {
-            code: Code::NotFound,
-            message: format!("No certificate with {kind} '{}'", self.sent),
-        }
+    /// That there is no such object of this kind.
+    pub(super) fn not_found(&self, noun: Noun) -> ItemFault {
+        missing(noun, &self.sent)
     }
 
-    /// What a fault of the house means for this certificate.
-    pub(super) fn fault(&self, error: Error) -> Fault {
-        if is_missing_certificate(&error) {
-            Fault::Item(self.not_found())
+    /// What a fault of the house means for this object.
+    pub(super) fn fault(&self, noun: Noun, error: Error) -> Fault {
+        if is_missing(noun, &error) {
+            Fault::Item(self.not_found(noun))
         } else {
             Fault::from(error)
         }
@@ -110,16 +111,16 @@ impl Reference {
 /// The references of a request: those of the query first, then those of the body that the query
 /// does not name. Repetitions within one source stay, each is answered.
 pub(super) fn merge(query: Vec<Reference>, body: Vec<Reference>) -> Vec<Reference> {
-    let named: HashSet<CertificateRef> = query.iter().map(|one| one.target.clone()).collect();
+    let named: HashSet<Target> = query.iter().map(|one| one.target.clone()).collect();
     let mut merged = query;
     merged.extend(body.into_iter().filter(|one| !named.contains(&one.target)));
     merged
 }
 
 /// A hyphenated UUID in any case.
-pub(super) fn parse_uuid(text: &str) -> Option<CertificateId> {
+pub(super) fn parse_uuid(text: &str) -> Option<Uuid> {
     const HYPHENATED: usize = 36;
-    (text.len() == HYPHENATED).then(|| text.parse().ok())?
+    (text.len() == HYPHENATED).then(|| Uuid::try_parse(text).ok())?
 }
 
 #[cfg(test)]
@@ -144,10 +145,13 @@ mod tests {
     #[test]
     fn a_segment_that_is_no_uuid_is_a_name() {
         let name = Reference::segment("c1".to_owned());
-        assert_eq!(name.not_found().message, "No certificate with name 'c1'");
+        assert_eq!(
+            name.not_found(Noun::Certificate).message,
+            "No certificate with name 'c1'"
+        );
         let id = Reference::segment(ID.to_owned());
         assert_eq!(
-            id.not_found().message,
+            id.not_found(Noun::Certificate).message,
             format!("No certificate with uuid '{ID}'")
         );
     }

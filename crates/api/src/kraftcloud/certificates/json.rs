@@ -1,60 +1,14 @@
-//! How JSON becomes [`Members`]. Messages are our own: those of the decoder repeat values.
+//! How JSON becomes [`CertificateMembers`]. Messages are our own: those of the decoder repeat values.
 
 use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::body::{Document, Member, Members};
+use super::members::{CertificateMembers, Member};
 use crate::json::unknown_member;
 
-/// A document, or `None` if it has more objects than any request may have.
-pub(super) struct Bounded(pub(super) Option<Document>);
-
-impl<'de> Deserialize<'de> for Bounded {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(DocumentVisitor).map(Self)
-    }
-}
-
-struct DocumentVisitor;
-
-impl<'de> Visitor<'de> for DocumentVisitor {
-    type Value = Option<Document>;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("an object or an array of objects")
-    }
-
-    fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(Some(Document::Empty))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-        let members = MembersVisitor.visit_map(map)?;
-        Ok(Some(Document::One(Box::new(members))))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Self::Value, A::Error> {
-        let mut objects = Vec::new();
-        while let Some(members) = sequence.next_element::<Members>()? {
-            if objects.len() == lifecycle::MAX_REFERENCES {
-                while sequence.next_element::<IgnoredAny>()?.is_some() {}
-                return Ok(None);
-            }
-            objects.push(members);
-        }
-        Ok(Some(Document::Many(objects)))
-    }
-
-    fn visit_str<E: serde::de::Error>(self, _: &str) -> Result<Self::Value, E> {
-        Err(E::custom(
-            "the body must be an object or an array of objects, not a string",
-        ))
-    }
-}
-
-impl<'de> Deserialize<'de> for Members {
+impl<'de> Deserialize<'de> for CertificateMembers {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(MembersVisitor)
     }
@@ -63,14 +17,14 @@ impl<'de> Deserialize<'de> for Members {
 struct MembersVisitor;
 
 impl<'de> Visitor<'de> for MembersVisitor {
-    type Value = Members;
+    type Value = CertificateMembers;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
-        let mut members = Members::default();
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<CertificateMembers, A::Error> {
+        let mut members = CertificateMembers::default();
         while let Some(Key(key)) = map.next_key()? {
             if key == "metro" {
                 // A ref may say in which metro its object lives; this server is one metro.
@@ -98,7 +52,7 @@ impl<'de> Visitor<'de> for MembersVisitor {
         Ok(members)
     }
 
-    fn visit_str<E: serde::de::Error>(self, _: &str) -> Result<Members, E> {
+    fn visit_str<E: serde::de::Error>(self, _: &str) -> Result<CertificateMembers, E> {
         Err(E::custom("the array must hold objects, not strings"))
     }
 }
@@ -175,8 +129,11 @@ impl<'de> Visitor<'de> for TextVisitor {
 
 #[cfg(test)]
 mod tests {
-    use super::super::faults::{Code, Refusal};
     use super::*;
+    use crate::kraftcloud::body;
+    use crate::kraftcloud::faults::{Code, Refusal};
+
+    type Document = body::Document<CertificateMembers>;
 
     fn refusal(body: &str) -> Refusal {
         match Document::read(body.as_bytes()) {

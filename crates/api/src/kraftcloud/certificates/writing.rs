@@ -2,16 +2,21 @@
 //!
 //! The form of every object of an array is checked before the first one is carried out.
 
-use lifecycle::{Certificates, Replacement, Upload, off_the_reactor};
+use lifecycle::{Noun, Replacement, Upload, off_the_reactor};
 
-use super::body::{Document, Members, missing_reference};
-use super::certificates::{Call, settle};
-use super::envelope::{Reach, carried_out};
-use super::faults::{Code, Fault, ItemFault, Refusal};
-use super::object::{Detail, Identity, Item};
-use super::query;
-use super::references::Reference;
+use super::members::CertificateMembers;
+use super::{Certificates, certificate};
 use crate::exchange::Response;
+use crate::kraftcloud::body::{Members as _, missing_reference};
+use crate::kraftcloud::envelope::Reach;
+use crate::kraftcloud::faults::{Code, Fault, ItemFault, Refusal};
+use crate::kraftcloud::item::{Detail, Identity};
+use crate::kraftcloud::kind;
+use crate::kraftcloud::outcomes::Outcomes;
+use crate::kraftcloud::query;
+use crate::kraftcloud::references::Reference;
+
+type Call<'a> = kind::Call<'a, Certificates>;
 
 /// Most certificates that one request creates.
 const MAX_NEW: usize = 16;
@@ -39,18 +44,10 @@ struct Update {
 
 /// POST /v1/certificates.
 pub(super) async fn create(mut call: Call<'_>) -> Result<Response, Refusal> {
-    let objects = std::mem::replace(&mut call.body, Document::Empty).into_objects();
-    if objects.is_empty() {
-        let message = "send the certificate as a JSON object";
-        return Err(Refusal::form(Code::Malformed, message));
-    }
-    if objects.len() > MAX_NEW {
-        let message = format!("at most {MAX_NEW} certificates can be created in one request");
-        return Err(Refusal::form(Code::TooMany, message));
-    }
+    let objects = call.take_new(MAX_NEW)?;
     let orders = read_each(objects, Order::read).await?;
     let certificates = &call.house.certificates;
-    let mut items = Vec::with_capacity(orders.len());
+    let mut outcomes = Outcomes::<Certificates>::new();
     for Order { name, kind } in orders {
         let made = match kind {
             OrderKind::Upload(upload) => certificates
@@ -62,20 +59,16 @@ pub(super) async fn create(mut call: Call<'_>) -> Result<Response, Refusal> {
                 .map_err(Fault::from),
             OrderKind::Misfit(fault) => Err(Fault::Item(fault)),
         };
-        items.push(match made {
-            Ok(certificate) => Item::of(certificate, certificates, Detail::Full),
-            Err(fault) => {
-                let identity = Identity { uuid: None, name };
-                Item::failed(identity, settle(fault, &items)?)
-            }
-        });
+        outcomes.push(Identity { uuid: None, name }, made)?;
     }
-    Ok(carried_out(&items, Reach::Global, call.started))
+    outcomes
+        .answer(call.house, Detail::Full, Reach::Global, call.started)
+        .await
 }
 
 /// PUT and PATCH /v1/certificates.
 pub(super) async fn update(mut call: Call<'_>) -> Result<Response, Refusal> {
-    let objects = std::mem::replace(&mut call.body, Document::Empty).into_objects();
+    let objects = call.take_objects();
     if objects.is_empty() {
         return Err(missing_reference());
     }
@@ -89,7 +82,7 @@ pub(super) async fn update(mut call: Call<'_>) -> Result<Response, Refusal> {
 /// PUT and PATCH /v1/certificates/<uuid>.
 pub(super) async fn update_one(mut call: Call<'_>, own: Reference) -> Result<Response, Refusal> {
     let mut others = query::references(call.query)?;
-    let mut objects = std::mem::replace(&mut call.body, Document::Empty).into_objects();
+    let mut objects = call.take_objects();
     let (Some(mut members), None) = (objects.pop(), objects.pop()) else {
         let message = "send chain and pkey of one certificate as a JSON object";
         return Err(Refusal::form(Code::Malformed, message));
@@ -108,7 +101,7 @@ async fn carry_out(
     reach: Reach,
 ) -> Result<Response, Refusal> {
     let certificates = &call.house.certificates;
-    let mut items = Vec::with_capacity(updates.len());
+    let mut outcomes = Outcomes::<Certificates>::new();
     for Update {
         reference,
         replacement,
@@ -116,21 +109,24 @@ async fn carry_out(
     {
         let updated = match replacement {
             Ok(replacement) => certificates
-                .replace(&call.principal, reference.target(), replacement)
+                .replace(
+                    &call.principal,
+                    &certificate(reference.target()),
+                    replacement,
+                )
                 .await
-                .map_err(|error| reference.fault(error)),
+                .map_err(|error| reference.fault(Noun::Certificate, error)),
             Err(fault) => Err(Fault::Item(fault)),
         };
-        items.push(match updated {
-            Ok(certificate) => Item::of(certificate, certificates, Detail::Full),
-            Err(fault) => Item::failed(reference.identity(), settle(fault, &items)?),
-        });
+        outcomes.push(reference.identity(), updated)?;
     }
-    Ok(carried_out(&items, reach, call.started))
+    outcomes
+        .answer(call.house, Detail::Full, reach, call.started)
+        .await
 }
 
 impl Order {
-    fn read(mut members: Members) -> Result<Self, Refusal> {
+    fn read(mut members: CertificateMembers) -> Result<Self, Refusal> {
         for (member, is_given) in [
             ("metro", members.has("metro")),
             ("uuid", members.uuid.is_some()),
@@ -153,7 +149,7 @@ impl Order {
                 }
             }
             (None, None, Some(common_name)) => {
-                Certificates::check_managed_request(name.as_deref(), &common_name)?;
+                lifecycle::Certificates::check_managed_request(name.as_deref(), &common_name)?;
                 OrderKind::Managed { common_name }
             }
             (None, None, None) => {
@@ -167,7 +163,7 @@ impl Order {
 }
 
 impl Update {
-    fn read(reference: Reference, mut members: Members) -> Result<Self, Refusal> {
+    fn read(reference: Reference, mut members: CertificateMembers) -> Result<Self, Refusal> {
         members.check_lengths()?;
         let common_name = members.take_common_name()?;
         let (chain, pkey) = match (members.chain.take(), members.pkey.take()) {
@@ -203,8 +199,8 @@ fn half_a_pair(has_chain: bool) -> Refusal {
 /// Reads all objects where it delays nobody: keys and certificates take milliseconds of CPU. The
 /// first fault of form refuses all.
 async fn read_each<T: Send + 'static>(
-    objects: Vec<Members>,
-    read: impl FnMut(Members) -> Result<T, Refusal> + Send + 'static,
+    objects: Vec<CertificateMembers>,
+    read: impl FnMut(CertificateMembers) -> Result<T, Refusal> + Send + 'static,
 ) -> Result<Vec<T>, Refusal> {
     off_the_reactor(move || objects.into_iter().map(read).collect()).await?
 }

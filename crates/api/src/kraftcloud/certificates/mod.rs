@@ -1,0 +1,155 @@
+//! `/v1/certificates`: certificates as a kind of object of this dialect.
+
+mod json;
+mod members;
+mod object;
+mod writing;
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use lifecycle::{
+    Certificate, CertificateFilter, CertificateId, CertificateRef, Error, House, Noun, Page,
+    Principal,
+};
+
+use super::body::Members as _;
+use super::faults::Refusal;
+use super::item::Identity;
+use super::kind::{Call, Head, Kind};
+use super::references::{Reference, Target};
+use crate::exchange::Response;
+use members::{CertificateMembers, normal_name};
+use object::Shown;
+
+/// The kind of object that is a certificate.
+pub(super) struct Certificates;
+
+impl Kind for Certificates {
+    const KEY: &'static str = "certificates";
+    const NOUN: Noun = Noun::Certificate;
+    const ABSENT: StatusCode = StatusCode::NOT_FOUND;
+    const METHODS: &'static str = "GET, HEAD, POST, PUT, PATCH, DELETE";
+    const METHODS_OF_ONE: &'static str = "GET, HEAD, PUT, PATCH, DELETE";
+
+    type Members = CertificateMembers;
+    /// A common name.
+    type Filter = Option<String>;
+    type Object = Certificate;
+    type Shown = Shown;
+
+    fn head(certificate: &Certificate) -> Head<'_> {
+        Head {
+            id: certificate.id.as_uuid(),
+            name: &certificate.name,
+            created_at: certificate.created_at,
+        }
+    }
+
+    fn filter(mut members: CertificateMembers) -> Result<Option<String>, Refusal> {
+        let common_name = members.take_common_name()?;
+        members.require_bare_reference()?;
+        Ok(common_name.map(|name| normal_name(&name)))
+    }
+
+    fn is_shown(filter: &Option<String>, certificate: &Certificate) -> bool {
+        let wanted = filter.as_ref();
+        wanted.is_none_or(|name| *name == certificate.common_name)
+    }
+
+    async fn find_each(
+        house: &House,
+        principal: &Principal,
+        targets: Vec<Target>,
+    ) -> Result<Vec<Option<Certificate>>, Error> {
+        let references: Vec<CertificateRef> = targets.iter().map(certificate).collect();
+        let found = house.certificates.find_each(principal, &references).await?;
+        Ok(found
+            .into_iter()
+            .map(|found| found.map(Arc::unwrap_or_clone))
+            .collect())
+    }
+
+    async fn list(
+        house: &House,
+        principal: &Principal,
+        filter: &Option<String>,
+        page: &Page,
+    ) -> Result<Vec<Certificate>, Error> {
+        let filter = CertificateFilter {
+            common_name: filter.clone(),
+            ..CertificateFilter::default()
+        };
+        house.certificates.list(principal, &filter, page).await
+    }
+
+    async fn delete(
+        house: &House,
+        principal: &Principal,
+        target: &Target,
+    ) -> Result<Identity, Error> {
+        let reference = certificate(target);
+        let deleted = house.certificates.delete(principal, &reference).await?;
+        Ok(Self::head(&deleted).identity())
+    }
+
+    async fn show_each(house: &House, certificates: Vec<Certificate>) -> Result<Vec<Shown>, Error> {
+        let shown = certificates
+            .into_iter()
+            .map(|certificate| Shown::of(certificate, &house.certificates));
+        Ok(shown.collect())
+    }
+
+    async fn create(call: Call<'_, Self>) -> Result<Response, Refusal> {
+        writing::create(call).await
+    }
+
+    async fn update(call: Call<'_, Self>) -> Result<Response, Refusal> {
+        writing::update(call).await
+    }
+
+    async fn update_one(call: Call<'_, Self>, own: Reference) -> Result<Response, Refusal> {
+        writing::update_one(call, own).await
+    }
+}
+
+/// What the house calls it.
+pub(super) fn certificate(target: &Target) -> CertificateRef {
+    match target {
+        Target::Name(name) => CertificateRef::Name(name.clone()),
+        Target::Uuid(id) => CertificateRef::Id(CertificateId::from_uuid(*id)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Method;
+
+    use super::super::item::Detail;
+    use super::super::kind::Endpoint;
+    use super::*;
+
+    #[test]
+    fn every_path_has_its_methods_and_no_others() {
+        let allowed = |method: &str, segments: &[&str]| {
+            let method = Method::from_bytes(method.as_bytes()).unwrap();
+            Endpoint::of::<Certificates>(&method, segments).map_err(|refusal| refusal.allow)
+        };
+        assert_eq!(allowed("PATCH", &[]), Ok(Endpoint::Update));
+        assert_eq!(
+            allowed("OPTIONS", &[]),
+            Err(Some("GET, HEAD, POST, PUT, PATCH, DELETE"))
+        );
+        assert_eq!(allowed("GET", &["list"]), Ok(Endpoint::Find(Detail::Brief)));
+        assert_eq!(allowed("DELETE", &["list"]), Err(Some("GET, HEAD")));
+        assert_eq!(
+            allowed("DELETE", &["a%20b"]),
+            Ok(Endpoint::DeleteOne(Reference::name("a b".to_owned())))
+        );
+        assert_eq!(
+            allowed("POST", &["c1"]),
+            Err(Some("GET, HEAD, PUT, PATCH, DELETE"))
+        );
+        assert_eq!(allowed("GET", &["c1", "x"]), Err(None));
+    }
+}

@@ -1,0 +1,83 @@
+//! Certificates as this dialect shows them. Chain and key are never shown.
+
+use lifecycle::{Certificate, Certificates, State, Version};
+use serde::Serialize;
+
+use crate::notation::{hexadecimal, timestamp};
+
+/// What is shown of a certificate beyond its identity.
+#[derive(Debug, Serialize)]
+pub(in crate::kraftcloud) struct Shown {
+    created_at: String,
+    common_name: String,
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    validation: Option<Validation>,
+    #[serde(flatten)]
+    issued: Option<IssuedMembers>,
+    /// Nothing attaches certificates to service groups yet.
+    service_groups: [(); 0],
+}
+
+#[derive(Debug, Serialize)]
+struct Validation {
+    attempt: u8,
+    next: String,
+}
+
+#[derive(Debug, Serialize)]
+struct IssuedMembers {
+    subject: String,
+    issuer: String,
+    serial_number: String,
+    not_before: String,
+    not_after: String,
+}
+
+impl Shown {
+    /// A certificate; `certificates` tells whether it is in force.
+    pub(super) fn of(certificate: Certificate, certificates: &Certificates) -> Self {
+        Self {
+            created_at: timestamp(certificate.created_at),
+            state: state(&certificate, certificates),
+            validation: validation(&certificate.state),
+            common_name: certificate.common_name,
+            issued: certificate.current.map(IssuedMembers::from),
+            service_groups: [],
+        }
+    }
+}
+
+impl From<Version> for IssuedMembers {
+    fn from(version: Version) -> Self {
+        Self {
+            serial_number: hexadecimal(&version.serial),
+            not_before: timestamp(version.not_before),
+            not_after: timestamp(version.not_after),
+            subject: version.subject,
+            issuer: version.issuer,
+        }
+    }
+}
+
+/// Clients know three states; what is neither usable nor on its way is in `error`.
+fn state(certificate: &Certificate, certificates: &Certificates) -> &'static str {
+    match certificate.state {
+        State::Pending { .. } => "pending",
+        _ if certificates.is_in_force(certificate) => "valid",
+        _ => "error",
+    }
+}
+
+fn validation(state: &State) -> Option<Validation> {
+    match state {
+        State::Pending {
+            attempt,
+            next_attempt_at,
+        } => Some(Validation {
+            attempt: *attempt,
+            next: timestamp(*next_attempt_at),
+        }),
+        _ => None,
+    }
+}

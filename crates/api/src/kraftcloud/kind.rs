@@ -1,0 +1,376 @@
+//! What this dialect does alike with every kind of object: find, list and delete, by whatever means
+//! clients name them. A kind says how its objects are had and shown.
+
+use std::time::Instant;
+
+use http::{Method, StatusCode};
+use lifecycle::{Error, House, Noun, Page, Principal, off_the_reactor};
+use percent_encoding::percent_decode_str;
+use serde::Serialize;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::body::{Document, Members, missing_reference};
+use super::envelope::{Reach, carried_out};
+use super::faults::{Code, Fault, Refusal};
+use super::item::{Detail, Identity, Item};
+use super::listing::{self, Question};
+use super::outcomes::{Outcomes, settle};
+use super::query;
+use super::references::{Reference, Target, merge};
+use crate::exchange::{DECODED_AT_ONCE, Response};
+
+/// A kind of objects of the house.
+pub(super) trait Kind: Sized + Send + Sync + 'static {
+    /// The key in `data`.
+    const KEY: &'static str;
+    /// What the house calls it.
+    const NOUN: Noun;
+    /// The status of an answer when the object that the path names does not exist.
+    const ABSENT: StatusCode;
+    /// The methods of the collection.
+    const METHODS: &'static str;
+    /// The methods of one object.
+    const METHODS_OF_ONE: &'static str;
+
+    /// The objects in bodies.
+    type Members: Members;
+    /// Which objects a list shows.
+    type Filter: Default + PartialEq + Send + Sync + 'static;
+    /// One of them, as the house hands it out.
+    type Object: Send;
+    /// What is shown of it beyond its identity.
+    type Shown: Serialize + Send;
+
+    /// How an object is named and ordered.
+    fn head(object: &Self::Object) -> Head<'_>;
+
+    /// What a body without references filters by.
+    fn filter(members: Self::Members) -> Result<Self::Filter, Refusal>;
+
+    /// Whether a list with this filter shows the object.
+    fn is_shown(filter: &Self::Filter, object: &Self::Object) -> bool;
+
+    /// The object of the caller that each target names.
+    fn find_each(
+        house: &House,
+        principal: &Principal,
+        targets: Vec<Target>,
+    ) -> impl Future<Output = Result<Vec<Option<Self::Object>>, Error>> + Send;
+
+    /// A page of the caller's objects.
+    fn list(
+        house: &House,
+        principal: &Principal,
+        filter: &Self::Filter,
+        page: &Page,
+    ) -> impl Future<Output = Result<Vec<Self::Object>, Error>> + Send;
+
+    /// Deletes one; answers what it was called.
+    fn delete(
+        house: &House,
+        principal: &Principal,
+        target: &Target,
+    ) -> impl Future<Output = Result<Identity, Error>> + Send;
+
+    /// Everything that is shown of these objects, in their order.
+    fn show_each(
+        house: &House,
+        objects: Vec<Self::Object>,
+    ) -> impl Future<Output = Result<Vec<Self::Shown>, Error>> + Send;
+
+    /// Carries out POST.
+    fn create(call: Call<'_, Self>) -> impl Future<Output = Result<Response, Refusal>> + Send;
+
+    /// Carries out a change of the objects that the body names.
+    fn update(call: Call<'_, Self>) -> impl Future<Output = Result<Response, Refusal>> + Send;
+
+    /// Carries out a change of the object that the path names.
+    fn update_one(
+        call: Call<'_, Self>,
+        own: Reference,
+    ) -> impl Future<Output = Result<Response, Refusal>> + Send;
+}
+
+/// How an object is named, and its place in a list.
+pub(super) struct Head<'a> {
+    pub(super) id: Uuid,
+    pub(super) name: &'a str,
+    pub(super) created_at: OffsetDateTime,
+}
+
+impl Head<'_> {
+    /// What items say.
+    pub(super) fn identity(&self) -> Identity {
+        Identity {
+            uuid: Some(self.id.as_hyphenated().to_string()),
+            name: Some(self.name.to_owned()),
+        }
+    }
+}
+
+/// What can be asked about the objects of a kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Endpoint {
+    Create,
+    Delete,
+    DeleteOne(Reference),
+    Find(Detail),
+    FindOne(Reference),
+    Update,
+    UpdateOne(Reference),
+}
+
+impl Endpoint {
+    /// The endpoint at these segments after the collection's, which are still encoded.
+    pub(super) fn of<K: Kind>(method: &Method, segments: &[&str]) -> Result<Self, Refusal> {
+        let allowed = match segments {
+            [] => K::METHODS,
+            ["list"] => "GET, HEAD",
+            [_] => K::METHODS_OF_ONE,
+            _ => return Err(Refusal::no_such_endpoint()),
+        };
+        if !allowed.split(", ").any(|name| name == method.as_str()) {
+            return Err(Refusal::wrong_method(allowed));
+        }
+        Ok(match (method.as_str(), segments) {
+            ("GET" | "HEAD", []) => Self::Find(Detail::Full),
+            ("GET" | "HEAD", ["list"]) => Self::Find(Detail::Brief),
+            ("GET" | "HEAD", [segment, ..]) => Self::FindOne(named_by(segment)),
+            ("POST", _) => Self::Create,
+            ("DELETE", []) => Self::Delete,
+            ("DELETE", [segment, ..]) => Self::DeleteOne(named_by(segment)),
+            (_, []) => Self::Update,
+            (_, [segment, ..]) => Self::UpdateOne(named_by(segment)),
+        })
+    }
+}
+
+/// What a segment of a path names.
+pub(super) fn named_by(segment: &str) -> Reference {
+    Reference::segment(percent_decode_str(segment).decode_utf8_lossy().into_owned())
+}
+
+/// An authenticated request.
+pub(super) struct Call<'a, K: Kind> {
+    pub(super) house: &'a House,
+    pub(super) principal: Principal,
+    pub(super) query: &'a str,
+    pub(super) started: Instant,
+    body: Document<K::Members>,
+}
+
+impl<'a, K: Kind> Call<'a, K> {
+    /// Reads the body.
+    pub(super) async fn read(
+        house: &'a House,
+        principal: Principal,
+        query: &'a str,
+        octets: impl AsRef<[u8]> + Send + 'static,
+        started: Instant,
+    ) -> Result<Self, Refusal> {
+        let body = if octets.as_ref().len() > DECODED_AT_ONCE {
+            off_the_reactor(move || Document::read(octets.as_ref())).await??
+        } else {
+            Document::read(octets.as_ref())?
+        };
+        Ok(Self {
+            house,
+            principal,
+            query,
+            started,
+            body,
+        })
+    }
+
+    /// Carries the request out.
+    pub(super) async fn respond(self, endpoint: Endpoint) -> Result<Response, Refusal> {
+        match endpoint {
+            Endpoint::Create => K::create(self).await,
+            Endpoint::Delete => self.delete().await,
+            Endpoint::DeleteOne(own) => self.delete_one(own).await,
+            Endpoint::Find(detail) => self.find(detail).await,
+            Endpoint::FindOne(own) => self.find_one(own).await,
+            Endpoint::Update => K::update(self).await,
+            Endpoint::UpdateOne(own) => K::update_one(self, own).await,
+        }
+    }
+
+    /// Takes the objects of the body out.
+    pub(super) fn take_objects(&mut self) -> Vec<K::Members> {
+        self.take_body().into_objects()
+    }
+
+    /// Takes out the objects that a POST is to make, at least one and at most `most`.
+    pub(super) fn take_new(&mut self, most: usize) -> Result<Vec<K::Members>, Refusal> {
+        let objects = self.take_objects();
+        if objects.is_empty() {
+            let message = format!("send the {} as a JSON object", super::faults::word(K::NOUN));
+            return Err(Refusal::form(Code::Malformed, message));
+        }
+        if objects.len() > most {
+            let message = format!("at most {most} can be created in one request");
+            return Err(Refusal::form(Code::TooMany, message));
+        }
+        Ok(objects)
+    }
+
+    fn take_body(&mut self) -> Document<K::Members> {
+        std::mem::replace(&mut self.body, Document::Empty)
+    }
+
+    /// Refuses what names another object than the path does. One that does not exist is left to
+    /// the call itself.
+    pub(super) async fn require_same(
+        &self,
+        own: &Reference,
+        others: &[Reference],
+    ) -> Result<(), Refusal> {
+        if others.iter().all(|other| other == own) {
+            return Ok(());
+        }
+        let targets = vec![own.target().clone()];
+        let mut found = K::find_each(self.house, &self.principal, targets).await?;
+        let Some(Some(found)) = found.pop() else {
+            return Ok(());
+        };
+        let Head { id, name, .. } = K::head(&found);
+        if others.iter().all(|other| other.names(id, name)) {
+            return Ok(());
+        }
+        Err(Refusal::form(
+            Code::NotBoth,
+            "the path names one object, query or body another one",
+        ))
+    }
+
+    /// The list, or the objects that query and body name.
+    async fn find(mut self, default: Detail) -> Result<Response, Refusal> {
+        let parameters = query::listing(self.query)?;
+        let detail = parameters.detail.unwrap_or(default);
+        let named = query::references(self.query)?;
+        let (filter, references) = match self.take_body() {
+            Document::One(members) if !members.is_reference() => (K::filter(*members)?, Vec::new()),
+            body => (K::Filter::default(), references_of(body)?),
+        };
+        let references = merge(named, references);
+        if references.is_empty() {
+            let question: Question<K> = Question {
+                house: self.house.clone(),
+                principal: self.principal,
+                filter,
+                detail,
+                started: self.started,
+            };
+            return listing::respond(question, &parameters).await;
+        }
+        if filter != K::Filter::default() {
+            let message = "name objects or filter them, not both";
+            return Err(Refusal::form(Code::NotBoth, message));
+        }
+        self.show(&references, detail, Reach::Global).await
+    }
+
+    async fn find_one(mut self, own: Reference) -> Result<Response, Refusal> {
+        let detail = query::listing(self.query)?.detail.unwrap_or(Detail::Full);
+        self.require_nothing_else(&own).await?;
+        self.show(&[own], detail, Reach::Local).await
+    }
+
+    async fn show(
+        &self,
+        references: &[Reference],
+        detail: Detail,
+        reach: Reach,
+    ) -> Result<Response, Refusal> {
+        let targets = references.iter().map(|one| one.target().clone()).collect();
+        let found = K::find_each(self.house, &self.principal, targets).await?;
+        let mut outcomes = Outcomes::<K>::new();
+        for (reference, found) in references.iter().zip(found) {
+            let found = found.ok_or_else(|| Fault::Item(reference.not_found(K::NOUN)));
+            outcomes.push(reference.identity(), found)?;
+        }
+        outcomes
+            .answer(self.house, detail, reach, self.started)
+            .await
+    }
+
+    async fn delete(mut self) -> Result<Response, Refusal> {
+        let named = query::references(self.query)?;
+        let references = merge(named, references_of(self.take_body())?);
+        if references.is_empty() {
+            return Err(missing_reference());
+        }
+        self.delete_each(&references, Reach::Global).await
+    }
+
+    async fn delete_one(mut self, own: Reference) -> Result<Response, Refusal> {
+        self.require_nothing_else(&own).await?;
+        self.delete_each(&[own], Reach::Local).await
+    }
+
+    async fn delete_each(
+        &self,
+        references: &[Reference],
+        reach: Reach,
+    ) -> Result<Response, Refusal> {
+        let mut items: Vec<Item<()>> = Vec::with_capacity(references.len());
+        for reference in references {
+            let deleted = K::delete(self.house, &self.principal, reference.target()).await;
+            items.push(match deleted {
+                Ok(identity) => Item::of(identity, None),
+                Err(error) => {
+                    let nothing_changed = items.iter().all(|item| item.fault().is_some());
+                    let fault = settle(reference.fault(K::NOUN, error), nothing_changed)?;
+                    Item::failed(reference.identity(), fault)
+                }
+            });
+        }
+        Ok(carried_out::<K, _>(&items, reach, self.started))
+    }
+
+    /// Refuses a query or body that says more than which object the path names.
+    pub(super) async fn require_nothing_else(&mut self, own: &Reference) -> Result<(), Refusal> {
+        let mut others = query::references(self.query)?;
+        for mut members in self.take_objects() {
+            members.require_bare_reference()?;
+            others.extend(members.take_references()?);
+        }
+        self.require_same(own, &others).await
+    }
+}
+
+/// These objects as items, with as much of each as is asked for.
+pub(super) async fn items<K: Kind>(
+    house: &House,
+    objects: Vec<K::Object>,
+    detail: Detail,
+) -> Result<Vec<Item<K::Shown>>, Error> {
+    let identities: Vec<Identity> = objects
+        .iter()
+        .map(|object| K::head(object).identity())
+        .collect();
+    let shown: Vec<Option<K::Shown>> = match detail {
+        Detail::Brief => identities.iter().map(|_| None).collect(),
+        Detail::Full => {
+            let shown = K::show_each(house, objects).await?;
+            shown.into_iter().map(Some).collect()
+        }
+    };
+    let items = identities.into_iter().zip(shown);
+    Ok(items
+        .map(|(identity, shown)| Item::of(identity, shown))
+        .collect())
+}
+
+/// The objects that a body names.
+fn references_of<M: Members>(body: Document<M>) -> Result<Vec<Reference>, Refusal> {
+    body.into_objects()
+        .into_iter()
+        .map(|mut members| {
+            let reference = members.take_reference()?;
+            members.require_bare_reference()?;
+            Ok(reference)
+        })
+        .collect()
+}
