@@ -7,9 +7,10 @@ use std::time::Duration;
 use anyhow::Context as _;
 use api::{Api, CertMakerSettings, Listener, Metrics, Security};
 use lifecycle::{
-    Addresses, AuthorityTemplate, DEFAULT_AUTHORITY, Dialect, House, Settings, Surroundings, Tiers,
+    Addresses, AuthorityTemplate, DEFAULT_AUTHORITY, DEFAULT_METRO_DOMAIN, Dialect, EgressPolicy,
+    House, Settings, Surroundings, Tiers,
 };
-use pki::{KeyAlgorithm, SubjectFields};
+use pki::{DnsName, KeyAlgorithm, SubjectFields};
 use store::Store;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -61,7 +62,7 @@ pub(crate) async fn serve(configuration: Configuration) -> anyhow::Result<()> {
     let house = House::new(
         store.clone(),
         surroundings,
-        house_settings(&configuration, &public_url),
+        house_settings(&configuration, &public_url)?,
     );
     furnish(&house, &data).await?;
 
@@ -153,7 +154,7 @@ async fn listener_certificate(
     Ok(Some(certificate))
 }
 
-fn house_settings(configuration: &Configuration, public_url: &str) -> Settings {
+fn house_settings(configuration: &Configuration, public_url: &str) -> anyhow::Result<Settings> {
     let certmaker = &configuration.certmaker;
     let common_name = |text: &str| SubjectFields {
         common_name: Some(text.to_owned()),
@@ -181,13 +182,16 @@ fn house_settings(configuration: &Configuration, public_url: &str) -> Settings {
         };
         authorities.insert(certmaker.authority.clone(), template);
     }
-    Settings {
+    Ok(Settings {
         public_url: public_url.to_owned(),
         authorities,
         key_window: Duration::from_secs(60 * u64::from(certmaker.key_window_minutes)),
         allow_email_identifiers: certmaker.allow_email_sans,
         demand_validation: certmaker.http01 || certmaker.dns01,
-    }
+        metro_domain: DnsName::parse(DEFAULT_METRO_DOMAIN)?,
+        default_issuer: DEFAULT_AUTHORITY.to_owned(),
+        backends: EgressPolicy::BACKENDS,
+    })
 }
 
 fn api_settings(configuration: &Configuration, public_url: &str) -> api::Settings {

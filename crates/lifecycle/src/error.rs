@@ -155,6 +155,12 @@ pub enum Error {
         /// Name of the certificate.
         name: String,
     },
+    /// The certificate was uploaded; the house does not obtain it by itself.
+    #[error("certificate '{name}' was uploaded; send chain and pkey to replace it")]
+    NotManaged {
+        /// Name of the certificate.
+        name: String,
+    },
     /// The certificate cannot be served: it has ended, was revoked, was given up, or the house has
     /// no key of it.
     #[error("certificate '{name}' cannot be used now")]

@@ -32,7 +32,9 @@ pub use house::{House, ServerIdentity};
 pub use labour::{Unfinished, off_the_reactor};
 pub use principal::{Dialect, Principal};
 pub use publication::OcspAnswer;
-pub use settings::{Addresses, AuthorityTemplate, DEFAULT_AUTHORITY, Settings, Tiers};
+pub use settings::{
+    Addresses, AuthorityTemplate, DEFAULT_AUTHORITY, DEFAULT_METRO_DOMAIN, Settings, Tiers,
+};
 pub use store::{
     Account, AccountId, Certificate, CertificateId, CertificateRef, Order, Origin, PAGE_LIMIT,
     Page, PageStart, Role, State, StateKind, Token, TokenId, Version,

@@ -4,10 +4,15 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use pki::{KeyAlgorithm, SubjectFields};
+use pki::{DnsName, KeyAlgorithm, SubjectFields};
+
+use crate::EgressPolicy;
 
 /// Name of the authority made at first start.
 pub const DEFAULT_AUTHORITY: &str = "default";
+
+/// The domain whose subdomains are free for all services, when the operator names no other.
+pub const DEFAULT_METRO_DOMAIN: &str = "metro.internal";
 
 /// The operator's decisions.
 #[derive(Debug, Clone)]
@@ -22,6 +27,13 @@ pub struct Settings {
     pub allow_email_identifiers: bool,
     /// Whether an order must prove control over the names that it asks for.
     pub demand_validation: bool,
+    /// The domain whose subdomains are free for all services. One wildcard certificate of the
+    /// house's own serves all of them.
+    pub metro_domain: DnsName,
+    /// The authority that issues managed certificates, by name.
+    pub default_issuer: String,
+    /// Where the backends of services may be.
+    pub backends: EgressPolicy,
 }
 
 /// How many certificates stand between the trust anchor and a leaf.

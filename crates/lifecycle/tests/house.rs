@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use lifecycle::{
     Addresses, AuthenticationError, AuthorityTemplate, CertificateFilter, CertificateRef, Clock,
-    DEFAULT_AUTHORITY, Dialect, Error, HOUSE_ACCOUNT, House, IssueRequest, KeySource, Order, Page,
-    PageStart, Principal, RevocationTarget, Role, SerialReference, Settings, Surroundings,
-    SystemRandomness, Tiers, TokenLimits, parse_identifiers,
+    DEFAULT_AUTHORITY, DEFAULT_METRO_DOMAIN, Dialect, EgressPolicy, Error, HOUSE_ACCOUNT, House,
+    IssueRequest, KeySource, Order, Page, PageStart, Principal, RevocationTarget, Role,
+    SerialReference, Settings, Surroundings, SystemRandomness, Tiers, TokenLimits,
+    parse_identifiers,
 };
 use pki::{
-    CertId, Certificate, HashAlgorithm, Identifier, IssuerHashes, KeyAlgorithm, OcspRequest,
-    RevocationReason, SubjectFields,
+    CertId, Certificate, DnsName, HashAlgorithm, Identifier, IssuerHashes, KeyAlgorithm,
+    OcspRequest, RevocationReason, SubjectFields,
 };
 use store::{DatabaseUrl, MasterKey, Store};
 use tempfile::TempDir;
@@ -138,6 +139,9 @@ fn settings(algorithm: KeyAlgorithm) -> Settings {
         key_window: 60 * MINUTE,
         allow_email_identifiers: true,
         demand_validation: false,
+        metro_domain: DnsName::parse(DEFAULT_METRO_DOMAIN).unwrap(),
+        default_issuer: DEFAULT_AUTHORITY.to_owned(),
+        backends: EgressPolicy::BACKENDS,
     }
 }
 

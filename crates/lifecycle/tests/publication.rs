@@ -8,13 +8,14 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use lifecycle::{
-    Addresses, Authority, AuthorityTemplate, CertificateRef, Clock, DEFAULT_AUTHORITY, Dialect,
-    Error, House, IssueRequest, Issued, KeySource, Principal, RevocationTarget, Settings,
-    Surroundings, SystemRandomness, Tiers, parse_identifiers,
+    Addresses, Authority, AuthorityTemplate, CertificateRef, Clock, DEFAULT_AUTHORITY,
+    DEFAULT_METRO_DOMAIN, Dialect, EgressPolicy, Error, House, IssueRequest, Issued, KeySource,
+    Principal, RevocationTarget, Settings, Surroundings, SystemRandomness, Tiers,
+    parse_identifiers,
 };
 use pki::{
-    CertId, Certificate, HashAlgorithm, IssuerHashes, KeyAlgorithm, OcspFailure, OcspRequest,
-    PrivateKey, RevocationReason, SubjectFields,
+    CertId, Certificate, DnsName, HashAlgorithm, IssuerHashes, KeyAlgorithm, OcspFailure,
+    OcspRequest, PrivateKey, RevocationReason, SubjectFields,
 };
 use sqlx::{Connection as _, SqliteConnection};
 use store::{CaRole, DatabaseUrl, MasterKey, Store};
@@ -149,6 +150,9 @@ async fn node(data: &TempDir, clock: &TurnedClock, algorithm: KeyAlgorithm) -> N
         key_window: Duration::from_secs(60 * 60),
         allow_email_identifiers: true,
         demand_validation: false,
+        metro_domain: DnsName::parse(DEFAULT_METRO_DOMAIN).unwrap(),
+        default_issuer: DEFAULT_AUTHORITY.to_owned(),
+        backends: EgressPolicy::BACKENDS,
     };
     let surroundings = Surroundings::new(clock.clone(), SystemRandomness);
     Node {

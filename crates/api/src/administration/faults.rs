@@ -52,6 +52,7 @@ impl From<Error> for Fault {
             | Error::NameTaken { .. }
             | Error::NoCertificate { .. }
             | Error::NotIssuedHere { .. }
+            | Error::NotManaged { .. }
             | Error::NotUsable { .. } => StatusCode::CONFLICT,
             Error::Unsupported { .. } => StatusCode::NOT_IMPLEMENTED,
             _ => StatusCode::BAD_REQUEST,

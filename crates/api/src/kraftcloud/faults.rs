@@ -129,7 +129,9 @@ impl From<Error> for Fault {
         let code = match &error {
             Error::Attached { .. } | Error::HasInstances { .. } => Code::Attached,
             Error::AlreadyRevoked | Error::NotIssuedHere { .. } => Code::OperationFailed,
-            Error::BackendForbidden { .. } | Error::Managed { .. } => Code::NotAllowed,
+            Error::BackendForbidden { .. } | Error::Managed { .. } | Error::NotManaged { .. } => {
+                Code::NotAllowed
+            }
             Error::CertificateNotAllowed { .. } => {
                 return Self::Request(Refusal::form(Code::NotAllowed, error.to_string()));
             }

@@ -269,15 +269,23 @@ fn keys_in_the_older_formats_are_taken() {
 }
 
 #[test]
-fn a_managed_certificate_cannot_be_obtained_yet_but_its_form_is_checked_first() {
+fn a_managed_certificate_is_pending_first_and_its_form_is_checked() {
     let server = Server::start();
     create(&server, &json!({"cn": "*.example.com"})).refused(400, Some(7));
     create(&server, &json!({"name": "list", "cn": "example.com"})).refused(400, Some(7));
-    let refused = create(
-        &server,
-        &json!({"name": "c1", "cn": "example.com", "chain": "", "pkey": null}),
-    );
-    assert_eq!(refused.failed(200, 1, 501)["name"], "c1");
+    let request = json!({"name": "c1", "cn": "Example.com.", "chain": "", "pkey": null});
+    let created = create(&server, &request);
+    let created = created.item();
+    assert_eq!(created["name"], "c1");
+    assert_eq!(created["common_name"], "example.com");
+    assert_eq!(created["state"], "pending");
+    assert_eq!(created["validation"]["attempt"], 0);
+    assert_eq!(created["validation"]["next"], created["created_at"]);
+    assert_eq!(created["serial_number"], Value::Null);
+    create(&server, &request).failed(200, 23, 409);
+    let unnamed = create(&server, &json!({"cn": "example.com"}));
+    let name = unnamed.item()["name"].as_str().unwrap();
+    assert!(name.starts_with("example.com-"), "{name}");
 }
 
 #[test]

@@ -16,7 +16,7 @@ use lifecycle::{
     AccountChange, Addresses, AuthorityTemplate, Clock, Dialect, House, Principal, Role,
     Surroundings, SystemClock, SystemRandomness, Tiers, TokenLimits,
 };
-use pki::{KeyAlgorithm, SubjectFields};
+use pki::{DnsName, KeyAlgorithm, SubjectFields};
 use store::{DatabaseUrl, MasterKey, Store};
 use testbed::Workdir;
 use testbed::http::{self, Response};
@@ -224,6 +224,9 @@ fn default_options(url: &str) -> Options {
             key_window: Duration::from_secs(60 * 60),
             allow_email_identifiers: true,
             demand_validation: false,
+            metro_domain: DnsName::parse(lifecycle::DEFAULT_METRO_DOMAIN).unwrap(),
+            default_issuer: lifecycle::DEFAULT_AUTHORITY.to_owned(),
+            backends: lifecycle::EgressPolicy::BACKENDS,
         },
         api: api::Settings {
             public_url: url.to_owned(),

@@ -27,7 +27,7 @@ const DEFAULT_DAYS: u32 = 7;
 /// Longest lifetime of a leaf, in days.
 const MAX_DAYS: u32 = 182;
 /// Draws of a serial number before giving up; a second draw is already unlikely.
-const SERIAL_DRAWS: u32 = 4;
+pub(super) const SERIAL_DRAWS: u32 = 4;
 
 /// Where the certificate's key comes from.
 #[derive(Debug)]
@@ -352,7 +352,7 @@ fn clamp_days(days: Option<i64>) -> u32 {
     }
 }
 
-async fn generate_key(algorithm: KeyAlgorithm) -> Result<PrivateKey, Error> {
+pub(super) async fn generate_key(algorithm: KeyAlgorithm) -> Result<PrivateKey, Error> {
     if !KeyKind::from(algorithm).is_rsa() {
         return PrivateKey::generate(algorithm).map_err(Error::signing);
     }
@@ -361,7 +361,7 @@ async fn generate_key(algorithm: KeyAlgorithm) -> Result<PrivateKey, Error> {
     generated.map_err(Error::signing)?.map_err(Error::signing)
 }
 
-async fn sign_leaf(
+pub(super) async fn sign_leaf(
     authority: Arc<Authority>,
     profile: LeafProfile,
     serial: Serial,

@@ -3,6 +3,7 @@
 
 mod issue;
 mod issued;
+mod managed;
 mod naming;
 mod revoke;
 mod upload;
@@ -12,6 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use store::{Certificate, CertificateRef, Page, Scope, State, StateKind, Store, Version};
+
+use tokio::sync::Notify;
 
 use crate::authorities::Authorities;
 use crate::settings::Settings;
@@ -43,6 +46,8 @@ pub struct Certificates {
     surroundings: Surroundings,
     settings: Arc<Settings>,
     authorities: Authorities,
+    /// Wakes the scheduler when a certificate has become due.
+    pub(crate) due: Arc<Notify>,
 }
 
 impl Certificates {
@@ -57,6 +62,7 @@ impl Certificates {
             surroundings,
             settings,
             authorities,
+            due: Arc::default(),
         }
     }
 

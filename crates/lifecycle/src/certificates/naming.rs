@@ -1,11 +1,14 @@
 //! How certificates are named: what people may choose, and what is chosen for them.
 
+use aws_lc_rs::digest;
+use store::AccountId;
+
 use crate::{Error, Surroundings};
 
 /// Longest name, in characters.
 const MAX_NAME: usize = 255;
 
-/// Length of the random end of a name that was chosen for an upload.
+/// Length of the end of a name that was chosen here.
 const SUFFIX: usize = 5;
 
 /// Refuses names that a client of some dialect could never reach again.
@@ -41,6 +44,23 @@ pub(super) fn check_name(name: &str) -> Result<(), Error> {
 pub(super) fn name_after(common_name: &str, surroundings: &Surroundings) -> String {
     let stem = stem_of(common_name, MAX_NAME - SUFFIX - 1);
     format!("{stem}-{}", surroundings.random_suffix(SUFFIX))
+}
+
+/// As [`name_after`], but always the same for one account and one `place` in a row of such names, so
+/// that whoever asks for the same thing at the same time chooses the same name.
+pub(super) fn name_in_row(common_name: &str, account: AccountId, place: u32) -> String {
+    let mut context = digest::Context::new(&digest::SHA256);
+    context.update(account.as_uuid().as_bytes());
+    context.update(&place.to_be_bytes());
+    context.update(common_name.as_bytes());
+    let letters = context.finish();
+    let letters = letters.as_ref().iter().take(SUFFIX);
+    // That some letters come up a little more often harms nobody here.
+    let suffix: String = letters
+        .filter_map(|byte| char::from_digit(u32::from(byte % 36), 36))
+        .collect();
+    let stem = stem_of(common_name, MAX_NAME - SUFFIX - 1);
+    format!("{stem}-{suffix}")
 }
 
 /// `<common name>-<16 hex digits of the serial>`: unique without a draw, because the low 64 bits of
@@ -107,5 +127,23 @@ mod tests {
         let long = name_after(&"a".repeat(253), &surroundings);
         assert_eq!(long.len(), 255);
         assert!(check_name(&long).is_ok());
+    }
+
+    #[test]
+    fn the_names_in_a_row_differ_and_are_the_same_for_everybody() {
+        let account = AccountId::from_random([7; 16]);
+        let name = |place| name_in_row("*.mydomain.com", account, place);
+        assert_eq!(name(0), name(0));
+        assert_ne!(name(0), name(1));
+        let other = AccountId::from_random([8; 16]);
+        assert_ne!(name(0), name_in_row("*.mydomain.com", other, 0));
+        let end = name(0).strip_prefix("mydomain.com-").unwrap().to_owned();
+        assert_eq!(end.len(), 5);
+        assert!(
+            end.bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+        );
+        let long = name_in_row(&"a".repeat(253), account, 0);
+        assert_eq!(long.len(), 255);
     }
 }

@@ -14,7 +14,7 @@ use super::{Certificates, naming};
 use crate::{Error, Noun, Principal, Surroundings, events};
 
 /// Draws of a random name before giving up; a second draw is already unlikely.
-const NAME_DRAWS: u32 = 8;
+pub(super) const NAME_DRAWS: u32 = 8;
 
 /// A well-formed upload.
 #[derive(Debug)]
@@ -281,43 +281,6 @@ impl Certificates {
         self.find(principal, &CertificateRef::Id(certificate.id))
             .await
     }
-
-    /// Asks for a certificate that the house obtains and renews by itself.
-    ///
-    /// # Errors
-    /// [`Error::NotFullyQualified`] or [`Error::Invalid`] for the name; otherwise
-    /// [`Error::Unsupported`], because there are no ACME directories to ask yet.
-    pub fn request_managed(
-        &self,
-        principal: &Principal,
-        name: Option<&str>,
-        common_name: &str,
-    ) -> Result<Certificate, Error> {
-        principal.require_write()?;
-        Self::check_managed_request(name, common_name)?;
-        Err(Error::Unsupported {
-            reason: "no issuer is configured that could obtain this certificate; upload one with \
-                     chain and pkey"
-                .to_owned(),
-        })
-    }
-
-    /// The form of a request for a managed certificate.
-    ///
-    /// # Errors
-    /// [`Error::NotFullyQualified`], [`Error::Invalid`] or [`Error::TooLong`].
-    pub fn check_managed_request(name: Option<&str>, common_name: &str) -> Result<(), Error> {
-        if let Some(name) = name {
-            naming::check_name(name)?;
-        }
-        if fully_qualified(common_name)?.is_wildcard() {
-            return Err(Error::invalid(
-                "cn",
-                "a wildcard certificate cannot be requested this way; upload one",
-            ));
-        }
-        Ok(())
-    }
 }
 
 /// Somebody deleted the caller's account in the meantime.
@@ -331,7 +294,7 @@ pub fn parse_common_name(text: &str) -> Option<DnsName> {
     DnsName::parse(text.trim_end_matches('.')).ok()
 }
 
-fn fully_qualified(text: &str) -> Result<DnsName, Error> {
+pub(super) fn fully_qualified(text: &str) -> Result<DnsName, Error> {
     let name = parse_common_name(text).ok_or(Error::NotFullyQualified)?;
     // Parsing forgives blanks around the name; users of this rule mean exactly what they send.
     if name.is_fully_qualified() && text.trim() == text {

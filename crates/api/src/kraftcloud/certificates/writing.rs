@@ -56,6 +56,7 @@ pub(super) async fn create(mut call: Call<'_>) -> Result<Response, Refusal> {
                 .map_err(Fault::from),
             OrderKind::Managed { common_name } => certificates
                 .request_managed(&call.principal, name.as_deref(), &common_name)
+                .await
                 .map_err(Fault::from),
             OrderKind::Misfit(fault) => Err(Fault::Item(fault)),
         };
