@@ -128,6 +128,24 @@ pub(crate) fn read_authority_key_identifier(value: &[u8]) -> Result<Option<&[u8]
     Ok(identifier.map(|identifier| identifier.contents))
 }
 
+/// The first URL of a responder inside an authority information access extension (RFC 5280 4.2.2.1).
+pub(crate) fn read_ocsp_url(value: &[u8]) -> Result<Option<&str>, Malformed> {
+    const WHAT: &str = "the authority information access";
+    let mut reader = single(value, tag::SEQUENCE, WHAT)?.reader();
+    while !reader.is_empty() {
+        let mut description = reader.sequence(WHAT)?;
+        let method = description.expect(tag::OBJECT_IDENTIFIER, WHAT)?.contents;
+        let location = description.element(WHAT)?;
+        description.finish(WHAT)?;
+        if method == oid::ACCESS_OCSP.as_bytes() && location.tag == tag::context_primitive(6) {
+            return std::str::from_utf8(location.contents)
+                .map(Some)
+                .map_err(|_| Malformed(WHAT));
+        }
+    }
+    Ok(None)
+}
+
 /// The entries of a GeneralNames that are understood, each with its own outcome.
 pub(crate) fn read_general_names(
     value: &[u8],
@@ -349,6 +367,20 @@ mod tests {
             assert!(critical);
             assert_eq!(read_basic_constraints(&value), Ok(constraints));
         }
+    }
+
+    #[test]
+    fn the_responder_s_url_is_found_among_the_access_descriptions() {
+        let at = |ocsp, ca_issuers| {
+            let written = written(|writer| write_authority_info_access(writer, ocsp, ca_issuers));
+            let (critical, value) = value_of(&written);
+            assert!(!critical);
+            read_ocsp_url(&value).map(|url| url.map(str::to_owned))
+        };
+        let url = "http://ocsp.example/a";
+        assert_eq!(at(Some(url), Some("http://b")), Ok(Some(url.to_owned())));
+        assert_eq!(at(None, Some("http://b")), Ok(None));
+        assert!(read_ocsp_url(&[0x30, 2, 0x30, 0]).is_err());
     }
 
     #[test]

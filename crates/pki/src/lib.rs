@@ -39,7 +39,7 @@ pub use lint::LintError;
 pub use name::{DistinguishedName, NameError, SubjectFields};
 pub use ocsp::{
     CertId, CertStatus, HashAlgorithm, IssuerHashes, OcspFailure, OcspRequest, OcspRequestError,
-    Responder, ResponderError,
+    Responder, ResponderError, VerifiedAnswer, VerifiedAnswerError,
 };
 pub use profile::{
     CaProfile, LeafProfile, NameConstraints, Profile, ResponderProfile, Subtree, Urls, Validity,

@@ -41,6 +41,7 @@ struct Inner {
     authority_key_identifier: Option<Box<[u8]>>,
     subject_alt_name: Option<Box<[u8]>>,
     name_constraints: Option<Box<[u8]>>,
+    ocsp_url: Option<Box<str>>,
 }
 
 impl Certificate {
@@ -100,6 +101,10 @@ impl Certificate {
                 .map(Into::into),
             subject_alt_name: find(&oid::SUBJECT_ALT_NAME).map(Into::into),
             name_constraints: find(&oid::NAME_CONSTRAINTS).map(Into::into),
+            // Whom to ask is a hint, too.
+            ocsp_url: find(&oid::AUTHORITY_INFO_ACCESS)
+                .and_then(|value| extension::read_ocsp_url(value).ok().flatten())
+                .map(Into::into),
             serial: view.serial,
             der: der.into(),
         })))
@@ -205,6 +210,11 @@ impl Certificate {
     /// The identifier of its issuer's key.
     pub fn authority_key_identifier(&self) -> Option<&[u8]> {
         self.0.authority_key_identifier.as_deref()
+    }
+
+    /// Where its issuer answers OCSP questions about it (RFC 5280 4.2.2.1).
+    pub fn ocsp_url(&self) -> Option<&str> {
+        self.0.ocsp_url.as_deref()
     }
 
     /// Whether subject and issuer are the same name.

@@ -143,7 +143,18 @@ impl CertId {
         })
     }
 
-    fn read(element: &Element<'_>) -> Result<Self, Malformed> {
+    /// Whether both name the same certificate by the same hashes. The encoding may differ where a
+    /// responder writes the parameters of the hash in its own way.
+    pub(super) fn names_the_same(&self, other: &Self) -> bool {
+        self.hash_algorithm.is_some()
+            && self.hash_algorithm == other.hash_algorithm
+            && self.issuer_name_hash == other.issuer_name_hash
+            && self.issuer_key_hash == other.issuer_key_hash
+            && self.serial.is_some()
+            && self.serial == other.serial
+    }
+
+    pub(super) fn read(element: &Element<'_>) -> Result<Self, Malformed> {
         const WHAT: &str = "a certificate ID";
         if element.tag != tag::SEQUENCE {
             return Err(Malformed(WHAT));

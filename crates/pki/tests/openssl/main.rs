@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod foreign_answers;
 mod issuance;
 mod keys;
 mod requests;
