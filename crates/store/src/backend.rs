@@ -118,11 +118,18 @@ impl Backend {
 
     /// The types that are spelled differently.
     pub(crate) fn schema_text(&self, text: &str) -> String {
-        match self {
-            // The one type with which SQLite numbers rows itself, in the order of commits.
-            Self::Sqlite { .. } => text.replace("{position}", "integer"),
-            Self::Postgres { .. } => text.replace("{position}", "bigint"),
-        }
+        // `integer` is the one type with which SQLite numbers rows itself, in the order of commits.
+        // SQLite compares texts by their bytes unless told otherwise, PostgreSQL when told to.
+        let (position, bytewise) = match self {
+            Self::Sqlite { .. } => ("integer", ""),
+            Self::Postgres { .. } => ("bigint", "collate \"C\""),
+        };
+        text.replace("{position}", position)
+            .replace("{bytewise}", bytewise)
+    }
+
+    pub(crate) fn is_sqlite(&self) -> bool {
+        matches!(self, Self::Sqlite { .. })
     }
 
     pub(crate) async fn close(&self) {

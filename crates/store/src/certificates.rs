@@ -2,21 +2,19 @@
 //!
 //! How they are added and changed is in [`crate::inventory`].
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use time::OffsetDateTime;
 
 use crate::error::Error;
 use crate::ids::{AccountId, CertificateId, VersionId};
-use crate::scope::{Scope, page_limit};
+use crate::page::Page;
+use crate::references::{CertificateRef, Lookup, Named};
+use crate::scope::Scope;
 use crate::sql::{Row, Statement};
 use crate::store::Store;
 use crate::tokens::lines;
 use crate::versions::{self, Version};
-
-/// How many certificates are looked up with one query.
-const LOOKUP_PORTION: usize = 256;
 
 /// How many certificates that end soon are many.
 const MANY: u64 = 1_000;
@@ -106,6 +104,13 @@ impl StateKind {
             Self::Valid => "valid",
         }
     }
+
+    pub(crate) fn parse(text: &str) -> Result<Self, Error> {
+        [Self::Error, Self::Pending, Self::Revoked, Self::Valid]
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
+            .ok_or(Error::Corrupt("a certificate has an unknown state"))
+    }
 }
 
 /// A certificate to be added.
@@ -150,19 +155,15 @@ pub struct Certificate {
     pub state: State,
     /// The issuer that renews it, by name.
     pub issuer: Option<String>,
+    /// How many attempts at its next version have failed since the last one succeeded.
+    pub attempt: u8,
+    /// When something is to be done about it next: the next attempt while it is pending, its
+    /// renewal while it is valid.
+    pub next_action_at: Option<OffsetDateTime>,
     /// When it was added, to the microsecond.
     pub created_at: OffsetDateTime,
     /// The version in service.
     pub current: Option<Version>,
-}
-
-/// How a caller points at a certificate.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum CertificateRef {
-    /// By identifier.
-    Id(CertificateId),
-    /// By the name it has in its account.
-    Name(String),
 }
 
 /// Which certificates to list; those that meet all conditions.
@@ -174,43 +175,6 @@ pub struct CertificateFilter {
     pub state: Option<StateKind>,
     /// Only those whose current version ends before this moment.
     pub not_after_before: Option<OffsetDateTime>,
-}
-
-/// Which stretch of a list to return.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Page {
-    /// Where the stretch begins.
-    pub from: PageStart,
-    /// How many certificates it has at most; never more than [`crate::PAGE_LIMIT`].
-    pub limit: usize,
-    /// In which direction it runs.
-    pub order: Order,
-}
-
-/// Where a stretch of a list begins. Both kinds of places are part of the stretch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PageStart {
-    /// At this certificate, whether it still exists or not.
-    At {
-        /// When it was added.
-        created_at: OffsetDateTime,
-        /// Its identifier.
-        id: CertificateId,
-    },
-    /// At the beginning of the list.
-    Beginning,
-    /// At the first certificate added at this moment, or the next one in the list's direction.
-    Time(OffsetDateTime),
-}
-
-/// The direction of a list. Certificates are ordered by the time they were added, then by
-/// identifier.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Order {
-    /// Oldest first.
-    Ascending,
-    /// Newest first.
-    Descending,
 }
 
 impl Store {
@@ -235,39 +199,12 @@ impl Store {
         scope: Scope,
         references: &[CertificateRef],
     ) -> Result<Vec<Option<Arc<Certificate>>>, Error> {
-        let mut ids = Vec::new();
-        let mut names = Vec::new();
-        for reference in references {
-            match reference {
-                CertificateRef::Id(id) => ids.push(*id),
-                // No stored name has a NUL.
-                CertificateRef::Name(name) if name.contains('\0') => {}
-                CertificateRef::Name(name) => names.push(name.as_str()),
-            }
-        }
-        let mut by_id = HashMap::with_capacity(ids.len());
-        for portion in ids.chunks(LOOKUP_PORTION) {
-            for certificate in self.read_certificates(by_ids(scope, portion)).await? {
-                by_id.insert(certificate.id, Arc::new(certificate));
-            }
-        }
-        let mut by_name = HashMap::with_capacity(names.len());
-        for portion in names.chunks(LOOKUP_PORTION) {
-            for certificate in self.read_certificates(by_names(scope, portion)).await? {
-                let id = certificate.id;
-                match by_name.insert(certificate.name.clone(), Arc::new(certificate)) {
-                    Some(other) if other.id != id => return Err(Error::AmbiguousName),
-                    _ => {}
-                }
-            }
-        }
-        Ok(references
-            .iter()
-            .map(|reference| match reference {
-                CertificateRef::Id(id) => by_id.get(id).cloned(),
-                CertificateRef::Name(name) => by_name.get(name).cloned(),
-            })
-            .collect())
+        let lookup = Lookup {
+            by_ids,
+            by_names,
+            read,
+        };
+        lookup.resolve(self.backend(), scope, references).await
     }
 
     /// A stretch of the list of certificates. A next page begins at the last certificate of the
@@ -344,10 +281,6 @@ pub(crate) fn listed(
     page: &Page,
     search: Search,
 ) -> Statement {
-    let (beyond, direction) = match page.order {
-        Order::Ascending => (">=", "asc"),
-        Order::Descending => ("<=", "desc"),
-    };
     let mut statement = select("1 = 1");
     if let Some(common_name) = &filter.common_name {
         statement = statement
@@ -375,25 +308,7 @@ pub(crate) fn listed(
         Search::ByEnd => "+c.created_at",
         Search::InOrder => "c.created_at",
     };
-    statement = match page.from {
-        PageStart::Beginning => statement,
-        PageStart::At {
-            created_at: moment,
-            id,
-        } => statement
-            .text(&format!(" and ({created_at}, c.id) {beyond} (?, ?)"))
-            .bind(moment)
-            .bind(id),
-        PageStart::Time(moment) => statement
-            .text(&format!(" and {created_at} {beyond} ?"))
-            .bind(moment),
-    };
-    scope
-        .restrict(statement, "c.account_id")
-        .text(&format!(
-            " order by c.created_at {direction}, c.id {direction} limit ?"
-        ))
-        .bind(page_limit(page.limit))
+    page.restrict_by(statement, scope, "c", created_at)
 }
 
 fn select(condition: &str) -> Statement {
@@ -406,16 +321,40 @@ fn select(condition: &str) -> Statement {
     ))
 }
 
-fn read(mut row: Row) -> Result<Certificate, Error> {
+pub(crate) fn read(mut row: Row) -> Result<Certificate, Error> {
+    let id = row.take()?;
+    let account_id = row.take()?;
+    let name = row.take()?;
+    let common_name = row.take()?;
+    let identifiers = lines(&row.take::<String>()?);
+    let origin = Origin::parse(&row.take::<String>()?)?;
+    let kind = StateKind::parse(&row.take::<String>()?)?;
+    let attempt = u8::try_from(row.take::<u64>()?).unwrap_or(u8::MAX);
+    let next_action_at: Option<OffsetDateTime> = row.take()?;
+    let reason: Option<String> = row.take()?;
+    let state = match kind {
+        StateKind::Error => State::Error {
+            reason: reason.unwrap_or_default(),
+        },
+        StateKind::Pending => State::Pending {
+            attempt,
+            next_attempt_at: next_action_at
+                .ok_or(Error::Corrupt("a pending certificate has no next attempt"))?,
+        },
+        StateKind::Revoked => State::Revoked,
+        StateKind::Valid => State::Valid,
+    };
     Ok(Certificate {
-        id: row.take()?,
-        account_id: row.take()?,
-        name: row.take()?,
-        common_name: row.take()?,
-        identifiers: lines(&row.take::<String>()?),
-        origin: Origin::parse(&row.take::<String>()?)?,
-        state: read_state(&mut row)?,
+        id,
+        account_id,
+        name,
+        common_name,
+        identifiers,
+        origin,
+        state,
         issuer: row.take()?,
+        attempt,
+        next_action_at,
         created_at: row.take()?,
         current: match row.take::<Option<VersionId>>()? {
             Some(_) => Some(versions::read(&mut row)?),
@@ -424,22 +363,14 @@ fn read(mut row: Row) -> Result<Certificate, Error> {
     })
 }
 
-fn read_state(row: &mut Row) -> Result<State, Error> {
-    let kind: String = row.take()?;
-    let attempt: u64 = row.take()?;
-    let next_action_at: Option<OffsetDateTime> = row.take()?;
-    let reason: Option<String> = row.take()?;
-    match kind.as_str() {
-        "error" => Ok(State::Error {
-            reason: reason.unwrap_or_default(),
-        }),
-        "pending" => Ok(State::Pending {
-            attempt: u8::try_from(attempt).unwrap_or(u8::MAX),
-            next_attempt_at: next_action_at
-                .ok_or(Error::Corrupt("a pending certificate has no next attempt"))?,
-        }),
-        "revoked" => Ok(State::Revoked),
-        "valid" => Ok(State::Valid),
-        _ => Err(Error::Corrupt("a certificate has an unknown state")),
+impl Named for Certificate {
+    type Id = CertificateId;
+
+    fn id(&self) -> CertificateId {
+        self.id
+    }
+
+    fn name(&self) -> &str {
+        &self.name
     }
 }

@@ -14,8 +14,13 @@ use crate::seal::SealError;
 pub enum Error {
     /// A name was looked up across all accounts and several accounts use it. Look it up within one
     /// account, or by identifier.
-    #[error("several accounts have a certificate of this name")]
+    #[error("several accounts use this name")]
     AmbiguousName,
+
+    /// Something still hangs on it: a domain is served with the certificate, an instance belongs to
+    /// the service.
+    #[error("something is still attached to it")]
+    Attached,
 
     /// The store was closed; nothing more can be written through it.
     #[error("the store is closed")]
@@ -33,11 +38,16 @@ pub enum Error {
     #[error("the database refused a statement")]
     Database(#[source] Arc<sqlx::Error>),
 
+    /// A domain of this name exists already, in whatever account.
+    #[error("the domain {0} is taken")]
+    DomainTaken(String),
+
     /// Something with this identifier, name or hash is already there.
     #[error("it exists already")]
     Duplicate,
 
-    /// The name is taken: by another certificate of the account, or by another authority.
+    /// The name is taken: by another certificate, service or instance of the account, or by another
+    /// authority.
     #[error("the name is taken")]
     DuplicateName,
 
@@ -45,8 +55,12 @@ pub enum Error {
     #[error("the serial number was used before")]
     DuplicateSerial,
 
-    /// The account still has certificates.
-    #[error("the account still has certificates")]
+    /// The name of the service that was to be made with an instance is taken.
+    #[error("the name of the service is taken")]
+    DuplicateServiceName,
+
+    /// The account still has certificates, services or instances.
+    #[error("the account still has certificates, services or instances")]
     InUse,
 
     /// The parts of a new record contradict each other; a mistake in the calling code.
@@ -93,6 +107,10 @@ pub enum Error {
     /// The account that a new row belongs to does not exist.
     #[error("no such account")]
     UnknownAccount,
+
+    /// A certificate that a domain was to be served with does not exist (any more).
+    #[error("no such certificate")]
+    UnknownCertificate,
 }
 
 impl Error {
@@ -119,6 +137,14 @@ impl Error {
         }
     }
 
+    /// The error when the row that a foreign key names is missing, `missing`; otherwise the same.
+    pub(crate) fn or_missing(self, missing: Self) -> Self {
+        match self {
+            Self::UnknownAccount => missing,
+            other => other,
+        }
+    }
+
     /// The same error for every record of a batch, when it is not the fault of one of them.
     pub(crate) fn for_everybody(&self) -> Option<Self> {
         match self {
@@ -140,6 +166,10 @@ fn taken(report: &dyn DatabaseError) -> Error {
     let rule = report.constraint().unwrap_or_else(|| report.message());
     if rule.ends_with("certificates_name")
         || rule.ends_with("certificates.name, certificates.account_id")
+        || rule.ends_with("services_name")
+        || rule.ends_with("services.name, services.account_id")
+        || rule.ends_with("instances_name")
+        || rule.ends_with("instances.name, instances.account_id")
         || rule.ends_with("authorities_name")
         || rule.ends_with("authorities.name")
     {

@@ -12,6 +12,7 @@ use uuid::Uuid;
 use crate::backend::{Transaction, in_transaction};
 use crate::error::Error;
 use crate::ids::{AccountId, EventId};
+use crate::recorder::largest_portion;
 use crate::scope::{Scope, page_limit};
 use crate::sql::{FromColumn, Row, Statement, Value, row_marks};
 use crate::store::Store;
@@ -117,42 +118,53 @@ impl NewEvent {
     }
 }
 
+/// The values of several events.
+pub(crate) fn into_rows(events: Vec<NewEvent>) -> Vec<EventRow> {
+    events.into_iter().map(NewEvent::into_row).collect()
+}
+
 /// Writes events. Must be the last thing its transaction does; see the module's header.
 pub(crate) async fn insert(
     transaction: &mut Transaction,
-    events: Vec<EventRow>,
+    mut events: Vec<EventRow>,
 ) -> Result<(), Error> {
+    while !events.is_empty() {
+        let rest = events.split_off(largest_portion(events.len()));
+        let statement = insertion(events, transaction.is_sqlite());
+        transaction.execute(statement).await?;
+        events = rest;
+    }
+    Ok(())
+}
+
+fn insertion(events: Vec<EventRow>, is_sqlite: bool) -> Statement {
     let count = events.len();
-    let Some(columns) = events.first().map(Vec::len) else {
-        return Ok(());
-    };
-    let statement = if transaction.is_sqlite() {
+    let columns = events.first().map_or(0, Vec::len);
+    if is_sqlite {
         let marks = row_marks(count, columns);
-        Statement::with_values(
+        return Statement::with_values(
             format!(
                 "insert into events (at, account_id, object, actor, kind, detail) values {marks}"
             ),
             events.into_iter().flatten().collect(),
-        )
-    } else {
-        let number = i64::try_from(count).unwrap_or(i64::MAX);
-        let marks = row_marks(count, columns + 1);
-        let placed = (1_i64..).zip(events);
-        let values = [number.into(), number.into()]
-            .into_iter()
-            .chain(placed.flat_map(|(place, event)| [Value::from(place)].into_iter().chain(event)));
-        Statement::with_values(
-            format!(
-                "with counter as (update event_counter set last = last + ? returning last) \
-                 insert into events (id, at, account_id, object, actor, kind, detail) \
-                 select counter.last - ? + fresh.place, fresh.at, fresh.account_id, fresh.object, \
-                 fresh.actor, fresh.kind, fresh.detail from counter, (values {marks}) \
-                 as fresh (place, at, account_id, object, actor, kind, detail)"
-            ),
-            values.collect(),
-        )
-    };
-    transaction.execute(statement).await.map(drop)
+        );
+    }
+    let number = i64::try_from(count).unwrap_or(i64::MAX);
+    let marks = row_marks(count, columns + 1);
+    let placed = (1_i64..).zip(events);
+    let values = [number.into(), number.into()]
+        .into_iter()
+        .chain(placed.flat_map(|(place, event)| [Value::from(place)].into_iter().chain(event)));
+    Statement::with_values(
+        format!(
+            "with counter as (update event_counter set last = last + ? returning last) \
+             insert into events (id, at, account_id, object, actor, kind, detail) \
+             select counter.last - ? + fresh.place, fresh.at, fresh.account_id, fresh.object, \
+             fresh.actor, fresh.kind, fresh.detail from counter, (values {marks}) \
+             as fresh (place, at, account_id, object, actor, kind, detail)"
+        ),
+        values.collect(),
+    )
 }
 
 pub(crate) fn after_place(scope: Scope, after: Option<EventId>, limit: usize) -> Statement {

@@ -148,9 +148,17 @@ random_identifier!(
     /// Names a certificate of the inventory. Random, because clients of the APIs were promised so.
     CertificateId
 );
+random_identifier!(
+    /// Names an instance.
+    InstanceId
+);
 timed_identifier!(
     /// Names a stored private key.
     PrivateKeyId
+);
+random_identifier!(
+    /// Names a service.
+    ServiceId
 );
 random_identifier!(
     /// Names a token.

@@ -1,13 +1,17 @@
 //! Adding certificates and versions, changing and removing them.
 //!
-//! Order of locks in every transaction: certificate, version, private key, authority, event
-//! counter.
+//! Order of locks in every transaction: service, instance, domain, certificate, version, private
+//! key, authority, event counter.
 
-use crate::backend::in_transaction;
+use time::OffsetDateTime;
+
+use crate::attachments;
+use crate::backend::{Transaction, in_transaction};
 use crate::certificates::{NewCertificate, State, StateKind};
 use crate::error::Error;
 use crate::events::{self, NewEvent};
 use crate::ids::{AccountId, CertificateId, PrivateKeyId};
+use crate::names;
 use crate::private_keys::{self, NewPrivateKey, SealedKey};
 use crate::recorder::{RecordRows, VERSIONS, insert_rows};
 use crate::scope::Scope;
@@ -41,6 +45,21 @@ pub struct NewRecord {
     pub event: NewEvent,
 }
 
+/// A version to be added to a certificate, with everything that becomes true at the same moment.
+#[derive(Debug, Clone)]
+pub struct NewVersionRecord {
+    /// The version, which becomes the current one.
+    pub version: NewVersion,
+    /// Its private key.
+    pub key: Option<NewPrivateKey>,
+    /// The names that the certificate covers from now on, as text.
+    pub identifiers: Vec<String>,
+    /// When the certificate is to be renewed.
+    pub next_action_at: Option<OffsetDateTime>,
+    /// What the audit log will say.
+    pub event: NewEvent,
+}
+
 impl Store {
     /// Adds a certificate. Many at once share a transaction; the answer comes when it is on disk.
     ///
@@ -55,30 +74,36 @@ impl Store {
         self.recorder().record(rows).await
     }
 
-    /// Adds a version to a certificate, makes it the current one, and the certificate valid for
-    /// `identifiers`. [`Error::NotFound`] when there is no such certificate in the scope.
+    /// Adds a version to a certificate, makes it the current one, and the certificate valid for its
+    /// names. The private key is kept beyond its time for export if domains are served with the
+    /// certificate. [`Error::NotFound`] when there is no such certificate in the scope.
     pub async fn add_version(
         &self,
         scope: Scope,
         certificate: CertificateId,
-        version: NewVersion,
-        identifiers: &[String],
-        key: Option<NewPrivateKey>,
-        event: NewEvent,
+        record: NewVersionRecord,
     ) -> Result<(), Error> {
+        let NewVersionRecord {
+            version,
+            key,
+            identifiers,
+            next_action_at,
+            event,
+        } = record;
         check_version(&version, key.as_ref())?;
         let key = self.seal(key.as_ref(), &event)?;
         let update = Statement::new(
             "update certificates set current_version_id = ?, identifiers = ?, not_after = ?, \
-             state = 'valid', attempt = 0, next_action_at = null, reason = null where id = ?",
+             state = 'valid', attempt = 0, next_action_at = ?, reason = null where id = ?",
         )
         .bind(version.id)
-        .bind(joined(identifiers)?)
+        .bind(joined(&identifiers)?)
         .bind(version.not_after)
+        .bind(next_action_at)
         .bind(certificate);
         let update = scope
             .restrict(update, "account_id")
-            .text(" returning account_id");
+            .text(" returning account_id, common_name");
         let event = event.into_row();
         in_transaction!(self.backend(), |transaction| {
             let mut row = transaction
@@ -86,10 +111,16 @@ impl Store {
                 .await?
                 .ok_or(Error::NotFound)?;
             let account: AccountId = row.take()?;
+            let common_name: String = row.take()?;
+            let names = names::rows(account, certificate, &common_name, &identifiers);
+            names::replace(transaction, certificate, &names).await?;
             let version = version.clone().into_row(certificate, account);
             insert_rows(transaction, &VERSIONS, &[&version]).await?;
             if let Some(key) = key.clone() {
                 private_keys::insert(transaction, key, Some(account)).await?;
+                if is_attached(transaction, certificate).await? {
+                    attachments::keep_keys(transaction, &[certificate]).await?;
+                }
             }
             events::insert(transaction, vec![event.clone()]).await
         })
@@ -131,12 +162,21 @@ impl Store {
 
     /// Removes a certificate and its private keys; the answer is whether there was one. Versions
     /// that an authority of ours signed stay, because OCSP and CRLs must go on telling about them.
+    /// [`Error::Attached`] while a domain is served with it. A domain that has it as an alternate
+    /// goes on without.
     pub async fn delete_certificate(
         &self,
         scope: Scope,
         certificate: CertificateId,
         event: NewEvent,
     ) -> Result<bool, Error> {
+        // Domains are locked before the certificate, as everywhere.
+        let detach =
+            Statement::new("update domains set alternate_id = null where alternate_id = ?")
+                .bind(certificate)
+                .text(" and exists (select 1 from certificates where certificates.id = ?")
+                .bind(certificate);
+        let detach = scope.restrict(detach, "certificates.account_id").text(")");
         let delete = Statement::new("delete from certificates where id = ?").bind(certificate);
         let delete = scope.restrict(delete, "account_id");
         let keys = Statement::new(
@@ -150,7 +190,9 @@ impl Store {
         .bind(certificate);
         let event = event.into_row();
         in_transaction!(self.backend(), |transaction| {
-            if transaction.execute(delete.clone()).await? == 0 {
+            transaction.execute(detach.clone()).await?;
+            let deleted = transaction.execute(delete.clone()).await;
+            if deleted.map_err(|error| error.or_missing(Error::Attached))? == 0 {
                 return Ok(false);
             }
             transaction.execute(keys.clone()).await?;
@@ -177,10 +219,17 @@ impl Store {
         }
         let key = self.seal(key.as_ref(), &event)?;
         let (id, account) = (certificate.id, certificate.account_id);
+        let NewCertificate {
+            common_name,
+            identifiers,
+            ..
+        } = &certificate;
+        let names = names::rows(account, id, common_name, identifiers);
         Ok(RecordRows {
             certificate: certificate_row(certificate, version.as_ref())?,
             version: version.map(|version| version.into_row(id, account)),
             key: key.map(|key| key.into_row(Some(account))),
+            names,
             event: event.into_row(),
         })
     }
@@ -268,7 +317,21 @@ fn check_version(version: &NewVersion, key: Option<&NewPrivateKey>) -> Result<()
     )
 }
 
-fn within(what: &'static str, limit: usize, length: usize) -> Result<(), Error> {
+/// Whether a domain is served with a certificate.
+async fn is_attached(
+    transaction: &mut Transaction,
+    certificate: CertificateId,
+) -> Result<bool, Error> {
+    let statement = Statement::new(
+        "select 1 where exists (select 1 from domains where certificate_id = ?) \
+         or exists (select 1 from domains where alternate_id = ?)",
+    )
+    .bind(certificate)
+    .bind(certificate);
+    Ok(transaction.row(statement).await?.is_some())
+}
+
+pub(crate) fn within(what: &'static str, limit: usize, length: usize) -> Result<(), Error> {
     if length > limit {
         return Err(Error::TooLong { what, limit });
     }

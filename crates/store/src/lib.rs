@@ -1,5 +1,5 @@
-//! The memory of Chancery: certificates, private keys, accounts, authorities and events, in SQLite
-//! or PostgreSQL behind one [`Store`].
+//! The memory of Chancery: certificates, private keys, services, accounts, authorities and events,
+//! in SQLite or PostgreSQL behind one [`Store`].
 //!
 //! Invariants:
 //! - What a function reports as done is on disk. What was interrupted has not happened; nothing
@@ -12,43 +12,62 @@
 //! but its database.
 
 mod accounts;
+mod attachments;
 mod authorities;
 mod backend;
 mod certificates;
+mod cursors;
+mod domains;
 mod error;
 mod events;
 mod ids;
+mod instances;
 mod inventory;
+mod leases;
 mod migrate;
+mod names;
+mod page;
 #[cfg(test)]
 mod plans;
+mod ports;
 mod private_keys;
 mod recorder;
+mod references;
 mod scope;
 mod seal;
+mod service_changes;
+mod services;
 mod sql;
 mod store;
+mod ticket_keys;
 mod tokens;
 mod url;
 mod versions;
 
 pub use accounts::{ACCOUNT_NAME_LIMIT, Account, AccountBar, AccountStatus, NewAccount, Role};
+pub use attachments::Attachment;
 pub use authorities::{Authority, CaCertificate, CaRole, NewAuthority, NewCaCertificate};
-pub use certificates::{
-    Certificate, CertificateFilter, CertificateRef, NewCertificate, Order, Origin, Page, PageStart,
-    State, StateKind,
-};
+pub use certificates::{Certificate, CertificateFilter, NewCertificate, Origin, State, StateKind};
+pub use domains::{DOMAIN_NAME_LIMIT, DOMAIN_NAMES_LIMIT, Domain, NewDomain};
 pub use error::Error;
 pub use events::{ACTOR_LIMIT, DETAIL_LIMIT, Event, NewEvent};
 pub use ids::{
-    AccountId, AuthorityId, CaCertificateId, CertificateId, EventId, IdParseError, PrivateKeyId,
-    TokenId, VersionId,
+    AccountId, AuthorityId, CaCertificateId, CertificateId, EventId, IdParseError, InstanceId,
+    PrivateKeyId, ServiceId, TokenId, VersionId,
 };
-pub use inventory::{CHAIN_LIMIT, IDENTIFIERS_LIMIT, NAME_LIMIT, NewRecord};
+pub use instances::{INSTANCE_TEXT_LIMIT, Instance, InstanceRemoval, NewInstance};
+pub use inventory::{CHAIN_LIMIT, IDENTIFIERS_LIMIT, NAME_LIMIT, NewRecord, NewVersionRecord};
+pub use names::Covering;
+pub use page::{Order, Page, PageStart};
+pub use ports::{Handlers, Protocol, PublishedPort};
 pub use private_keys::{Exportable, NewPrivateKey, StoredKey};
+pub use references::{CertificateRef, InstanceRef, Reference, ServiceRef};
 pub use scope::{PAGE_LIMIT, Scope};
 pub use seal::{MasterKey, MasterKeyId, Purpose, SealError, Sealer};
+pub use service_changes::{PORTS_LIMIT, ServiceChange};
+pub use services::{NewService, Service};
 pub use store::Store;
+pub use ticket_keys::{TICKET_SECRET_LENGTH, TicketKey};
 pub use tokens::{NewToken, Token};
 pub use url::{DatabaseUrl, DatabaseUrlError};
 pub use versions::{IssuedStatus, NewVersion, RevokeOutcome, RevokedVersion, StoredChain, Version};

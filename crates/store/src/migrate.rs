@@ -13,7 +13,9 @@ struct Migration {
     version: i64,
     name: &'static str,
     script: &'static str,
-    /// What only PostgreSQL needs.
+    /// What SQLite is told afterwards, in its own words.
+    sqlite: &'static str,
+    /// The same for PostgreSQL.
     postgres: &'static str,
 }
 
@@ -23,31 +25,85 @@ const MIGRATIONS: &[Migration] = &[
         version: 1,
         name: "accounts",
         script: include_str!("../migrations/0001_accounts.sql"),
+        sqlite: "",
         postgres: "",
     },
     Migration {
         version: 2,
         name: "certificates",
         script: include_str!("../migrations/0002_certificates.sql"),
+        sqlite: "",
         postgres: "",
     },
     Migration {
         version: 3,
         name: "versions",
         script: include_str!("../migrations/0003_versions.sql"),
+        sqlite: "",
         postgres: "",
     },
     Migration {
         version: 4,
         name: "authorities",
         script: include_str!("../migrations/0004_authorities.sql"),
+        sqlite: "",
         postgres: "",
     },
     Migration {
         version: 5,
         name: "events",
         script: include_str!("../migrations/0005_events.sql"),
+        sqlite: "",
         postgres: include_str!("../migrations/0005_events.postgres.sql"),
+    },
+    Migration {
+        version: 6,
+        name: "services",
+        script: include_str!("../migrations/0006_services.sql"),
+        sqlite: "",
+        postgres: "",
+    },
+    Migration {
+        version: 7,
+        name: "domains",
+        script: include_str!("../migrations/0007_domains.sql"),
+        sqlite: "",
+        postgres: "",
+    },
+    Migration {
+        version: 8,
+        name: "instances",
+        script: include_str!("../migrations/0008_instances.sql"),
+        sqlite: "",
+        postgres: "",
+    },
+    Migration {
+        version: 9,
+        name: "certificate_names",
+        script: include_str!("../migrations/0009_certificate_names.sql"),
+        sqlite: include_str!("../migrations/0009_certificate_names.sqlite.sql"),
+        postgres: include_str!("../migrations/0009_certificate_names.postgres.sql"),
+    },
+    Migration {
+        version: 10,
+        name: "ticket_keys",
+        script: include_str!("../migrations/0010_ticket_keys.sql"),
+        sqlite: "",
+        postgres: "",
+    },
+    Migration {
+        version: 11,
+        name: "cursors",
+        script: include_str!("../migrations/0011_cursors.sql"),
+        sqlite: "",
+        postgres: "",
+    },
+    Migration {
+        version: 12,
+        name: "kept_keys",
+        script: include_str!("../migrations/0012_kept_keys.sql"),
+        sqlite: "",
+        postgres: "",
     },
 ];
 
@@ -119,8 +175,13 @@ async fn apply(
         )
         .await?;
     transaction.script(script).await?;
-    if !transaction.is_sqlite() && !migration.postgres.is_empty() {
-        transaction.script(migration.postgres.to_owned()).await?;
+    let own = if transaction.is_sqlite() {
+        migration.sqlite
+    } else {
+        migration.postgres
+    };
+    if !own.is_empty() {
+        transaction.script(own.to_owned()).await?;
     }
     Ok(())
 }

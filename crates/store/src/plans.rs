@@ -7,10 +7,10 @@ use time::OffsetDateTime;
 
 use crate::backend::Backend;
 use crate::certificates::{
-    CertificateFilter, Order, Page, PageStart, Search, StateKind, by_ids, by_names, count_ending,
-    listed,
+    CertificateFilter, Search, StateKind, by_ids, by_names, count_ending, listed,
 };
 use crate::ids::{AccountId, AuthorityId, CertificateId, VersionId};
+use crate::page::{Order, Page, PageStart};
 use crate::scope::Scope;
 use crate::sql::Statement;
 use crate::url::DatabaseUrl;

@@ -103,17 +103,17 @@ impl Store {
     }
 
     /// Removes the private keys whose time for export is over at `now`; the answer is how many.
+    /// Those that domains are served with stay, but are not given out any more.
     pub async fn erase_expired_private_keys(&self, now: OffsetDateTime) -> Result<u64, Error> {
-        // In portions, so that other writers get their turn in between.
-        const PORTION: u64 = 1_000;
-        let delete = expired(now);
+        let (lock_up, delete) = (expired_in_use(now), expired(now));
         let mut erased = 0;
         loop {
-            let portion = in_transaction!(self.backend(), |transaction| {
-                transaction.execute(delete.clone()).await
+            let (locked_up, portion) = in_transaction!(self.backend(), |transaction| {
+                let locked_up = transaction.execute(lock_up.clone()).await?;
+                Ok((locked_up, transaction.execute(delete.clone()).await?))
             })?;
             erased += portion;
-            if portion < PORTION {
+            if portion < PORTION && locked_up < PORTION {
                 return Ok(erased);
             }
         }
@@ -132,12 +132,26 @@ impl fmt::Debug for StoredKey {
     }
 }
 
-/// Removes at most 1,000 keys.
+/// How many keys are erased at a time, so that other writers get their turn in between.
+const PORTION: u64 = 1_000;
+
+/// Makes keys unexportable whose time for export is over but which are in use.
+pub(crate) fn expired_in_use(now: OffsetDateTime) -> Statement {
+    Statement::new(format!(
+        "update private_keys set exportable = ?, exportable_until = null where id in \
+         (select id from private_keys where exportable_until <= ? and kept \
+         order by exportable_until limit {PORTION})"
+    ))
+    .bind(false)
+    .bind(now)
+}
+
+/// Removes keys whose time for export is over.
 pub(crate) fn expired(now: OffsetDateTime) -> Statement {
-    Statement::new(
+    Statement::new(format!(
         "delete from private_keys where id in (select id from private_keys \
-         where exportable_until <= ? order by exportable_until limit 1000)",
-    )
+         where exportable_until <= ? and not kept order by exportable_until limit {PORTION})"
+    ))
     .bind(now)
 }
 

@@ -1,6 +1,6 @@
 //! Group commit: certificates that are added at the same time share a transaction.
 //!
-//! A writer task takes whatever is waiting, up to [`BATCH`] records, writes it with at most four
+//! A writer task takes whatever is waiting, up to [`BATCH`] records, writes it with at most five
 //! kinds of statements and one commit, and only then answers the callers. A record that the
 //! database refuses is found by halving the batch between savepoints, so that it alone fails. A
 //! caller that went away before its turn is left out; one that goes away later changes nothing.
@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 use crate::backend::{Backend, Transaction, in_transaction};
 use crate::error::Error;
 use crate::events::{self, EventRow};
+use crate::names::CERTIFICATE_NAMES;
 use crate::sql::{Statement, Value, row_marks};
 
 /// The most records in one transaction. A power of two; so are the sizes of its statements.
@@ -21,13 +22,17 @@ const BATCH: usize = 128;
 /// How many records may wait before callers have to.
 const QUEUE: usize = 4 * BATCH;
 
+/// The most rows that one statement inserts; a power of two. The databases take no more than 32,766
+/// and 65,535 values in one statement.
+const LARGEST_PORTION: usize = 1_024;
+
 /// PostgreSQL can gather one batch while it makes another durable.
 const POSTGRES_WRITERS: usize = 2;
 
 /// A table, with its columns in the order in which rows give their values.
 pub(crate) struct Table {
-    name: &'static str,
-    columns: &'static str,
+    pub(crate) name: &'static str,
+    pub(crate) columns: &'static str,
 }
 
 pub(crate) const CERTIFICATES: Table = Table {
@@ -54,6 +59,7 @@ pub(crate) struct RecordRows {
     pub(crate) certificate: Vec<Value>,
     pub(crate) version: Option<Vec<Value>>,
     pub(crate) key: Option<Vec<Value>>,
+    pub(crate) names: Vec<Vec<Value>>,
     pub(crate) event: EventRow,
 }
 
@@ -113,8 +119,7 @@ impl Recorder {
     }
 }
 
-/// Inserts rows into a table, in statements of 1, 2, 4, … rows, so that few different statements
-/// exist and all of them stay prepared.
+/// Inserts rows into a table, in statements of 1, 2, 4, … rows.
 pub(crate) async fn insert_rows(
     transaction: &mut Transaction,
     table: &Table,
@@ -137,6 +142,12 @@ pub(crate) async fn insert_rows(
         rows = rest;
     }
     Ok(())
+}
+
+/// How many of `count` rows, which is not zero, the next statement takes: the largest power of two,
+/// so that few different statements exist and all of them stay prepared.
+pub(crate) fn largest_portion(count: usize) -> usize {
+    (1 << count.max(1).ilog2()).min(LARGEST_PORTION)
 }
 
 struct Job {
@@ -236,19 +247,10 @@ async fn insert(transaction: &mut Transaction, records: &[RecordRows]) -> Result
         .filter_map(|record| record.key.as_ref())
         .collect();
     insert_rows(transaction, &PRIVATE_KEYS, &keys).await?;
-    let mut records = records;
-    while !records.is_empty() {
-        let (portion, rest) = records.split_at(largest_portion(records.len()));
-        let rows = portion.iter().map(|record| record.event.clone()).collect();
-        events::insert(transaction, rows).await?;
-        records = rest;
-    }
-    Ok(())
-}
-
-/// The largest power of two that is not larger than `count`, which is not zero.
-fn largest_portion(count: usize) -> usize {
-    1 << count.max(1).ilog2()
+    let names: Vec<_> = records.iter().flat_map(|record| &record.names).collect();
+    insert_rows(transaction, &CERTIFICATE_NAMES, &names).await?;
+    let events = records.iter().map(|record| record.event.clone()).collect();
+    events::insert(transaction, events).await
 }
 
 fn share(error: Error, count: usize) -> Vec<Result<(), Error>> {

@@ -114,12 +114,15 @@ impl fmt::Display for MasterKeyId {
 pub enum Purpose {
     /// The PKCS#8 form of a private key; the row is the one of the key.
     PrivateKey,
+    /// The secret of session tickets; the row is the number of its generation.
+    TicketKey,
 }
 
 impl Purpose {
     fn text(self) -> &'static [u8] {
         match self {
             Self::PrivateKey => b"chancery private key",
+            Self::TicketKey => b"chancery ticket key",
         }
     }
 }

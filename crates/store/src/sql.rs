@@ -260,6 +260,22 @@ impl FromColumn for u64 {
     }
 }
 
+impl FromColumn for u32 {
+    fn from_column(row: &Row, index: usize) -> Result<Self, Error> {
+        u32::try_from(row.native::<i64>(index)?)
+            .map_err(|_| Error::Corrupt("a number is out of its range"))
+    }
+}
+
+impl FromColumn for Option<u32> {
+    fn from_column(row: &Row, index: usize) -> Result<Self, Error> {
+        row.native::<Option<i64>>(index)?
+            .map(u32::try_from)
+            .transpose()
+            .map_err(|_| Error::Corrupt("a number is out of its range"))
+    }
+}
+
 impl From<bool> for Value {
     fn from(value: bool) -> Self {
         Value::Boolean(value)
@@ -269,6 +285,18 @@ impl From<bool> for Value {
 impl From<i64> for Value {
     fn from(value: i64) -> Self {
         Value::Integer(Some(value))
+    }
+}
+
+impl From<u32> for Value {
+    fn from(value: u32) -> Self {
+        Value::Integer(Some(value.into()))
+    }
+}
+
+impl From<Option<u32>> for Value {
+    fn from(value: Option<u32>) -> Self {
+        Value::Integer(value.map(i64::from))
     }
 }
 

@@ -6,7 +6,7 @@
 use pki::{Chain, ChainError, DnsName, PrivateKey};
 use store::{
     Certificate, CertificateId, CertificateRef, Exportable, NewCertificate, NewPrivateKey,
-    NewRecord, NewVersion, Origin, PrivateKeyId, State, VersionId,
+    NewRecord, NewVersion, NewVersionRecord, Origin, PrivateKeyId, State, VersionId,
 };
 use time::format_description::well_known::Rfc3339;
 
@@ -267,10 +267,13 @@ impl Certificates {
             .add_version(
                 principal.scope(),
                 certificate.id,
-                version,
-                &identifiers,
-                Some(key),
-                event,
+                NewVersionRecord {
+                    version,
+                    key: Some(key),
+                    identifiers,
+                    next_action_at: None,
+                    event,
+                },
             )
             .await;
         match added {

@@ -6,7 +6,9 @@ use store::{
     Page, PageStart, RevokeOutcome, Scope, State, Store, TokenId,
 };
 
-use crate::support::{Database, account, authority, event, find, moment, record_with_key, version};
+use crate::support::{
+    Database, account, authority, event, find, moment, record_with_key, renewal, version,
+};
 
 on_both_databases!(
     nothing_of_another_account_is_found,
@@ -136,7 +138,7 @@ async fn nothing_of_another_account_is_changed(database: &Database) {
     let events_before = database.count("events").await;
 
     let outcome = store
-        .add_version(intruder, id, version(None), &[], None, attempt())
+        .add_version(intruder, id, renewal(version(None), &[], None, attempt()))
         .await;
     assert!(matches!(outcome, Err(Error::NotFound)));
     let outcome = store

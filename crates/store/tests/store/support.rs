@@ -7,7 +7,7 @@ use sqlx::AssertSqlSafe;
 use store::{
     AccountId, AccountStatus, AuthorityId, Certificate, CertificateId, CertificateRef, Exportable,
     MasterKey, NewAccount, NewAuthority, NewCertificate, NewEvent, NewPrivateKey, NewRecord,
-    NewVersion, Origin, PrivateKeyId, Role, Scope, State, Store, VersionId,
+    NewVersion, NewVersionRecord, Origin, PrivateKeyId, Role, Scope, State, Store, VersionId,
 };
 use tempfile::TempDir;
 use time::{Duration, OffsetDateTime};
@@ -172,6 +172,22 @@ pub(crate) fn private_key(exportable: Exportable) -> NewPrivateKey {
         id: PrivateKeyId::at(moment(0)),
         key: PrivateKey::generate(KeyAlgorithm::P256).unwrap(),
         exportable,
+    }
+}
+
+/// A version that replaces the current one of a certificate.
+pub(crate) fn renewal(
+    version: NewVersion,
+    identifiers: &[String],
+    key: Option<NewPrivateKey>,
+    event: NewEvent,
+) -> NewVersionRecord {
+    NewVersionRecord {
+        version,
+        key,
+        identifiers: identifiers.to_vec(),
+        next_action_at: None,
+        event,
     }
 }
 

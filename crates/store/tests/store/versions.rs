@@ -8,7 +8,7 @@ use store::{
 
 use crate::support::{
     Database, account, authority, event, find, moment, private_key, record, record_with_key,
-    version,
+    renewal, version,
 };
 
 on_both_databases!(
@@ -76,7 +76,7 @@ async fn a_renewal_becomes_the_current_version_and_keeps_the_old_one(database: &
     let renewed = || event(Some(account), "certificate.renewed");
     let names = ["new.example.com".to_owned(), "192.0.2.7".to_owned()];
     store
-        .add_version(scope, id, first.clone(), &names, None, renewed())
+        .add_version(scope, id, renewal(first.clone(), &names, None, renewed()))
         .await
         .unwrap();
     let certificate = find(&store, scope, id).await.unwrap();
@@ -90,7 +90,11 @@ async fn a_renewal_becomes_the_current_version_and_keeps_the_old_one(database: &
     second.private_key_id = Some(key.id);
     let key_id = key.id;
     store
-        .add_version(scope, id, second.clone(), &names, Some(key), renewed())
+        .add_version(
+            scope,
+            id,
+            renewal(second.clone(), &names, Some(key), renewed()),
+        )
         .await
         .unwrap();
     let certificate = find(&store, scope, id).await.unwrap();
@@ -106,11 +110,15 @@ async fn a_renewal_becomes_the_current_version_and_keeps_the_old_one(database: &
 
     let nobody = CertificateId::random();
     let error = store
-        .add_version(scope, nobody, version(None), &names, None, renewed())
+        .add_version(
+            scope,
+            nobody,
+            renewal(version(None), &names, None, renewed()),
+        )
         .await;
     assert!(matches!(error, Err(Error::NotFound)));
     let error = store
-        .add_version(scope, id, second, &names, None, renewed())
+        .add_version(scope, id, renewal(second, &names, None, renewed()))
         .await;
     assert!(matches!(error, Err(Error::Duplicate)), "{error:?}");
 }
@@ -243,7 +251,11 @@ async fn revoking_an_old_version_leaves_the_certificate_valid(database: &Databas
     let renewed = event(None, "certificate.renewed");
     let new = version(Some(authority));
     store
-        .add_version(Scope::Everything, certificate, new, &[], None, renewed)
+        .add_version(
+            Scope::Everything,
+            certificate,
+            renewal(new, &[], None, renewed),
+        )
         .await
         .unwrap();
     assert_eq!(
@@ -329,7 +341,11 @@ async fn removing_a_certificate_keeps_what_was_issued(database: &Database) {
     let uploaded_id = uploaded.id;
     let replaced = event(Some(account), "certificate.replaced");
     store
-        .add_version(scope, id, uploaded, &[], Some(uploaded_key), replaced)
+        .add_version(
+            scope,
+            id,
+            renewal(uploaded, &[], Some(uploaded_key), replaced),
+        )
         .await
         .unwrap();
 

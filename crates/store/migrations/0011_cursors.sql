@@ -1,0 +1,4 @@
+create table cursors (
+    name text not null primary key,
+    event_id bigint not null
+);
