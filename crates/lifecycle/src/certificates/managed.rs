@@ -267,6 +267,8 @@ impl Certificates {
                 next_attempt_at: now,
             },
             issuer: Some(self.settings.default_issuer.clone()),
+            attempt: 0,
+            next_action_at: Some(now),
             created_at: now,
             current: None,
         };
