@@ -4,17 +4,30 @@
 //! exists and is not in memory. What changes in the house arrives as [`Change`]s.
 
 mod facts;
+mod handshake;
 mod http;
+mod identities;
+mod index;
 mod metrics;
 mod routing;
+mod services;
 mod settings;
 mod shared;
+mod tickets;
+mod tunnel;
+mod upkeep;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
+use lifecycle::{Error, Surroundings};
+use listener::{Accepted, Listener, asked};
 use tokio::sync::watch;
+use tokio::time::timeout;
 
+use facts::ConnectionFacts;
 pub use facts::Entrance;
+use metrics::Failure;
 pub use metrics::Metrics;
 pub use routing::{Change, Routing};
 pub use settings::Settings;
@@ -25,38 +38,81 @@ use shared::Shared;
 pub struct Edge(Arc<Shared>);
 
 impl Edge {
-    /// An edge over what the house routes.
-    #[must_use]
-    pub fn new(routing: Routing, settings: Settings, metrics: Metrics) -> Self {
-        Self(Arc::new(Shared {
-            routing,
-            settings,
-            metrics,
-        }))
+    /// An edge over what the house routes. It knows no domain yet and asks the store for each, until
+    /// it is looked after.
+    ///
+    /// # Errors
+    /// When the crypto library has no TLS to offer.
+    pub fn new(
+        routing: Routing,
+        surroundings: Surroundings,
+        settings: Settings,
+        metrics: Metrics,
+    ) -> Result<Self, rustls::Error> {
+        let shared = Shared::new(routing, surroundings, settings, metrics)?;
+        Ok(Self(Arc::new(shared)))
+    }
+
+    /// Fetches what the first connection needs: sessions of before a restart go on.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn prepare(&self) -> Result<(), Error> {
+        upkeep::fetch_tickets(&self.0).await
     }
 
     /// Serves the connections of a listener until `shutdown` turns true, and lets what is in flight
     /// then finish for as long as the settings say.
     pub async fn serve(
         self,
-        listener: listener::Listener,
+        listener: Listener,
         entrance: Entrance,
         shutdown: watch::Receiver<bool>,
     ) {
         let limits = &self.0.settings.limits;
         listener::serve(listener, limits, shutdown, |accepted| {
-            let shared = self.0.clone();
-            async move {
-                let _counted = shared.metrics.connection(false);
-                let facts = facts::ConnectionFacts {
-                    peer: accepted.peer,
-                    entrance,
-                    tls: None,
-                    shutdown: accepted.shutdown,
-                };
-                http::serve(accepted.stream, facts, shared).await;
-            }
+            run(accepted, entrance, self.0.clone())
         })
         .await;
     }
+
+    /// Takes note of a change in the house. All that happen after the process begins to serve must
+    /// come here, each at least once.
+    pub fn changed(&self, change: &Change) {
+        self.0.changed(change);
+    }
+
+    /// Learns all domains, and looks after tickets and OCSP responses, for ever.
+    pub async fn look_after(&self) -> Infallible {
+        upkeep::look_after(&self.0).await
+    }
+}
+
+async fn run(accepted: Accepted, entrance: Entrance, shared: Arc<Shared>) {
+    let _counted = shared.metrics.connection(entrance != Entrance::Http);
+    let mut facts = ConnectionFacts {
+        peer: accepted.peer,
+        entrance,
+        tls: None,
+        shutdown: accepted.shutdown,
+    };
+    if entrance == Entrance::Http {
+        return http::serve(accepted.stream, facts, shared).await;
+    }
+    let shaking = handshake::shake(accepted.stream, entrance.port(), &shared);
+    let shaken = tokio::select! {
+        shaken = timeout(shared.settings.limits.handshake, shaking) => shaken,
+        () = asked(&mut facts.shutdown) => return,
+    };
+    let shaken = match shaken.unwrap_or(Err(Failure::Timeout)) {
+        Ok(shaken) => shaken,
+        Err(failure) => return shared.metrics.failed(failure),
+    };
+    if shaken.port.handlers.http {
+        facts.tls = Some(shaken.facts);
+        // The larger part of the memory of a connection, which those that fail never need.
+        return Box::pin(http::serve(shaken.stream, facts, shared)).await;
+    }
+    let service = (&*shaken.service, shaken.port);
+    tunnel::serve(shaken.stream, &facts, &shaken.facts, service, &shared).await;
 }

@@ -24,7 +24,6 @@ struct Inner {
     lookup_family: Family<LookupLabels, Counter>,
     requests: Family<RequestLabels, Counter>,
     upstream: Histogram,
-    names: Gauge,
 }
 
 /// One counter for each cache and outcome, found once.
@@ -47,6 +46,8 @@ pub(crate) enum Failure {
     NoCertificate,
     /// The client and the edge agree on nothing, or one of them did not understand the other.
     Protocol,
+    /// The client broke off, or never began.
+    Disconnected,
     /// It took too long.
     Timeout,
     /// The store could not be asked.
@@ -108,7 +109,6 @@ impl Metrics {
             requests: Family::default(),
             // 0.25 ms to 64 s in powers of two.
             upstream: Histogram::new((0..19).map(|power| 0.000_25 * f64::from(1 << power))),
-            names: Gauge::default(),
         }))
     }
 
@@ -140,11 +140,6 @@ impl Metrics {
             "upstream_seconds",
             "Time from sending a request to an instance to the head of its answer",
             inner.upstream.clone(),
-        );
-        registry.register(
-            "names",
-            "Names in the index of domains",
-            inner.names.clone(),
         );
     }
 
@@ -179,6 +174,7 @@ impl Metrics {
                 Failure::UnknownName => "unknown_name",
                 Failure::NoCertificate => "no_certificate",
                 Failure::Protocol => "protocol",
+                Failure::Disconnected => "disconnected",
                 Failure::Timeout => "timeout",
                 Failure::Internal => "internal",
             },
@@ -220,11 +216,6 @@ impl Metrics {
     /// Notes how long an instance took to begin an answer.
     pub(crate) fn upstream(&self, taken: Duration) {
         self.0.upstream.observe(taken.as_secs_f64());
-    }
-
-    /// Notes how many names the index holds.
-    pub(crate) fn names(&self, count: usize) {
-        self.0.names.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 }
 

@@ -1,0 +1,150 @@
+//! What a TLS handshake needs of a certificate: its chain, its parsed key and a configuration.
+
+use std::sync::{Arc, OnceLock};
+
+use lifecycle::off_the_reactor;
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs::{default_provider, sign::any_supported_type};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::server::{ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::{ServerConfig, SignatureAlgorithm, SignatureScheme};
+use time::OffsetDateTime;
+
+use crate::routing::{Credentials, Staple};
+
+/// The configurations that all identities have in common.
+#[derive(Debug)]
+pub(crate) struct Templates {
+    http: ServerConfig,
+    raw: ServerConfig,
+}
+
+/// A certificate that can be served.
+#[derive(Debug)]
+pub(crate) struct Identity {
+    key: Arc<CertifiedKey>,
+    http: Arc<ServerConfig>,
+    raw: OnceLock<Arc<ServerConfig>>,
+    /// When the certificate ends.
+    pub(crate) not_after: OffsetDateTime,
+    /// When a new OCSP response should be had.
+    pub(crate) staple_due: Option<OffsetDateTime>,
+}
+
+impl Templates {
+    /// Templates for sessions that go on with these tickets, and with nothing else.
+    ///
+    /// # Errors
+    /// When the crypto library has no protocol version to offer.
+    pub(crate) fn new(tickets: Arc<dyn ProducesTickets>) -> Result<Self, rustls::Error> {
+        let provider: Arc<CryptoProvider> = Arc::new(default_provider());
+        let mut raw = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(Nobody));
+        raw.session_storage = Arc::new(NoServerSessionStorage {});
+        raw.ticketer = tickets;
+        let mut http = raw.clone();
+        http.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(Self { http, raw })
+    }
+}
+
+impl Identity {
+    /// Parses what the house gave.
+    ///
+    /// # Errors
+    /// When the key is of a kind that TLS cannot use.
+    pub(crate) async fn new(
+        templates: &Templates,
+        credentials: Credentials,
+    ) -> Result<Self, rustls::Error> {
+        let pkcs8 = credentials.key.to_pkcs8_der();
+        let parse = move || {
+            let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(pkcs8.as_slice()));
+            any_supported_type(&key)
+        };
+        // Checking the numbers of an RSA key takes a good part of a millisecond.
+        let key = if credentials.key.algorithm().is_rsa() {
+            let parsed = off_the_reactor(parse).await;
+            parsed.map_err(|error| rustls::Error::General(error.to_string()))?
+        } else {
+            parse()
+        }?;
+        let chain = credentials.chain.into_iter().map(CertificateDer::from);
+        let key = CertifiedKey::new(chain.collect(), key);
+        let mut identity = Self::of(templates, key, credentials.not_after);
+        if let Some(staple) = credentials.staple {
+            identity = identity.stapled(templates, staple);
+        }
+        Ok(identity)
+    }
+
+    /// The same certificate with this OCSP response.
+    pub(crate) fn stapled(&self, templates: &Templates, staple: Staple) -> Self {
+        let mut key = CertifiedKey::clone(&self.key);
+        key.ocsp = Some(staple.response);
+        Self {
+            staple_due: Some(staple.produced_at + (staple.next_update - staple.produced_at) / 2),
+            ..Self::of(templates, key, self.not_after)
+        }
+    }
+
+    /// Whether the key is one for RSA.
+    pub(crate) fn is_rsa(&self) -> bool {
+        self.key.key.algorithm() == SignatureAlgorithm::RSA
+    }
+
+    /// Whether a client that takes these signatures can take one of this key.
+    pub(crate) fn suits(&self, schemes: &[SignatureScheme]) -> bool {
+        self.key.key.choose_scheme(schemes).is_some()
+    }
+
+    /// The configuration of a handshake: with the protocols of HTTP to choose from, or with none.
+    pub(crate) fn configuration(&self, templates: &Templates, is_http: bool) -> Arc<ServerConfig> {
+        if is_http {
+            return self.http.clone();
+        }
+        self.raw
+            .get_or_init(|| configured(&templates.raw, self.key.clone()))
+            .clone()
+    }
+
+    fn of(templates: &Templates, key: CertifiedKey, not_after: OffsetDateTime) -> Self {
+        let key = Arc::new(key);
+        Self {
+            http: configured(&templates.http, key.clone()),
+            raw: OnceLock::new(),
+            key,
+            not_after,
+            staple_due: None,
+        }
+    }
+}
+
+fn configured(template: &ServerConfig, key: Arc<CertifiedKey>) -> Arc<ServerConfig> {
+    let mut configuration = template.clone();
+    configuration.cert_resolver = Arc::new(One(key));
+    Arc::new(configuration)
+}
+
+/// Serves one certificate; which one was settled before.
+#[derive(Debug)]
+struct One(Arc<CertifiedKey>);
+
+impl ResolvesServerCert for One {
+    fn resolve(&self, _client_hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.clone())
+    }
+}
+
+/// Serves none: a template is not a configuration.
+#[derive(Debug)]
+struct Nobody;
+
+impl ResolvesServerCert for Nobody {
+    fn resolve(&self, _client_hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        None
+    }
+}

@@ -1,0 +1,101 @@
+//! Ports on which TLS ends and nothing else is done: what is decrypted goes to an instance as it
+//! is, and back.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use listener::Activity;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf, copy_bidirectional};
+
+use crate::facts::{ConnectionFacts, TlsFacts};
+use crate::http::balancer::{self, Service};
+use crate::routing::PublishedPort;
+use crate::shared::Shared;
+
+/// Joins a client with an instance of its service until both have said everything, one of them
+/// breaks off, or neither says anything for too long.
+pub(crate) async fn serve<S>(
+    mut stream: S,
+    facts: &ConnectionFacts,
+    tls: &TlsFacts,
+    (service, port): (&Service, PublishedPort),
+    shared: &Shared,
+) where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let connected = balancer::connect(service, port.destination_port, &shared.settings).await;
+    let mut connected = match connected {
+        Ok(connected) => connected,
+        Err(error) => {
+            let domain = &tls.site.domain;
+            tracing::debug!(%domain, %error, "a connection has no instance to go to");
+            // TLS has no word for this; its end is one that nobody takes for an answer's.
+            let _ = stream.shutdown().await;
+            return;
+        }
+    };
+    let activity = Activity::new();
+    let mut watched = Watched {
+        inner: stream,
+        activity: activity.clone(),
+    };
+    let joined = tokio::select! {
+        joined = copy_bidirectional(&mut watched, &mut connected.stream) => joined,
+        () = activity.ceased(shared.settings.limits.idle) => {
+            Err(io::ErrorKind::TimedOut.into())
+        }
+    };
+    let (received, sent) = joined.as_ref().copied().unwrap_or_default();
+    tracing::info!(
+        target: "edge::access",
+        peer = %facts.peer,
+        host = tls.site.domain,
+        service = %service.route.service,
+        port = port.port,
+        tls = tls.version,
+        received,
+        sent,
+        error = joined.err().map(tracing::field::display),
+        "tunnel"
+    );
+}
+
+/// A stream on which every octet that passes is activity.
+struct Watched<S> {
+    inner: S,
+    activity: Arc<Activity>,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let read = ready!(Pin::new(&mut self.inner).poll_read(context, buffer));
+        self.activity.touch();
+        Poll::Ready(read)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.inner).poll_write(context, bytes));
+        self.activity.touch();
+        Poll::Ready(written)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(context)
+    }
+}
