@@ -185,6 +185,12 @@ pub enum Error {
         /// The longest text accepted, in characters.
         limit: usize,
     },
+    /// The change does not go with what is stored.
+    #[error("{reason}")]
+    Unfit {
+        /// What would contradict what.
+        reason: String,
+    },
     /// The house cannot do this yet, or not for this object.
     #[error("{reason}")]
     Unsupported {

@@ -10,7 +10,10 @@ use crate::accounts::{FIRST_ADMINISTRATOR, HOUSE_ACCOUNT};
 use crate::certificates::{IssueRequest, KeySource};
 use crate::settings::{DEFAULT_AUTHORITY, Settings};
 use crate::tokens::TokenLimits;
-use crate::{Accounts, Authorities, Certificates, Error, Principal, Surroundings, Tokens};
+use crate::{
+    Accounts, Authorities, Certificates, Error, Instances, Principal, Services, Surroundings,
+    Tokens,
+};
 
 /// Subject CN of the certificates of the house's own API listener.
 const LISTENER: &str = "Chancery API";
@@ -30,6 +33,10 @@ pub struct House {
     pub certificates: Certificates,
     /// Private authorities, their OCSP answers and revocation lists.
     pub authorities: Authorities,
+    /// Published ports and domains.
+    pub services: Services,
+    /// Where the workloads of services listen.
+    pub instances: Instances,
     store: Store,
     surroundings: Surroundings,
 }
@@ -49,16 +56,31 @@ impl House {
     pub fn new(store: Store, surroundings: Surroundings, settings: Settings) -> Self {
         let settings = Arc::new(settings);
         let authorities = Authorities::new(store.clone(), surroundings.clone(), settings.clone());
+        let certificates = Certificates::new(
+            store.clone(),
+            surroundings.clone(),
+            settings.clone(),
+            authorities.clone(),
+        );
+        let services = Services::new(
+            store.clone(),
+            surroundings.clone(),
+            settings.clone(),
+            certificates.clone(),
+        );
+        let instances = Instances::new(
+            store.clone(),
+            surroundings.clone(),
+            settings,
+            services.clone(),
+        );
         Self {
             accounts: Accounts::new(store.clone(), surroundings.clone()),
             tokens: Tokens::new(store.clone(), surroundings.clone()),
-            certificates: Certificates::new(
-                store.clone(),
-                surroundings.clone(),
-                settings,
-                authorities.clone(),
-            ),
+            certificates,
             authorities,
+            services,
+            instances,
             store,
             surroundings,
         }

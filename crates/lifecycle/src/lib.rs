@@ -13,9 +13,12 @@ mod egress;
 mod error;
 mod events;
 mod house;
+mod instances;
 mod labour;
 mod principal;
 mod publication;
+mod selection;
+mod services;
 mod settings;
 mod tokens;
 
@@ -29,14 +32,20 @@ pub use clock::{Clock, Randomness, Surroundings, SystemClock, SystemRandomness};
 pub use egress::EgressPolicy;
 pub use error::{Error, Noun};
 pub use house::{House, ServerIdentity};
+pub use instances::{InstanceView, Instances, NewInstanceRequest, ServiceChoice};
 pub use labour::{Unfinished, off_the_reactor};
 pub use principal::{Dialect, Principal};
 pub use publication::OcspAnswer;
+pub use services::{
+    DomainRequest, DomainView, Edit, MAX_DOMAINS, MAX_PORTS, NewServiceRequest, PortRequest,
+    ServiceChange, ServiceView, Services,
+};
 pub use settings::{
     Addresses, AuthorityTemplate, DEFAULT_AUTHORITY, DEFAULT_METRO_DOMAIN, Settings, Tiers,
 };
 pub use store::{
-    Account, AccountId, Certificate, CertificateId, CertificateRef, Order, Origin, PAGE_LIMIT,
-    Page, PageStart, Role, State, StateKind, Token, TokenId, Version,
+    Account, AccountId, Certificate, CertificateId, CertificateRef, Handlers, Instance, InstanceId,
+    InstanceRef, Order, Origin, PAGE_LIMIT, Page, PageStart, Protocol, PublishedPort, Reference,
+    Role, Service, ServiceId, ServiceRef, State, StateKind, Token, TokenId, Version,
 };
 pub use tokens::{AuthenticationError, MintedToken, TokenLimits, Tokens};

@@ -53,7 +53,8 @@ impl From<Error> for Fault {
             | Error::NoCertificate { .. }
             | Error::NotIssuedHere { .. }
             | Error::NotManaged { .. }
-            | Error::NotUsable { .. } => StatusCode::CONFLICT,
+            | Error::NotUsable { .. }
+            | Error::Unfit { .. } => StatusCode::CONFLICT,
             Error::Unsupported { .. } => StatusCode::NOT_IMPLEMENTED,
             _ => StatusCode::BAD_REQUEST,
         };

@@ -138,7 +138,7 @@ impl From<Error> for Fault {
             Error::CommonNameMismatch { .. } => Code::CommonNameMismatch,
             Error::DomainReserved { .. } | Error::NotUsable { .. } => Code::NotUsable,
             Error::DomainTaken { .. } | Error::NameTaken { .. } => Code::AlreadyExists,
-            Error::Expired { .. } | Error::KeyMismatch => Code::Invalid,
+            Error::Expired { .. } | Error::KeyMismatch | Error::Unfit { .. } => Code::Invalid,
             Error::Forbidden { .. } => {
                 let (status, code) = (StatusCode::FORBIDDEN, Some(Code::NotAllowed));
                 return Self::Request(Refusal::new(status, code, error.to_string()));

@@ -22,7 +22,9 @@ use crate::{Error, Noun, Principal, Surroundings, events};
 
 pub use issue::{IssueRequest, Issued, KeySource, parse_identifiers};
 pub use issued::SerialReference;
+pub(crate) use naming::check_name;
 pub use revoke::RevocationTarget;
+pub(crate) use upload::account_gone;
 pub use upload::{Replacement, Upload, parse_common_name};
 
 /// Most references or new certificates that one call may name.
@@ -182,11 +184,6 @@ impl Certificates {
     ) -> Result<Certificate, Error> {
         principal.require_write()?;
         let certificate = self.find(principal, reference).await?;
-        if self.is_attached(&certificate) {
-            return Err(Error::Attached {
-                name: certificate.name,
-            });
-        }
         let event = events::of(
             &self.surroundings,
             principal.account_name(),
@@ -198,16 +195,15 @@ impl Certificates {
         let deleted = self
             .store
             .delete_certificate(principal.scope(), certificate.id, event)
-            .await?;
-        if !deleted {
-            return Err(not_found(reference));
+            .await;
+        match deleted {
+            Ok(true) => Ok(certificate),
+            Ok(false) => Err(not_found(reference)),
+            Err(store::Error::Attached) => Err(Error::Attached {
+                name: certificate.name,
+            }),
+            Err(error) => Err(error.into()),
         }
-        Ok(certificate)
-    }
-
-    /// Whether a domain is served with the certificate. Nothing serves domains yet.
-    fn is_attached(&self, _certificate: &Certificate) -> bool {
-        false
     }
 
     async fn find_in(
@@ -220,7 +216,7 @@ impl Certificates {
     }
 }
 
-fn not_found(reference: &CertificateRef) -> Error {
+pub(crate) fn not_found(reference: &CertificateRef) -> Error {
     match reference {
         CertificateRef::Id(id) => Error::not_found(Noun::Certificate, id),
         CertificateRef::Name(name) => Error::not_found(Noun::Certificate, name),

@@ -12,7 +12,7 @@ const MAX_NAME: usize = 255;
 const SUFFIX: usize = 5;
 
 /// Refuses names that a client of some dialect could never reach again.
-pub(super) fn check_name(name: &str) -> Result<(), Error> {
+pub(crate) fn check_name(name: &str) -> Result<(), Error> {
     if name.chars().count() > MAX_NAME {
         return Err(Error::TooLong {
             field: "name",

@@ -287,7 +287,7 @@ impl Certificates {
 }
 
 /// Somebody deleted the caller's account in the meantime.
-pub(super) fn account_gone(principal: &Principal) -> Error {
+pub(crate) fn account_gone(principal: &Principal) -> Error {
     Error::not_found(Noun::Account, principal.account_name())
 }
 

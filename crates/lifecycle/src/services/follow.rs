@@ -1,0 +1,181 @@
+//! Domains follow the certificates: when one comes, ends, is revoked or fails, the choice is made
+//! again for the domains that it concerns. Several nodes may do so at once; a choice counts only
+//! while the domain is still served with what it was made instead of.
+
+use std::collections::{BTreeMap, HashSet};
+
+use pki::DnsName;
+use store::{AccountId, Attachment, CertificateId, CertificateRef, Domain, Scope, State};
+
+use super::assignment::Coverings;
+use super::{Services, domains};
+use crate::accounts::HOUSE_ACCOUNT;
+use crate::selection::{self, Choice};
+use crate::{Error, events};
+
+impl Services {
+    /// Chooses again for these domains, of whatever accounts, and stores what differs. Where nothing
+    /// covers a name any more, a certificate is requested, unless obtaining the last one was given
+    /// up: then its owner has to act. Returns how many domains changed.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub(crate) async fn follow(&self, domains: &[Domain]) -> Result<usize, Error> {
+        let mut subdomains = Vec::new();
+        let mut by_account: BTreeMap<AccountId, Vec<(DnsName, &Domain)>> = BTreeMap::new();
+        for domain in domains {
+            if domains::is_metro(&domain.name, &self.settings.metro_domain) {
+                subdomains.push(domain);
+            } else if let Ok(name) = DnsName::parse(&domain.name) {
+                let own = by_account.entry(domain.account_id).or_default();
+                own.push((name, domain));
+            }
+        }
+        let mut changed = 0;
+        if !subdomains.is_empty()
+            && let Some(choice) = self.metro_certificate().await?
+        {
+            let differing = subdomains
+                .into_iter()
+                .filter(|domain| !is_served_with(domain, choice))
+                .map(|domain| (domain, choice));
+            changed += self.attach(differing.collect()).await?;
+        }
+        for (account, domains) in by_account {
+            changed += self.follow_account(account, domains).await?;
+        }
+        Ok(changed)
+    }
+
+    async fn follow_account(
+        &self,
+        account: AccountId,
+        domains: Vec<(DnsName, &Domain)>,
+    ) -> Result<usize, Error> {
+        let names = domains.iter().map(|(name, _)| name);
+        let coverings = self.coverings(account, names).await?;
+        let mut differing = Vec::new();
+        let mut uncovered = Vec::new();
+        for (name, domain) in domains {
+            if self.is_explicit_still(domain, &name, &coverings) {
+                continue;
+            }
+            let now = self.surroundings.now();
+            match selection::choose(&name, coverings.of(&name), now) {
+                Some(choice) if is_served_with(domain, choice) => {}
+                Some(choice) => differing.push((domain, choice)),
+                None => uncovered.push((name, domain)),
+            }
+        }
+        let mut changed = self.attach(differing).await?;
+        changed += self.obtain(account, uncovered).await?;
+        Ok(changed)
+    }
+
+    /// Whether a domain is served with what its owner chose, and that can still be served.
+    fn is_explicit_still(&self, domain: &Domain, name: &DnsName, coverings: &Coverings) -> bool {
+        let now = self.surroundings.now();
+        let mut candidates = coverings.of(name);
+        domain.is_explicit
+            && candidates.any(|candidate| {
+                Some(candidate.certificate_id) == domain.certificate_id
+                    && selection::is_usable(candidate, now)
+            })
+    }
+
+    /// Requests certificates for domains that nothing covers, and attaches them.
+    async fn obtain(
+        &self,
+        account: AccountId,
+        uncovered: Vec<(DnsName, &Domain)>,
+    ) -> Result<usize, Error> {
+        let given_up = self.given_up(account, &uncovered).await?;
+        let is_given_up = |domain: &Domain| {
+            domain
+                .certificate_id
+                .is_some_and(|id| given_up.contains(&id))
+        };
+        let (names, domains): (Vec<DnsName>, Vec<&Domain>) = uncovered
+            .into_iter()
+            .filter(|(_, domain)| !is_given_up(domain))
+            .unzip();
+        let requested = match self.request(account, HOUSE_ACCOUNT, &names).await {
+            // The rest is asked for when its own turn comes.
+            Err(Error::NoCertificate { name }) => {
+                tracing::warn!(domain = name, "no certificate can be obtained for a domain");
+                return Ok(0);
+            }
+            requested => requested?,
+        };
+        let chosen = domains.iter().zip(&requested).map(|(domain, id)| {
+            let choice = Choice {
+                certificate_id: *id,
+                alternate_id: None,
+            };
+            (*domain, choice)
+        });
+        let changed = self.attach(chosen.collect()).await?;
+        if changed < requested.len() {
+            // Another node was faster, or the domains are gone.
+            let names: Vec<&str> = domains.iter().map(|domain| domain.name.as_str()).collect();
+            let stored = self.store.domains_named(Scope::Account(account), &names);
+            let stored = stored.await?.into_iter();
+            let used: HashSet<CertificateId> =
+                stored.filter_map(|domain| domain.certificate_id).collect();
+            let unused = requested.into_iter().filter(|id| !used.contains(id));
+            let unused: Vec<CertificateId> = unused.collect();
+            self.take_back(account, HOUSE_ACCOUNT, &unused).await;
+        }
+        Ok(changed)
+    }
+
+    /// Which of the certificates that the domains are served with nobody tries to obtain any more.
+    async fn given_up(
+        &self,
+        account: AccountId,
+        domains: &[(DnsName, &Domain)],
+    ) -> Result<HashSet<CertificateId>, Error> {
+        let ids: HashSet<CertificateId> = domains
+            .iter()
+            .filter_map(|(_, domain)| domain.certificate_id)
+            .collect();
+        let references: Vec<CertificateRef> = ids.into_iter().map(CertificateRef::Id).collect();
+        let scope = Scope::Account(account);
+        let found = self.store.certificates_by_refs(scope, &references).await?;
+        Ok(found
+            .into_iter()
+            .flatten()
+            .filter(|certificate| matches!(certificate.state, State::Error { .. }))
+            .map(|certificate| certificate.id)
+            .collect())
+    }
+
+    async fn attach(&self, chosen: Vec<(&Domain, Choice)>) -> Result<usize, Error> {
+        if chosen.is_empty() {
+            return Ok(0);
+        }
+        let attachments = chosen.iter().map(|(domain, choice)| Attachment {
+            domain: domain.name.clone(),
+            from: domain.certificate_id,
+            certificate_id: Some(choice.certificate_id),
+            alternate_id: choice.alternate_id,
+            is_explicit: false,
+        });
+        // The store completes it for each domain that changes.
+        let event = events::of(
+            &self.surroundings,
+            HOUSE_ACCOUNT,
+            None,
+            events::DOMAIN_SWITCHED,
+            None,
+            "",
+        );
+        let changed = self.store.attach(attachments.collect(), event).await?;
+        Ok(usize::try_from(changed).unwrap_or(usize::MAX))
+    }
+}
+
+fn is_served_with(domain: &Domain, choice: Choice) -> bool {
+    let served = (domain.certificate_id, domain.alternate_id);
+    served == (Some(choice.certificate_id), choice.alternate_id)
+}
