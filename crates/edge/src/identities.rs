@@ -11,6 +11,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, SignatureAlgorithm, SignatureScheme};
 use time::OffsetDateTime;
 
+use crate::responder::Question;
 use crate::routing::{Credentials, Staple};
 
 /// The configurations that all identities have in common.
@@ -28,8 +29,12 @@ pub(crate) struct Identity {
     raw: OnceLock<Arc<ServerConfig>>,
     /// When the certificate ends.
     pub(crate) not_after: OffsetDateTime,
-    /// When a new OCSP response should be had.
+    /// When a new OCSP response should be had; `None` when nobody can be asked for one.
     pub(crate) staple_due: Option<OffsetDateTime>,
+    /// When the one that is stapled must no longer be.
+    pub(crate) staple_end: Option<OffsetDateTime>,
+    /// Whether it is not the house that answers OCSP questions about it.
+    pub(crate) is_foreign: bool,
 }
 
 impl Templates {
@@ -59,6 +64,7 @@ impl Identity {
     pub(crate) async fn new(
         templates: &Templates,
         credentials: Credentials,
+        now: OffsetDateTime,
     ) -> Result<Self, rustls::Error> {
         let pkcs8 = credentials.key.to_pkcs8_der();
         let parse = move || {
@@ -76,19 +82,55 @@ impl Identity {
         let key = CertifiedKey::new(chain.collect(), key);
         let mut identity = Self::of(templates, key, credentials.not_after);
         if let Some(staple) = credentials.staple {
-            identity = identity.stapled(templates, staple);
+            return Ok(identity.stapled(templates, staple, now));
         }
+        identity.is_foreign = identity.question().is_some();
+        identity.staple_due = identity.is_foreign.then_some(now);
         Ok(identity)
     }
 
-    /// The same certificate with this OCSP response.
-    pub(crate) fn stapled(&self, templates: &Templates, staple: Staple) -> Self {
+    /// The same certificate with this OCSP response, which is renewed when half of the time is over
+    /// that is left of it.
+    pub(crate) fn stapled(
+        &self,
+        templates: &Templates,
+        staple: Staple,
+        now: OffsetDateTime,
+    ) -> Self {
         let mut key = CertifiedKey::clone(&self.key);
         key.ocsp = Some(staple.response);
         Self {
-            staple_due: Some(staple.produced_at + (staple.next_update - staple.produced_at) / 2),
+            staple_due: Some(now + (staple.next_update - now) / 2),
+            staple_end: Some(staple.next_update),
+            is_foreign: self.is_foreign,
             ..Self::of(templates, key, self.not_after)
         }
+    }
+
+    /// The same certificate with the response that it has, as long as that is in force, for which
+    /// nobody is asked before `due`.
+    pub(crate) fn postponed(
+        &self,
+        templates: &Templates,
+        due: OffsetDateTime,
+        now: OffsetDateTime,
+    ) -> Self {
+        let mut key = CertifiedKey::clone(&self.key);
+        let staple_end = self.staple_end.filter(|end| *end > now);
+        if staple_end.is_none() {
+            key.ocsp = None;
+        }
+        Self {
+            staple_due: staple_end.map_or(Some(due), |end| Some(end.min(due))),
+            staple_end,
+            is_foreign: self.is_foreign,
+            ..Self::of(templates, key, self.not_after)
+        }
+    }
+
+    /// What to ask a foreign responder, if the certificate names one.
+    pub(crate) fn question(&self) -> Option<Question> {
+        Question::about(&self.key.cert)
     }
 
     /// Whether the key is one for RSA.
@@ -119,6 +161,8 @@ impl Identity {
             key,
             not_after,
             staple_due: None,
+            staple_end: None,
+            is_foreign: false,
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use lifecycle::EgressPolicy;
+
 /// Settings of the edge. Times that concern connections in general are in `limits`.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -17,6 +19,8 @@ pub struct Settings {
     pub connect: Duration,
     /// Longest time that an instance may take to begin an answer.
     pub answer: Duration,
+    /// Where the OCSP responders of foreign certificates may be.
+    pub responders: EgressPolicy,
     /// Domains that are kept in memory with their certificate's name.
     pub sites: usize,
     /// Services that are kept in memory.
@@ -37,6 +41,7 @@ impl Default for Settings {
             head: Duration::from_secs(30),
             connect: Duration::from_secs(5),
             answer: Duration::from_secs(60),
+            responders: EgressPolicy::PUBLIC,
             sites: 100_000,
             services: 100_000,
             identities: 50_000,

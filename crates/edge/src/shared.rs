@@ -18,6 +18,7 @@ use crate::metrics::{self, Metrics};
 use crate::routing::{CertificateId, Change, Routing, ServiceId, Site};
 use crate::services::Services;
 use crate::settings::Settings;
+use crate::stapling::Wanted;
 use crate::tickets::Tickets;
 
 /// Look-ups in the store at a time for names that the index does not know, while it is incomplete.
@@ -37,6 +38,8 @@ pub(crate) struct Shared {
     services: Services,
     /// `None`: the certificate cannot be served. A change of it says when that is over.
     identities: Cache<CertificateId, Option<Arc<Identity>>>,
+    /// Certificates that want an OCSP response of a foreign responder.
+    pub(crate) wanted: Wanted,
     unknown: Semaphore,
 }
 
@@ -55,6 +58,7 @@ impl Shared {
             sites: Cache::new(settings.sites),
             services: Services::new(settings.services),
             identities: Cache::new(settings.identities),
+            wanted: Wanted::new(),
             unknown: Semaphore::new(UNKNOWN_AT_A_TIME),
             routing,
             surroundings,
@@ -155,6 +159,11 @@ impl Shared {
             .filter_map(|(id, identity)| Some((id, identity?)))
     }
 
+    /// A certificate, if it is in memory and can be served.
+    pub(crate) fn identity_in_memory(&self, id: CertificateId) -> Option<Arc<Identity>> {
+        self.identities.peek(&id).flatten()
+    }
+
     /// Puts `new` in the place of `old`, unless a change has taken that out.
     pub(crate) fn replace_identity(
         &self,
@@ -182,7 +191,8 @@ impl Shared {
         let Some(credentials) = self.routing.credentials(id).await? else {
             return Ok(None);
         };
-        match Identity::new(&self.templates, credentials).await {
+        let now = self.surroundings.now();
+        match Identity::new(&self.templates, credentials, now).await {
             Ok(identity) => Ok(Some(Arc::new(identity))),
             Err(error) => {
                 tracing::error!(certificate = %id, %error, "a certificate cannot be served");
@@ -257,6 +267,12 @@ impl Shared {
         self.metrics.looked_up(metrics::Cache::Identities, false);
         let identity = self.load_identity(id).await?;
         let _ = guard.insert(identity.clone());
+        if identity
+            .as_ref()
+            .is_some_and(|identity| identity.is_foreign)
+        {
+            self.wanted.add(id);
+        }
         Ok(identity)
     }
 }

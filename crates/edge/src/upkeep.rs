@@ -1,24 +1,26 @@
-//! What is done beside the connections: filling the index, fetching the secrets of tickets, and
-//! renewing OCSP responses before they end.
+//! What is done beside the connections: filling the index, and fetching the secrets of tickets.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use lifecycle::Error;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::shared::Shared;
+use crate::stapling;
 
 /// Domains that are read at a time.
 const PAGE: u32 = 10_000;
 /// Pause before the store is asked again that could not answer.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How often secrets are fetched and OCSP responses are looked at.
+/// How often secrets are fetched.
 const ROUND: Duration = Duration::from_secs(60);
 
 /// Does all of it, for ever.
-pub(crate) async fn look_after(shared: &Shared) -> Infallible {
-    let (never, ..) = tokio::join!(rounds(shared), fill_index(shared));
+pub(crate) async fn look_after(shared: &Arc<Shared>) -> Infallible {
+    let stapling = stapling::look_after(shared);
+    let (never, ..) = tokio::join!(fetch_for_ever(shared), stapling, fill_index(shared));
     never
 }
 
@@ -55,29 +57,13 @@ async fn fill_index(shared: &Shared) {
     tracing::info!(names = shared.index.count(), "all domains are known");
 }
 
-async fn rounds(shared: &Shared) -> Infallible {
+async fn fetch_for_ever(shared: &Shared) -> Infallible {
     let mut rounds = interval(ROUND);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         rounds.tick().await;
         if let Err(error) = fetch_tickets(shared).await {
             report(&error, "could not fetch the secrets of session tickets");
-        }
-        renew_staples(shared).await;
-    }
-}
-
-/// Loads certificates again whose OCSP response is in its second half.
-async fn renew_staples(shared: &Shared) {
-    let now = shared.surroundings.now();
-    let due: Vec<_> = shared
-        .identities()
-        .filter(|(_, identity)| identity.staple_due.is_some_and(|due| due <= now))
-        .collect();
-    for (id, old) in due {
-        match shared.load_identity(id).await {
-            Ok(new) => shared.replace_identity(id, &old, new),
-            Err(error) => report(&error, "could not renew an OCSP response"),
         }
     }
 }
