@@ -1,52 +1,9 @@
 //! What the edge asks the house, in the house's terms.
 
+pub use lifecycle::{
+    CertificateId, EgressPolicy, Handlers, InstanceId, Protocol, PublishedPort, ServiceId,
+};
 use time::OffsetDateTime;
-
-/// Stands in for the house's until that is there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ServiceId(pub u128);
-/// Stands in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct InstanceId(pub u128);
-/// Stands in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct CertificateId(pub u128);
-/// Stands in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct VersionId(pub u128);
-
-/// Stands in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PublishedPort {
-    /// As clients know it.
-    pub port: u16,
-    /// Of the instances.
-    pub destination_port: u16,
-    /// What is done on it.
-    pub handlers: Handlers,
-    /// TCP or UDP.
-    pub protocol: Protocol,
-}
-
-/// Stands in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Handlers {
-    /// TLS ends here.
-    pub tls: bool,
-    /// HTTP is spoken.
-    pub http: bool,
-    /// To https.
-    pub redirect: bool,
-}
-
-/// Stands in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Protocol {
-    /// TCP.
-    Tcp,
-    /// UDP.
-    Udp,
-}
 
 /// Stands in.
 #[derive(Debug, Clone)]
@@ -69,9 +26,9 @@ pub struct Route {
     /// Ports.
     pub ports: Vec<PublishedPort>,
     /// Connections per instance that are preferred.
-    pub soft_limit: u32,
+    pub soft_limit: usize,
     /// Connections per instance that are the most.
-    pub hard_limit: u32,
+    pub hard_limit: usize,
     /// Instances.
     pub backends: Vec<Backend>,
     /// Where to.
@@ -88,14 +45,8 @@ pub struct Backend {
 }
 
 /// Stands in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct EgressPolicy;
-
-/// Stands in.
 #[derive(Debug, Clone)]
 pub struct Credentials {
-    /// Which.
-    pub version: VersionId,
     /// Leaf first, DER.
     pub chain: Vec<Vec<u8>>,
     /// The leaf's.
@@ -139,7 +90,7 @@ pub struct Routing;
 #[expect(clippy::unused_async, reason = "stands in")]
 impl Routing {
     /// Stands in.
-    pub async fn names(&self, _: Option<&str>, _: u32) -> Result<Vec<String>, lifecycle::Error> {
+    pub async fn names(&self, _: Option<&str>, _: usize) -> Result<Vec<String>, lifecycle::Error> {
         Ok(Vec::new())
     }
     /// Stands in.
@@ -176,28 +127,4 @@ pub struct TicketSecret {
     pub secret: zeroize::Zeroizing<[u8; 64]>,
     /// When.
     pub created_at: OffsetDateTime,
-}
-
-impl std::fmt::Display for ServiceId {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "{}", self.0)
-    }
-}
-
-impl std::fmt::Display for InstanceId {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "{}", self.0)
-    }
-}
-
-impl std::fmt::Display for CertificateId {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "{}", self.0)
-    }
-}
-
-impl std::fmt::Display for VersionId {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "{}", self.0)
-    }
 }

@@ -11,7 +11,7 @@ use crate::shared::Shared;
 use crate::stapling;
 
 /// Domains that are read at a time.
-const PAGE: u32 = 10_000;
+const PAGE: usize = 10_000;
 /// Pause before the store is asked again that could not answer.
 const PAUSE: Duration = Duration::from_secs(1);
 /// How often secrets are fetched.
