@@ -4,15 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pki::{Identifier, KeyAlgorithm, PrivateKey, SubjectFields};
-use store::{CertificateFilter, Order, Page, PageStart, Role, Scope, Store};
+use store::{CertificateFilter, EventId, Order, Page, PageStart, Role, Scope, Store};
+use tokio::sync::OnceCell;
 
 use crate::accounts::{FIRST_ADMINISTRATOR, HOUSE_ACCOUNT};
 use crate::certificates::{IssueRequest, KeySource};
+use crate::feed::Follower;
+use crate::scheduler::Scheduler;
 use crate::settings::{DEFAULT_AUTHORITY, Settings};
 use crate::tokens::TokenLimits;
 use crate::{
-    Accounts, Authorities, Certificates, Error, Instances, Principal, Services, Surroundings,
-    Tokens,
+    Accounts, Authorities, Certificates, Change, Error, Instances, Principal, Routing, Services,
+    Surroundings, Tokens,
 };
 
 /// Subject CN of the certificates of the house's own API listener.
@@ -37,8 +40,13 @@ pub struct House {
     pub services: Services,
     /// Where the workloads of services listen.
     pub instances: Instances,
+    /// What the edge serves.
+    pub routing: Routing,
+    scheduler: Scheduler,
     store: Store,
     surroundings: Surroundings,
+    /// The place in the change feed from which on the edge has to be told.
+    beginning: Arc<OnceCell<Option<EventId>>>,
 }
 
 /// A certificate chain, leaf first, with its key: what a TLS listener needs.
@@ -71,9 +79,17 @@ impl House {
         let instances = Instances::new(
             store.clone(),
             surroundings.clone(),
-            settings,
+            settings.clone(),
             services.clone(),
         );
+        let routing = Routing::new(
+            store.clone(),
+            surroundings.clone(),
+            settings,
+            authorities.clone(),
+            services.clone(),
+        );
+        let scheduler = Scheduler::new(store.clone(), surroundings.clone(), certificates.clone());
         Self {
             accounts: Accounts::new(store.clone(), surroundings.clone()),
             tokens: Tokens::new(store.clone(), surroundings.clone()),
@@ -81,13 +97,16 @@ impl House {
             authorities,
             services,
             instances,
+            routing,
+            scheduler,
+            beginning: Arc::default(),
             store,
             surroundings,
         }
     }
 
     /// Makes what every house has: the account of the house, the first administrator with a token,
-    /// and the default authority. Before administrator and token are stored, `keep` is called with
+    /// the default authority, and the request for the certificate of the metro domain. Before administrator and token are stored, `keep` is called with
     /// the token's text, so that none is ever in force that nobody was told; if another node turns
     /// out to have been faster, that token never comes into force.
     ///
@@ -100,6 +119,9 @@ impl House {
         self.accounts.ensure(HOUSE_ACCOUNT, Role::User).await?;
         self.make_administrator(keep).await?;
         self.authorities.named(DEFAULT_AUTHORITY).await?;
+        self.certificates.look_after_metro().await?;
+        let now = || self.store.last_event();
+        self.beginning.get_or_try_init(now).await?;
         Ok(())
     }
 
@@ -150,7 +172,8 @@ impl House {
         Ok(self.store.ping().await?)
     }
 
-    /// Erases what has had its time, for ever. Faults are logged and tried again.
+    /// Erases what has had its time and sees to it that the house has its own certificates, for
+    /// ever. Faults are logged and tried again.
     pub async fn keep_house(&self) {
         let mut interval = tokio::time::interval(HOUSEKEEPING);
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -164,7 +187,40 @@ impl House {
                     "could not erase expired private keys"
                 ),
             }
+            if let Err(error) = self.certificates.look_after_metro().await {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "could not look after the certificate of the metro domain"
+                );
+            }
         }
+    }
+
+    /// Obtains and renews managed certificates when they are due, for ever. Each node does; they
+    /// share the work. Faults are logged and tried again.
+    pub async fn obtain_due(&self) {
+        self.scheduler.run().await;
+    }
+
+    /// Makes one attempt for each managed certificate that is due now. Returns how many that were.
+    ///
+    /// # Errors
+    /// [`Error::Store`] when what is due cannot be claimed; an attempt that fails is none.
+    pub async fn obtain_due_now(&self) -> Result<usize, Error> {
+        self.scheduler.obtain_due().await
+    }
+
+    /// Follows the change feed for ever: calls `notify` with what the edge has to know since
+    /// [`Self::furnish`], on each node, within a fraction of a second; and selects the certificates
+    /// of domains again when the inventory has changed. Faults are logged and tried again.
+    pub async fn follow_changes(&self, notify: impl Fn(Change)) {
+        let follower = Follower::new(
+            self.store.clone(),
+            self.services.clone(),
+            self.beginning.clone(),
+            notify,
+        );
+        follower.run().await;
     }
 
     async fn make_administrator(

@@ -12,14 +12,18 @@ mod clock;
 mod egress;
 mod error;
 mod events;
+mod feed;
 mod house;
 mod instances;
 mod labour;
 mod principal;
 mod publication;
+mod routing;
+mod scheduler;
 mod selection;
 mod services;
 mod settings;
+mod tickets;
 mod tokens;
 
 pub use accounts::{AccountChange, Accounts, FIRST_ADMINISTRATOR, HOUSE_ACCOUNT};
@@ -36,6 +40,7 @@ pub use instances::{InstanceView, Instances, NewInstanceRequest, ServiceChoice};
 pub use labour::{Unfinished, off_the_reactor};
 pub use principal::{Dialect, Principal};
 pub use publication::OcspAnswer;
+pub use routing::{Backend, Change, Credentials, Route, Routing, Site, Staple, TicketSecret};
 pub use services::{
     DomainRequest, DomainView, Edit, MAX_DOMAINS, MAX_PORTS, NewServiceRequest, PortRequest,
     ServiceChange, ServiceView, Services,
@@ -44,8 +49,9 @@ pub use settings::{
     Addresses, AuthorityTemplate, DEFAULT_AUTHORITY, DEFAULT_METRO_DOMAIN, Settings, Tiers,
 };
 pub use store::{
-    Account, AccountId, Certificate, CertificateId, CertificateRef, Handlers, Instance, InstanceId,
-    InstanceRef, Order, Origin, PAGE_LIMIT, Page, PageStart, Protocol, PublishedPort, Reference,
-    Role, Service, ServiceId, ServiceRef, State, StateKind, Token, TokenId, Version,
+    Account, AccountId, Certificate, CertificateId, CertificateRef, EventId, Handlers, Instance,
+    InstanceId, InstanceRef, Order, Origin, PAGE_LIMIT, Page, PageStart, Protocol, PublishedPort,
+    Reference, Role, Service, ServiceId, ServiceRef, State, StateKind, Token, TokenId, Version,
+    VersionId,
 };
 pub use tokens::{AuthenticationError, MintedToken, TokenLimits, Tokens};

@@ -326,7 +326,7 @@ async fn an_ed25519_authority_answers_through_a_responder_that_is_renewed_before
 #[tokio::test]
 async fn the_listener_keeps_its_certificate_until_a_third_of_its_life_is_left() {
     let fixture = Fixture::new(KeyAlgorithm::P256).await;
-    let identifiers = [Identifier::Dns(pki::DnsName::parse("localhost").unwrap())];
+    let identifiers = [Identifier::Dns(DnsName::parse("localhost").unwrap())];
     let identity = || async { fixture.house.listener_identity(&identifiers).await.unwrap() };
     let first = identity().await;
     assert_eq!(first.chain.len(), 2);

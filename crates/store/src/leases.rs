@@ -41,9 +41,9 @@ impl Store {
         })
     }
 
-    /// Writes down that an attempt at the next version of a certificate failed and when the next
-    /// one is due; its state stays. [`Error::NotFound`] when there is no such certificate in the
-    /// scope.
+    /// Writes down that an attempt at the next version of a valid certificate failed and when the
+    /// next one is due; its state stays. [`Error::NotFound`] when there is no such certificate in
+    /// the scope, or it is not valid any more.
     pub async fn postpone(
         &self,
         scope: Scope,
@@ -54,7 +54,7 @@ impl Store {
     ) -> Result<(), Error> {
         let update = Statement::new(
             "update certificates set attempt = ?, next_action_at = ? \
-             where id = ?",
+             where id = ? and state = 'valid'",
         )
         .bind(i64::from(attempt))
         .bind(next_action_at)

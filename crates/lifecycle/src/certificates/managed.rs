@@ -3,20 +3,47 @@
 //! A request is a certificate in state `pending` whose next attempt is due at once; the scheduler
 //! does the rest. Its key is made with each version and never leaves the house.
 
-use pki::DnsName;
+use pki::{DistinguishedName, DnsName, Identifier, KeyAlgorithm, LeafProfile, SubjectFields};
 use store::{
-    AccountId, Certificate, CertificateId, CertificateRef, Exportable, NewCertificate, NewRecord,
-    Origin, Scope, State,
+    AccountId, Certificate, CertificateId, CertificateRef, Exportable, NewCertificate,
+    NewPrivateKey, NewRecord, NewVersion, NewVersionRecord, Origin, PrivateKeyId, Scope, State,
+    VersionId,
 };
+use time::{Duration, OffsetDateTime};
 use tokio::task::JoinSet;
 
+use super::issue::{SERIAL_DRAWS, generate_key, sign_leaf};
 use super::upload::{NAME_DRAWS, account_gone, fully_qualified};
 use super::{Certificates, naming};
 use crate::accounts::HOUSE_ACCOUNT;
+use crate::ceremony::{days, validity};
 use crate::{Error, Noun, Principal, events};
 
+/// Lifetime of a managed certificate of a private authority, in days.
+const LIFETIME_DAYS: u32 = 30;
+/// A certificate is renewed when a third of its life is left, but not earlier than this.
+const EARLIEST_RENEWAL: Duration = Duration::days(30);
+/// Longest common name that a subject has room for (X.520), in characters.
+const MAX_SUBJECT: usize = 64;
 /// Names that are tried in turn for a request on behalf of a domain.
 const PLACES: u32 = 16;
+
+/// How it goes on with a certificate.
+#[derive(Debug)]
+pub(crate) enum Plan {
+    /// Another attempt is made.
+    Attempt {
+        /// How many were made before it.
+        after: u8,
+        /// When.
+        at: OffsetDateTime,
+    },
+    /// No more attempts are made.
+    GiveUp {
+        /// What went wrong with the last one.
+        reason: String,
+    },
+}
 
 /// Who asks for a managed certificate for whom.
 #[derive(Debug, Clone, Copy)]
@@ -153,39 +180,130 @@ impl Certificates {
         Ok(requested.into_iter().map(|(_, id)| id).collect())
     }
 
-    /// The house's own wildcard certificate for the subdomains of the metro domain, requested if
-    /// there is none.
+    /// Requests the house's own wildcard certificate for the subdomains of the metro domain, unless
+    /// it is there.
     ///
     /// # Errors
-    /// As [`Self::request_for_domains`].
-    pub(crate) async fn metro_certificate(&self) -> Result<CertificateId, Error> {
+    /// [`Error::Store`].
+    pub(crate) async fn look_after_metro(&self) -> Result<(), Error> {
         let account = self.store.account_by_name(HOUSE_ACCOUNT).await?;
         let account = account.ok_or_else(|| Error::not_found(Noun::Account, HOUSE_ACCOUNT))?;
-        let name = DnsName::parse(&format!("*.{}", self.settings.metro_domain))
+        let wildcard = DnsName::parse(&format!("*.{}", self.settings.metro_domain))
             .map_err(|error| Error::invalid("metro_domain", error.to_string()))?;
         let requested = self
-            .request_for_domains(account.id, HOUSE_ACCOUNT, &[name])
-            .await?;
-        let id = requested.into_iter().next();
-        id.ok_or_else(|| Error::signing("the metro certificate was not requested"))
+            .request_for_domains(account.id, HOUSE_ACCOUNT, &[wildcard])
+            .await;
+        match requested {
+            Err(Error::NoCertificate { name }) => {
+                tracing::warn!(
+                    name,
+                    "no issuer can obtain the certificate of the metro domain"
+                );
+                Ok(())
+            }
+            requested => requested.map(drop),
+        }
     }
 
-    /// Moves a certificate to `state` after an attempt, or to begin attempts. Whether it was there.
-    pub(crate) async fn move_to(
+    /// Makes one version of a managed certificate and puts it into service.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for the issuer, or when the certificate was deleted meanwhile;
+    /// [`Error::Signing`], [`Error::Invalid`] when the issuer refuses the names, [`Error::Store`].
+    pub(crate) async fn obtain(
         &self,
         certificate: &Certificate,
-        state: State,
+    ) -> Result<pki::Certificate, Error> {
+        let issuer = certificate.issuer.as_deref();
+        let issuer = issuer.unwrap_or(&self.settings.default_issuer);
+        let authority = self.authorities.named(issuer).await?;
+        let now = self.surroundings.now();
+        let key = generate_key(KeyAlgorithm::P256).await?;
+        let profile = LeafProfile {
+            subject: subject(&certificate.common_name)?,
+            identifiers: identifiers(certificate)?,
+            public_key: key.public_key().clone(),
+            validity: validity(now, days(LIFETIME_DAYS))?,
+            urls: authority.leaf_urls.clone(),
+        };
+        let key = NewPrivateKey {
+            id: PrivateKeyId::from_time_and_random(now, self.surroundings.random()),
+            key,
+            exportable: Exportable::Never,
+        };
+        for _ in 0..SERIAL_DRAWS {
+            let serial = self.authorities.serial();
+            let leaf = sign_leaf(authority.clone(), profile.clone(), serial).await?;
+            let version = NewVersion {
+                id: VersionId::from_time_and_random(now, self.surroundings.random()),
+                authority_id: Some(authority.id),
+                serial: leaf.serial().as_be_bytes().to_vec(),
+                subject: leaf.subject().to_string(),
+                issuer: leaf.issuer().to_string(),
+                not_before: leaf.not_before(),
+                not_after: leaf.not_after(),
+                leaf: leaf.der().to_vec(),
+                intermediates: Vec::new(),
+                private_key_id: Some(key.id),
+                created_at: now,
+            };
+            let kind = match certificate.current {
+                None => events::CERTIFICATE_ISSUED,
+                Some(_) => events::CERTIFICATE_RENEWED,
+            };
+            let event = self.event(certificate, HOUSE_ACCOUNT, kind, &leaf.serial().to_hex());
+            let added = self
+                .store
+                .add_version(
+                    Scope::Account(certificate.account_id),
+                    certificate.id,
+                    NewVersionRecord {
+                        version,
+                        key: Some(key.clone()),
+                        identifiers: certificate.identifiers.clone(),
+                        next_action_at: Some(renewal_time(leaf.not_before(), leaf.not_after())),
+                        event,
+                    },
+                )
+                .await;
+            match added {
+                Ok(()) => return Ok(leaf),
+                Err(store::Error::DuplicateSerial) => {}
+                Err(store::Error::NotFound) => {
+                    return Err(Error::not_found(Noun::Certificate, certificate.id));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Error::signing("no unused serial number was drawn"))
+    }
+
+    /// Writes down how it goes on with a certificate after an attempt that failed, or from a new
+    /// beginning. Whether it was there.
+    pub(crate) async fn plan(
+        &self,
+        certificate: &Certificate,
+        plan: Plan,
         event: store::NewEvent,
     ) -> Result<bool, Error> {
-        let scope = Scope::Account(certificate.account_id);
-        let moved = self
-            .store
-            .set_certificate_state(scope, certificate.id, state, event);
-        match moved.await {
-            Ok(()) => Ok(true),
-            Err(store::Error::NotFound) => Ok(false),
-            Err(error) => Err(error.into()),
-        }
+        let (scope, id) = (Scope::Account(certificate.account_id), certificate.id);
+        let is_renewal = certificate.state == State::Valid;
+        let state = match plan {
+            Plan::Attempt { after, at } if is_renewal => {
+                let planned = self.store.postpone(scope, id, after, at, event).await;
+                return was_there(planned);
+            }
+            Plan::Attempt { after, at } => State::Pending {
+                attempt: after,
+                next_attempt_at: at,
+            },
+            Plan::GiveUp { reason } => State::Error { reason },
+        };
+        was_there(
+            self.store
+                .set_certificate_state(scope, id, state, event)
+                .await,
+        )
     }
 
     /// The record that `actor` did `kind` to `certificate` now.
@@ -320,19 +438,86 @@ impl Certificates {
         certificate: Certificate,
         actor: &str,
     ) -> Result<Option<Certificate>, Error> {
-        let state = State::Pending {
-            attempt: 0,
-            next_attempt_at: self.surroundings.now(),
-        };
+        let now = self.surroundings.now();
         let kind = events::CERTIFICATE_REQUESTED;
         let event = self.event(&certificate, actor, kind, &certificate.common_name);
-        if !self.move_to(&certificate, state.clone(), event).await? {
+        let plan = Plan::Attempt { after: 0, at: now };
+        if !self.plan(&certificate, plan, event).await? {
             return Ok(None);
         }
         self.due.notify_one();
         Ok(Some(Certificate {
-            state,
+            state: State::Pending {
+                attempt: 0,
+                next_attempt_at: now,
+            },
+            attempt: 0,
+            next_action_at: Some(now),
             ..certificate
         }))
+    }
+}
+
+fn was_there(changed: Result<(), store::Error>) -> Result<bool, Error> {
+    match changed {
+        Ok(()) => Ok(true),
+        Err(store::Error::NotFound) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// When a version is renewed: when a third of its life is left, but not earlier than 30 days
+/// before its end.
+fn renewal_time(not_before: OffsetDateTime, not_after: OffsetDateTime) -> OffsetDateTime {
+    let third: Duration = (not_after - not_before) / 3;
+    not_after - third.min(EARLIEST_RENEWAL)
+}
+
+/// A subject for relying parties that still look at it, if it has room for the name.
+fn subject(common_name: &str) -> Result<DistinguishedName, Error> {
+    let fits = common_name.len() <= MAX_SUBJECT;
+    let fields = SubjectFields {
+        common_name: fits.then(|| common_name.to_owned()),
+        ..SubjectFields::default()
+    };
+    DistinguishedName::from_fields(&fields).map_err(|error| Error::invalid("cn", error.to_string()))
+}
+
+fn identifiers(certificate: &Certificate) -> Result<Vec<Identifier>, Error> {
+    let names = certificate.identifiers.iter();
+    names
+        .map(|name| {
+            DnsName::parse(name)
+                .map(Identifier::Dns)
+                .map_err(|error| Error::invalid("cn", error.to_string()))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn renewal_begins_at_a_third_of_the_lifetime_left_and_at_most_30_days_before_the_end() {
+        let start = OffsetDateTime::UNIX_EPOCH;
+        for (lifetime, left) in [(3, 1), (30, 10), (90, 30), (398, 30)] {
+            let end = start + Duration::days(lifetime);
+            assert_eq!(
+                end - renewal_time(start, end),
+                Duration::days(left),
+                "{lifetime} days"
+            );
+        }
+    }
+
+    #[test]
+    fn a_name_too_long_for_a_subject_is_left_to_the_extension() {
+        let long = format!("{}.test", "a".repeat(60));
+        assert_eq!(subject(&long).unwrap().to_string(), "");
+        assert_eq!(
+            subject(&long[1..]).unwrap().common_name().unwrap(),
+            long[1..]
+        );
     }
 }

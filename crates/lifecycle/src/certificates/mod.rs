@@ -22,6 +22,7 @@ use crate::{Error, Noun, Principal, Surroundings, events};
 
 pub use issue::{IssueRequest, Issued, KeySource, parse_identifiers};
 pub use issued::SerialReference;
+pub(crate) use managed::Plan;
 pub(crate) use naming::check_name;
 pub use revoke::RevocationTarget;
 pub(crate) use upload::account_gone;

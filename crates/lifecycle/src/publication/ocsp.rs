@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pki::{
-    CertId, CertStatus, KeyAlgorithm, KeyKind, OcspFailure, OcspRequest, PrivateKey, Profile,
-    Responder, ResponderProfile, Serial, SubjectFields,
+    CertId, CertStatus, HashAlgorithm, KeyAlgorithm, KeyKind, OcspFailure, OcspRequest, PrivateKey,
+    Profile, Responder, ResponderProfile, Serial, SubjectFields,
 };
 use store::CaRole;
 use time::OffsetDateTime;
@@ -15,6 +15,7 @@ use tokio::sync::Mutex;
 use crate::accounts::HOUSE_ACCOUNT;
 use crate::authorities::{Authorities, Authority, Tier};
 use crate::ceremony::{self, BACKDATING};
+use crate::routing::Staple;
 use crate::{Error, events};
 
 /// How long an OCSP answer may be relied upon.
@@ -88,7 +89,51 @@ impl Authorities {
             .any(|status| matches!(status, CertStatus::Unknown));
         let cacheable = is_definite && request.nonce.is_none();
         let now = self.surroundings.now();
-        let responder = self.responder(&authority, &tier, now).await?;
+        let signed = self.sign(&authority, &tier, request, statuses, now).await?;
+        Ok(match signed {
+            Some(der) => OcspAnswer { der, cacheable },
+            None => OcspAnswer::failure(OcspFailure::TryLater),
+        })
+    }
+
+    /// The proof that the certificate with this serial number is good, for servers to send along
+    /// with it (RFC 6066 section 8). `None` when it is not, and when too many wait for signatures.
+    pub(crate) async fn staple(
+        &self,
+        authority: &str,
+        serial: &Serial,
+    ) -> Result<Option<Staple>, Error> {
+        let authority = self.named(authority).await?;
+        let tier = authority.issuing.clone();
+        let status = self.status(&authority, &tier, serial).await?;
+        if status != CertStatus::Good {
+            return Ok(None);
+        }
+        // Of the hashes, clients know this one best (RFC 5019 section 2.1.1).
+        let hashes = tier.signer.issuer_hashes();
+        let request = OcspRequest {
+            cert_ids: vec![CertId::new(HashAlgorithm::Sha1, hashes, serial)],
+            nonce: None,
+        };
+        let now = self.surroundings.now();
+        let signed = self.sign(&authority, &tier, request, vec![status], now);
+        Ok(signed.await?.map(|response| Staple {
+            response,
+            produced_at: now,
+            next_update: now + ANSWER_LIFETIME,
+        }))
+    }
+
+    /// The signed answer to `request`; `None` when too many wait for signatures.
+    async fn sign(
+        &self,
+        authority: &Authority,
+        tier: &Tier,
+        request: OcspRequest,
+        statuses: Vec<CertStatus>,
+        now: OffsetDateTime,
+    ) -> Result<Option<Vec<u8>>, Error> {
+        let responder = self.responder(authority, tier, now).await?;
         let respond = move || {
             let answers: Vec<_> = request.cert_ids.iter().zip(statuses).collect();
             responder.respond(
@@ -104,13 +149,7 @@ impl Authorities {
         } else {
             Some(respond())
         };
-        Ok(match signed {
-            Some(der) => OcspAnswer {
-                der: der.map_err(Error::signing)?,
-                cacheable,
-            },
-            None => OcspAnswer::failure(OcspFailure::TryLater),
-        })
+        signed.transpose().map_err(Error::signing)
     }
 
     /// A CA of ours that the request names. One response has one signer.

@@ -1,0 +1,361 @@
+//! Following the change feed: telling the edge what changed, and selecting the certificates of
+//! domains again when the inventory did.
+//!
+//! Each node reads the feed for its own edge from where it was when it started. Up to which event
+//! domains were selected again is kept in the store, and moved only afterwards: what a crash
+//! interrupts is done again. Selecting twice, or on two nodes at a time, changes nothing more.
+
+use std::collections::{HashMap, HashSet};
+use std::error::Error as StdError;
+use std::sync::Arc;
+use std::time::Duration;
+
+use store::{
+    AccountId, Certificate, CertificateId, CertificateRef, Domain, Event, EventId, PAGE_LIMIT,
+    Scope, ServiceId, StateKind, Store,
+};
+use tokio::sync::OnceCell;
+use tokio::time::Instant;
+
+use crate::accounts::HOUSE_ACCOUNT;
+use crate::routing::Change;
+use crate::services::Services;
+use crate::{Error, events};
+
+/// How often the feed is read when nothing is new.
+const POLL: Duration = Duration::from_millis(200);
+/// Pause after a fault of the store.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How often the place is kept when nothing had to be done for the events before it.
+const KEEPING: Duration = Duration::from_secs(30);
+/// Name of the kept place.
+const CURSOR: &str = "reconciler";
+/// Domains that are selected again at a time.
+const PORTION: usize = 500;
+
+/// A reader of the change feed.
+#[derive(Debug)]
+pub(crate) struct Follower<N> {
+    store: Store,
+    services: Services,
+    notify: N,
+    /// From where on the edge has to be told.
+    beginning: Arc<OnceCell<Option<EventId>>>,
+    /// Up to where the edge was told.
+    told: Option<EventId>,
+    /// Up to where domains were selected again.
+    followed: Option<EventId>,
+    /// Up to where that is kept in the store.
+    kept: Option<EventId>,
+    kept_at: Instant,
+}
+
+impl<N: Fn(Change)> Follower<N> {
+    /// A reader that tells of what happened after `beginning`, which is now if nobody said before.
+    pub(crate) fn new(
+        store: Store,
+        services: Services,
+        beginning: Arc<OnceCell<Option<EventId>>>,
+        notify: N,
+    ) -> Self {
+        Self {
+            store,
+            services,
+            notify,
+            beginning,
+            told: None,
+            followed: None,
+            kept: None,
+            kept_at: Instant::now(),
+        }
+    }
+
+    /// Reads for ever. Faults are logged and tried again.
+    pub(crate) async fn run(mut self) {
+        let mut is_oriented = false;
+        loop {
+            let step = async {
+                if !is_oriented {
+                    self.orient().await?;
+                    is_oriented = true;
+                }
+                self.step().await
+            };
+            match step.await {
+                Ok(true) => {}
+                Ok(false) => tokio::time::sleep(POLL).await,
+                Err(error) => {
+                    tracing::warn!(
+                        error = &error as &dyn StdError,
+                        "could not follow the change feed"
+                    );
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    async fn orient(&mut self) -> Result<(), Error> {
+        let now = || self.store.last_event();
+        self.told = *self.beginning.get_or_try_init(now).await?;
+        self.kept = self.store.cursor(CURSOR).await?;
+        self.followed = self.kept;
+        Ok(())
+    }
+
+    /// Reads one page; the answer is whether it was full, so that there is more at once.
+    async fn step(&mut self) -> Result<bool, Error> {
+        let after = self.told.min(self.followed);
+        let scope = Scope::Everything;
+        let events = self.store.events_after(scope, after, PAGE_LIMIT).await?;
+        let Some(last) = events.last().map(|event| event.id) else {
+            return Ok(false);
+        };
+        let concerned = concerned(&self.store, &events).await?;
+        for event in &concerned {
+            if Some(event.id) > self.told
+                && let Some(change) = change(event)
+            {
+                (self.notify)(change);
+            }
+        }
+        self.told = self.told.max(Some(last));
+        self.follow(&concerned, last).await?;
+        Ok(events.len() == PAGE_LIMIT)
+    }
+
+    /// Selects again what `events` may have changed, and remembers that it was done up to `last`.
+    async fn follow(&mut self, events: &[&Event], last: EventId) -> Result<(), Error> {
+        let touched: Vec<&Event> = events
+            .iter()
+            .copied()
+            .filter(|event| Some(event.id) > self.followed && touches_selection(event))
+            .collect();
+        if !touched.is_empty() && !self.is_done_elsewhere(&touched).await? {
+            match reconcile(&self.store, &self.services, &touched).await {
+                Ok(0) => {}
+                Ok(switched) => {
+                    tracing::info!(switched, "domains are served with another certificate")
+                }
+                Err(error @ Error::Store(_)) => return Err(error),
+                // It would go wrong again. The domains keep what they have.
+                Err(error) => tracing::error!(
+                    error = &error as &dyn StdError,
+                    "could not select the certificates of domains again"
+                ),
+            }
+        }
+        self.followed = self.followed.max(Some(last));
+        if !touched.is_empty() || self.kept_at.elapsed() >= KEEPING {
+            self.keep().await?;
+        }
+        Ok(())
+    }
+
+    /// Whether another node was here first.
+    async fn is_done_elsewhere(&self, events: &[&Event]) -> Result<bool, Error> {
+        let place = self.store.cursor(CURSOR).await?;
+        Ok(events.iter().all(|event| Some(event.id) <= place))
+    }
+
+    async fn keep(&mut self) -> Result<(), Error> {
+        if let Some(place) = self.followed
+            && self.kept < self.followed
+        {
+            self.store.move_cursor(CURSOR, place).await?;
+        }
+        self.kept = self.followed;
+        self.kept_at = Instant::now();
+        Ok(())
+    }
+}
+
+/// Those of `events` that can matter to somebody's domains. Certificates come and go by the
+/// thousand in accounts that have none, and those events are dropped here.
+pub(crate) async fn concerned<'a>(
+    store: &Store,
+    events: &'a [Event],
+) -> Result<Vec<&'a Event>, Error> {
+    let accounts: HashSet<AccountId> = events
+        .iter()
+        .filter(|event| event.kind.starts_with("certificate."))
+        .filter_map(|event| event.account_id)
+        .collect();
+    let mut serving: HashSet<AccountId> = HashSet::new();
+    if !accounts.is_empty() {
+        let accounts: Vec<AccountId> = accounts.into_iter().collect();
+        serving.extend(store.accounts_with_domains(&accounts).await?);
+        // Domains of all accounts are served with the house's own certificate.
+        let house = store.account_by_name(HOUSE_ACCOUNT).await?;
+        serving.extend(house.map(|account| account.id));
+    }
+    let matters = |event: &&Event| {
+        !event.kind.starts_with("certificate.")
+            || event
+                .account_id
+                .is_some_and(|account| serving.contains(&account))
+    };
+    Ok(events.iter().filter(matters).collect())
+}
+
+/// What an event means to the edge, if anything.
+pub(crate) fn change(event: &Event) -> Option<Change> {
+    let object = event.object;
+    let service = || object.map(ServiceId::from_uuid).map(Change::Service);
+    match event.kind.as_str() {
+        events::DOMAIN_ADDED => Some(Change::DomainAdded(event.detail.clone())),
+        events::DOMAIN_REMOVED => Some(Change::DomainRemoved(event.detail.clone())),
+        events::DOMAIN_SWITCHED => Some(Change::DomainSwitched(event.detail.clone())),
+        events::SERVICE_CHANGED | events::SERVICE_CREATED | events::SERVICE_DELETED => service(),
+        events::INSTANCE_CREATED | events::INSTANCE_DELETED => {
+            let service = event.detail.parse().ok()?;
+            Some(Change::Service(service))
+        }
+        events::CERTIFICATE_DELETED
+        | events::CERTIFICATE_ISSUED
+        | events::CERTIFICATE_RENEWED
+        | events::CERTIFICATE_REPLACED
+        | events::CERTIFICATE_REVOKED => object
+            .map(CertificateId::from_uuid)
+            .map(Change::Certificate),
+        _ => None,
+    }
+}
+
+/// Whether a domain might be served with another certificate after this event.
+fn touches_selection(event: &Event) -> bool {
+    matches!(
+        event.kind.as_str(),
+        events::CERTIFICATE_FAILED
+            | events::CERTIFICATE_ISSUED
+            | events::CERTIFICATE_RENEWED
+            | events::CERTIFICATE_REPLACED
+            | events::CERTIFICATE_REVOKED
+            | events::CERTIFICATE_UPLOADED
+    )
+}
+
+/// Selects the certificates of all domains again that may be served with those of `events`.
+/// Returns how many are served with another one now.
+async fn reconcile(store: &Store, services: &Services, events: &[&Event]) -> Result<usize, Error> {
+    let mut references = Vec::new();
+    let mut replaced = HashSet::new();
+    for event in events {
+        let Some(id) = event.object.map(CertificateId::from_uuid) else {
+            continue;
+        };
+        references.push(CertificateRef::Id(id));
+        if event.kind == events::CERTIFICATE_REPLACED {
+            replaced.insert(id);
+        }
+    }
+    let found = store
+        .certificates_by_refs(Scope::Everything, &references)
+        .await?;
+    let mut switched = 0;
+    let mut names = Names::default();
+    for certificate in found.iter().flatten() {
+        match certificate.state.kind() {
+            // Its next attempt is planned, and what it has stays in service.
+            StateKind::Pending => continue,
+            StateKind::Valid => {
+                names.add(certificate);
+                // The new one may no longer cover all that the one before did.
+                if !replaced.contains(&certificate.id) {
+                    continue;
+                }
+            }
+            StateKind::Error | StateKind::Revoked => {}
+        }
+        switched += follow_served(store, services, certificate.id).await?;
+    }
+    switched += names.follow(store, services).await?;
+    Ok(switched)
+}
+
+/// Selects again all domains that are served with one certificate.
+async fn follow_served(
+    store: &Store,
+    services: &Services,
+    certificate: CertificateId,
+) -> Result<usize, Error> {
+    let mut switched = 0;
+    let mut after: Option<Domain> = None;
+    loop {
+        let domains = store
+            .domains_of_certificate(certificate, after.as_ref(), PORTION)
+            .await?;
+        switched += services.follow(&domains).await?;
+        let is_last = domains.len() < PORTION;
+        after = domains.into_iter().next_back();
+        if is_last {
+            return Ok(switched);
+        }
+    }
+}
+
+/// The names that certificates cover, apart as they are looked for.
+#[derive(Default)]
+struct Names {
+    /// Names, with the accounts whose certificates have them.
+    exact: HashMap<String, HashSet<AccountId>>,
+    /// Parents of wildcards, by account.
+    parents: HashMap<AccountId, HashSet<String>>,
+}
+
+impl Names {
+    fn add(&mut self, certificate: &Certificate) {
+        let account = certificate.account_id;
+        let names = std::iter::once(&certificate.common_name).chain(&certificate.identifiers);
+        for name in names {
+            self.exact.entry(name.clone()).or_default().insert(account);
+            if let Some(parent) = name.strip_prefix("*.") {
+                let parents = self.parents.entry(account).or_default();
+                parents.insert(parent.to_owned());
+            }
+        }
+    }
+
+    async fn follow(self, store: &Store, services: &Services) -> Result<usize, Error> {
+        let mut switched = 0;
+        let exact: Vec<&str> = self.exact.keys().map(String::as_str).collect();
+        for portion in exact.chunks(PORTION) {
+            let mut domains = store.domains_named(Scope::Everything, portion).await?;
+            // Nobody is served with the certificate of another account.
+            domains.retain(|domain| {
+                let owners = self.exact.get(&domain.name);
+                owners.is_some_and(|owners| owners.contains(&domain.account_id))
+            });
+            switched += services.follow(&domains).await?;
+        }
+        for (account, parents) in self.parents {
+            let parents: Vec<&str> = parents.iter().map(String::as_str).collect();
+            for portion in parents.chunks(PORTION) {
+                switched += follow_under(store, services, account, portion).await?;
+            }
+        }
+        Ok(switched)
+    }
+}
+
+/// Selects again the domains of an account that are subdomains of `parents`.
+async fn follow_under(
+    store: &Store,
+    services: &Services,
+    account: AccountId,
+    parents: &[&str],
+) -> Result<usize, Error> {
+    let mut switched = 0;
+    let mut after: Option<String> = None;
+    loop {
+        let domains = store
+            .domains_under(account, parents, after.as_deref(), PORTION)
+            .await?;
+        switched += services.follow(&domains).await?;
+        let is_last = domains.len() < PORTION;
+        after = domains.into_iter().next_back().map(|domain| domain.name);
+        if is_last {
+            return Ok(switched);
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! The scheduler: obtains and renews managed certificates when they are due.
+//!
+//! It has no table of jobs. What is due is a moment on the row of the certificate; claiming moves
+//! it ahead by a lease, so that no two nodes work on one certificate, and the work of a node that
+//! dies is due again when its lease is over.
+
+use std::error::Error as StdError;
+use std::time::Duration;
+
+use store::{Certificate, Store};
+use time::OffsetDateTime;
+use tokio::task::JoinSet;
+
+use crate::accounts::HOUSE_ACCOUNT;
+use crate::certificates::Plan;
+use crate::{Certificates, Error, Surroundings, events};
+
+/// How long the node that claimed a certificate has it to itself.
+const LEASE: Duration = Duration::from_secs(5 * 60);
+/// Certificates claimed and worked on at a time.
+const BATCH: usize = 128;
+/// How often a node looks for what has become due without its doing.
+const LOOK: Duration = Duration::from_secs(1);
+/// How long after each failed attempt the next one is made. After the one that follows the last of
+/// them, the house gives up.
+const PAUSES: [Duration; 7] = [
+    minutes(1),
+    minutes(5),
+    minutes(15),
+    minutes(60),
+    minutes(180),
+    minutes(360),
+    minutes(720),
+];
+
+/// The scheduler of a node.
+#[derive(Debug, Clone)]
+pub(crate) struct Scheduler {
+    store: Store,
+    surroundings: Surroundings,
+    certificates: Certificates,
+}
+
+impl Scheduler {
+    pub(crate) fn new(
+        store: Store,
+        surroundings: Surroundings,
+        certificates: Certificates,
+    ) -> Self {
+        Self {
+            store,
+            surroundings,
+            certificates,
+        }
+    }
+
+    /// Obtains what is due, for ever. Faults are logged and tried again.
+    pub(crate) async fn run(&self) {
+        loop {
+            if let Err(error) = self.obtain_due().await {
+                tracing::warn!(
+                    error = &error as &dyn StdError,
+                    "could not look for certificates that are due"
+                );
+            }
+            // Whoever has just requested one rings; other nodes' requests are found by looking.
+            let rung = self.certificates.due.notified();
+            drop(tokio::time::timeout(LOOK, rung).await);
+        }
+    }
+
+    /// Makes one attempt for each certificate that is due now. Returns how many that were.
+    pub(crate) async fn obtain_due(&self) -> Result<usize, Error> {
+        let mut attempted = 0;
+        loop {
+            let now = self.surroundings.now();
+            let claimed = self.store.claim_due(now, now + LEASE, BATCH).await?;
+            let is_last = claimed.len() < BATCH;
+            attempted += claimed.len();
+            let mut attempts = JoinSet::new();
+            for certificate in claimed {
+                let scheduler = self.clone();
+                attempts.spawn(async move { scheduler.attempt(&certificate).await });
+            }
+            attempts.join_all().await;
+            if is_last {
+                return Ok(attempted);
+            }
+        }
+    }
+
+    async fn attempt(&self, certificate: &Certificate) {
+        let name = &certificate.common_name;
+        let id = certificate.id;
+        match self.certificates.obtain(certificate).await {
+            Ok(leaf) => {
+                let (serial, not_after) = (leaf.serial().to_hex(), leaf.not_after());
+                if certificate.current.is_none() {
+                    tracing::info!(name, certificate = %id, serial, %not_after, "issued a certificate");
+                } else {
+                    tracing::info!(name, certificate = %id, serial, %not_after, "renewed a certificate");
+                }
+            }
+            // Not the issuer's fault, so it does not count; the lease runs out, and another
+            // attempt is made.
+            Err(error @ Error::Store(_)) => tracing::warn!(
+                name,
+                certificate = %id,
+                error = &error as &dyn StdError,
+                "could not record a certificate"
+            ),
+            Err(error) => self.put_off(certificate, &error).await,
+        }
+    }
+
+    /// Plans the next attempt after one that failed, or gives up.
+    async fn put_off(&self, certificate: &Certificate, error: &Error) {
+        let plan = after_failure(certificate.attempt, self.surroundings.now(), error);
+        let next = match plan {
+            Plan::Attempt { at, .. } => Some(at),
+            Plan::GiveUp { .. } => None,
+        };
+        let attempt = usize::from(certificate.attempt) + 1;
+        let detail = format!("attempt {attempt} of {}: {error}", PAUSES.len() + 1);
+        let kind = events::CERTIFICATE_FAILED;
+        let event = self
+            .certificates
+            .event(certificate, HOUSE_ACCOUNT, kind, &detail);
+        let planned = self.certificates.plan(certificate, plan, event).await;
+        let (name, id) = (&certificate.common_name, certificate.id);
+        let error = error as &dyn StdError;
+        match (planned, next) {
+            (Ok(true), Some(next)) => {
+                tracing::warn!(name, certificate = %id, attempt, %next, error, "could not obtain a certificate");
+            }
+            (Ok(true), None) => {
+                tracing::warn!(name, certificate = %id, attempt, error, "gave up obtaining a certificate");
+            }
+            // Deleted meanwhile.
+            (Ok(false), _) => {}
+            (Err(fault), _) => tracing::warn!(
+                name,
+                certificate = %id,
+                error = &fault as &dyn StdError,
+                "could not record a failed attempt"
+            ),
+        }
+    }
+}
+
+/// How it goes on after `made` attempts and one more that failed at `now`.
+fn after_failure(made: u8, now: OffsetDateTime, error: &Error) -> Plan {
+    match PAUSES.get(usize::from(made)) {
+        Some(pause) => Plan::Attempt {
+            after: made.saturating_add(1),
+            at: now + *pause,
+        },
+        None => Plan::GiveUp {
+            reason: error.to_string(),
+        },
+    }
+}
+
+const fn minutes(count: u64) -> Duration {
+    Duration::from_secs(60 * count)
+}
