@@ -38,9 +38,9 @@ impl Store {
     /// name, or holding it among their other names. A caller who wants wildcards asks for them.
     ///
     /// Only certificates that can be used: valid ones with a current version that is not revoked
-    /// and whose private key is stored, and pending ones. Of those alike in name, state and
-    /// algorithm of the key only the one that ends last, and which of several such is always the
-    /// same.
+    /// and whose private key is stored, and pending ones. Of those alike in name, whether it is
+    /// their common name, state and algorithm of the key only the one that ends last, and which of
+    /// several such is always the same.
     pub async fn certificates_covering(
         &self,
         scope: Scope,
@@ -54,7 +54,32 @@ impl Store {
         }
         Ok(found)
     }
+
+    /// Those of these certificates that can be used, each told of by its common name, in no
+    /// particular order.
+    pub async fn usable_certificates(
+        &self,
+        scope: Scope,
+        certificates: &[CertificateId],
+    ) -> Result<Vec<Covering>, Error> {
+        let mut found = Vec::new();
+        for portion in certificates.chunks(LOOKUP_PORTION) {
+            for row in self.backend().rows(usable(scope, portion)).await? {
+                found.push(read(row)?);
+            }
+        }
+        Ok(found)
+    }
 }
+
+/// What is told of a certificate `c`, its current version `v` and the key `k` of that.
+const COLUMNS: &str = "c.id, c.common_name, c.state, c.created_at, v.not_after, k.algorithm";
+
+/// Certificates that a domain could be served with; a further condition may follow.
+const USABLE: &str = "left join versions v on v.id = c.current_version_id \
+     left join private_keys k on k.id = v.private_key_id \
+     where (c.state = 'pending' or (c.state = 'valid' and v.revoked_at is null \
+     and k.id is not null))";
 
 pub(crate) const CERTIFICATE_NAMES: Table = Table {
     name: "certificate_names",
@@ -95,14 +120,10 @@ pub(crate) async fn replace(
 pub(crate) fn covering(scope: Scope, names: &[&str]) -> Statement {
     // No stored name has a NUL.
     let names = names.iter().copied().filter(|name| !name.contains('\0'));
-    let usable = "left join versions v on v.id = c.current_version_id \
-         left join private_keys k on k.id = v.private_key_id \
-         where (c.state = 'pending' or (c.state = 'valid' and v.revoked_at is null \
-         and k.id is not null))";
-    let columns = "c.id, c.common_name, c.state, c.created_at, v.not_after, k.algorithm";
+    let (columns, usable) = (COLUMNS, USABLE);
     let statement = Statement::new(format!(
         "select name, id, common_name, state, not_after, algorithm from (select every.*, \
-         row_number() over (partition by name, state, algorithm \
+         row_number() over (partition by name, name = common_name, state, algorithm \
          order by not_after desc, created_at desc, id) as place from (\
          select c.common_name as name, {columns} from certificates c {usable} and c.common_name in "
     ))
@@ -114,6 +135,16 @@ pub(crate) fn covering(scope: Scope, names: &[&str]) -> Statement {
     scope
         .restrict(statement.list(names), "n.account_id")
         .text(") as every) as ranked where place = 1")
+}
+
+pub(crate) fn usable(scope: Scope, certificates: &[CertificateId]) -> Statement {
+    let statement = Statement::new(format!(
+        "select name, id, common_name, state, not_after, algorithm from (\
+         select c.common_name as name, {COLUMNS} from certificates c {USABLE} and c.id in "
+    ));
+    scope
+        .restrict(statement.list(certificates.iter().copied()), "c.account_id")
+        .text(") as usable")
 }
 
 fn read(mut row: Row) -> Result<Covering, Error> {

@@ -11,7 +11,7 @@ use crate::inventory::{NAME_LIMIT, within};
 use crate::ports::{self, PublishedPort};
 use crate::references::LOOKUP_PORTION;
 use crate::scope::Scope;
-use crate::services::NewService;
+use crate::services::{NewService, Service};
 use crate::sql::{Statement, Value};
 use crate::store::Store;
 
@@ -21,6 +21,9 @@ pub const PORTS_LIMIT: usize = 64 * 1024;
 /// What is to be different about a service. What is `None` stays as it is.
 #[derive(Debug, Clone, Default)]
 pub struct ServiceChange {
+    /// The service that the change was made up for: nothing happens when it has other ports or
+    /// limits by now. Without it, the change is made to whatever there is.
+    pub so_far: Option<Service>,
     /// Its ports.
     pub ports: Option<Vec<PublishedPort>>,
     /// How many requests an instance has at a time before others are preferred.
@@ -61,8 +64,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`] when there is no such service in the scope, or a domain to be taken away
-    /// is not one of its; [`Error::DomainTaken`], [`Error::UnknownCertificate`] as for
+    /// [`Error::NotFound`] when there is no such service in the scope, or it is not as it was so
+    /// far, or a domain to be taken away is not one of its; [`Error::DomainTaken`], [`Error::UnknownCertificate`] as for
     /// [`Store::create_service`].
     pub async fn change_service(
         &self,
@@ -189,6 +192,7 @@ impl PreparedService {
 /// Even a change of domains alone updates the service; see where this is used.
 fn update(scope: Scope, id: ServiceId, change: &ServiceChange) -> Result<Statement, Error> {
     let ServiceChange {
+        so_far,
         ports,
         soft_limit,
         hard_limit,
@@ -211,7 +215,14 @@ fn update(scope: Scope, id: ServiceId, change: &ServiceChange) -> Result<Stateme
             statement = statement.text(&format!(", {column} = ?")).bind(value);
         }
     }
-    let statement = statement.text(" where id = ?").bind(id);
+    let mut statement = statement.text(" where id = ?").bind(id);
+    if let Some(so_far) = so_far {
+        statement = statement
+            .text(" and ports = ? and soft_limit = ? and hard_limit = ?")
+            .bind(written(&so_far.ports)?)
+            .bind(so_far.soft_limit)
+            .bind(so_far.hard_limit);
+    }
     Ok(scope
         .restrict(statement, "account_id")
         .text(" returning account_id"))

@@ -1,7 +1,7 @@
 //! What the domains of a request are served with: the certificate that the caller chose, the best of
 //! the account's, or one that is requested now. A whole request takes a few queries.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use pki::DnsName;
@@ -26,6 +26,32 @@ pub(super) struct Assigned {
 
 /// The certificates of one account that cover any of some names, by the name that they hold.
 pub(super) struct Coverings(HashMap<String, Vec<Covering>>);
+
+/// A certificate that somebody chose for a domain.
+pub(super) struct Chosen {
+    pub(super) certificate: Arc<Certificate>,
+    is_usable: bool,
+}
+
+impl Chosen {
+    /// Refuses a certificate that `name` cannot be served with.
+    pub(super) fn require_fit(&self, name: &DnsName) -> Result<(), Error> {
+        let certificate = &self.certificate;
+        if !self.is_usable {
+            return Err(Error::NotUsable {
+                name: certificate.name.clone(),
+            });
+        }
+        let own = std::iter::once(&certificate.common_name).chain(&certificate.identifiers);
+        let mut own = own.filter_map(|own| DnsName::parse(own).ok());
+        if own.any(|own| own.covers(name)) {
+            return Ok(());
+        }
+        Err(Error::CommonNameMismatch {
+            common_name: name.to_string(),
+        })
+    }
+}
 
 impl Coverings {
     /// Those that cover `name`.
@@ -64,10 +90,10 @@ impl Services {
                 .certificate
                 .as_ref()
                 .and_then(|reference| chosen.get(reference));
-            let choice = if let Some(certificate) = explicit {
-                self.require_usable(certificate, &domain.name, &coverings)?;
+            let choice = if let Some(explicit) = explicit {
+                explicit.require_fit(&domain.name)?;
                 Some(Choice {
-                    certificate_id: certificate.id,
+                    certificate_id: explicit.certificate.id,
                     alternate_id: None,
                 })
             } else if domain.is_metro {
@@ -199,16 +225,14 @@ impl Services {
         &self,
         principal: &Principal,
         wanted: &'a [Wanted],
-    ) -> Result<HashMap<&'a CertificateRef, Arc<Certificate>>, Error> {
+    ) -> Result<HashMap<&'a CertificateRef, Chosen>, Error> {
         let references: Vec<&CertificateRef> = wanted
             .iter()
             .filter_map(|domain| domain.certificate.as_ref())
             .collect();
         let owned: Vec<CertificateRef> = references.iter().copied().cloned().collect();
-        let found = self
-            .store
-            .certificates_by_refs(principal.scope(), &owned)
-            .await?;
+        let account = principal.account_id();
+        let found = self.chosen_by(account, &owned).await?;
         let mut chosen = HashMap::with_capacity(references.len());
         for (reference, found) in references.into_iter().zip(found) {
             let found = found.ok_or_else(|| crate::certificates::not_found(reference))?;
@@ -217,31 +241,29 @@ impl Services {
         Ok(chosen)
     }
 
-    /// Refuses a certificate that `name` cannot be served with.
-    fn require_usable(
+    /// The certificates of an account that `references` name, in the same order.
+    pub(super) async fn chosen_by(
         &self,
-        certificate: &Certificate,
-        name: &DnsName,
-        coverings: &Coverings,
-    ) -> Result<(), Error> {
+        account: AccountId,
+        references: &[CertificateRef],
+    ) -> Result<Vec<Option<Chosen>>, Error> {
+        let scope = Scope::Account(account);
+        let found = self.store.certificates_by_refs(scope, references).await?;
+        let mut ids: Vec<CertificateId> = found.iter().flatten().map(|found| found.id).collect();
+        ids.sort_unstable();
+        ids.dedup();
         let now = self.surroundings.now();
-        let mut candidates = coverings.of(name);
-        let is_usable = candidates.any(|candidate| {
-            candidate.certificate_id == certificate.id && selection::is_usable(candidate, now)
-        });
-        if is_usable {
-            return Ok(());
-        }
-        let own = std::iter::once(&certificate.common_name).chain(&certificate.identifiers);
-        let mut own = own.filter_map(|own| DnsName::parse(own).ok());
-        if own.any(|own| own.covers(name)) {
-            return Err(Error::NotUsable {
-                name: certificate.name.clone(),
-            });
-        }
-        Err(Error::CommonNameMismatch {
-            common_name: name.to_string(),
-        })
+        let usable = self.store.usable_certificates(scope, &ids).await?;
+        let usable: HashSet<CertificateId> = usable
+            .iter()
+            .filter(|usable| selection::is_usable(usable, now))
+            .map(|usable| usable.certificate_id)
+            .collect();
+        let chosen = |certificate: Arc<Certificate>| Chosen {
+            is_usable: usable.contains(&certificate.id),
+            certificate,
+        };
+        Ok(found.into_iter().map(|found| found.map(chosen)).collect())
     }
 
     /// Refuses a name that another service of the account has. The store has the last word; this

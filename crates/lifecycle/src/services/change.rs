@@ -54,7 +54,7 @@ impl Services {
             let (account, actor) = (principal.account_id(), principal.account_name());
             self.take_back(account, actor, &draft.requested).await;
             match error {
-                // A certificate, or a domain to take away, went between two looks.
+                // Something went, or became different, between two looks.
                 store::Error::UnknownCertificate | store::Error::NotFound
                     if draws.next().is_some() => {}
                 store::Error::NotFound => return Err(not_found(reference)),
@@ -70,7 +70,10 @@ impl Services {
         service: &Service,
         planned: &PlannedChange,
     ) -> Result<Draft, Error> {
-        let mut change = store::ServiceChange::default();
+        let mut change = store::ServiceChange {
+            so_far: Some(service.clone()),
+            ..store::ServiceChange::default()
+        };
         match planned {
             PlannedChange::Domains(edit) => {
                 return self.domains_draft(principal, service, edit).await;

@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, HashSet};
 use pki::DnsName;
 use store::{AccountId, Attachment, CertificateId, CertificateRef, Domain, Scope, State};
 
-use super::assignment::Coverings;
 use super::{Services, domains};
 use crate::accounts::HOUSE_ACCOUNT;
 use crate::selection::{self, Choice};
@@ -56,8 +55,9 @@ impl Services {
         let coverings = self.coverings(account, names).await?;
         let mut differing = Vec::new();
         let mut uncovered = Vec::new();
+        let explicit = self.still_explicit(account, &domains).await?;
         for (name, domain) in domains {
-            if self.is_explicit_still(domain, &name, &coverings) {
+            if explicit.contains(&name) {
                 continue;
             }
             let now = self.surroundings.now();
@@ -72,15 +72,22 @@ impl Services {
         Ok(changed)
     }
 
-    /// Whether a domain is served with what its owner chose, and that can still be served.
-    fn is_explicit_still(&self, domain: &Domain, name: &DnsName, coverings: &Coverings) -> bool {
-        let now = self.surroundings.now();
-        let mut candidates = coverings.of(name);
-        domain.is_explicit
-            && candidates.any(|candidate| {
-                Some(candidate.certificate_id) == domain.certificate_id
-                    && selection::is_usable(candidate, now)
-            })
+    /// Which of the domains are served with what their owner chose, and can be for longer.
+    async fn still_explicit(
+        &self,
+        account: AccountId,
+        domains: &[(DnsName, &Domain)],
+    ) -> Result<HashSet<DnsName>, Error> {
+        let explicit = domains.iter().filter(|(_, domain)| domain.is_explicit);
+        let (names, references): (Vec<&DnsName>, Vec<CertificateRef>) = explicit
+            .filter_map(|(name, domain)| Some((name, CertificateRef::Id(domain.certificate_id?))))
+            .unzip();
+        let chosen = self.chosen_by(account, &references).await?;
+        let fitting = names.into_iter().zip(chosen).filter(|(name, chosen)| {
+            let chosen = chosen.as_ref();
+            chosen.is_some_and(|chosen| chosen.require_fit(name).is_ok())
+        });
+        Ok(fitting.map(|(name, _)| name.clone()).collect())
     }
 
     /// Requests certificates for domains that nothing covers, and attaches them.
