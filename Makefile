@@ -1,6 +1,8 @@
 # Chancery: what to type. `make` alone lists it.
 
 VENV := target/venv
+# What tests use of PyPI: a linter of X.509 documents, and clients as users have them.
+TEST_TOOLS := $(addprefix $(VENV)/, pkilint==0.13.3 unikraft-cloud==0.3.0 websockets==17.4)
 # How long fuzzing takes, seconds for each target.
 FUZZ_SHORT_SECONDS := 20
 FUZZ_SECONDS := 3600
@@ -24,11 +26,12 @@ test: setup test-tools ## Run all tests, after installing what they need
 	cargo build --workspace --bins
 	cargo test --workspace
 
-test-tools: $(VENV)/pkilint-0.13.3 ## Install the linter of X.509 documents that tests use
+test-tools: $(TEST_TOOLS) ## Install the Python packages that tests use: clients, a linter
 
-$(VENV)/pkilint-%:
+# A file named after package and version says that they are installed.
+$(TEST_TOOLS):
 	python3 -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check pkilint==$*
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check $(notdir $@)
 	touch $@
 
 lint: ## Check formatting and run clippy, warnings denied

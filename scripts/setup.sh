@@ -21,7 +21,11 @@ if [ "$purpose" = test ]; then
     has curl || missing="$missing curl"
     # libFuzzer is C++.
     has c++ || missing="$missing g++"
-    # The linter pkilint is Python.
+    # The TLS edge is looked at by testssl and by a browser, which trusts what certutil tells it to.
+    has chromium || missing="$missing chromium"
+    has certutil || missing="$missing libnss3-tools"
+    has testssl || missing="$missing testssl.sh"
+    # The linter pkilint and some clients are Python.
     python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"
     if ! ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1; then
         missing="$missing postgresql"

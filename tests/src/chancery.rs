@@ -1,6 +1,7 @@
 //! The built program, run as its users run it.
 
 use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
@@ -13,8 +14,8 @@ use crate::{Workdir, eventually};
 /// How long a start or an orderly end may take.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// How to start the program, beyond what every start has: a fresh data directory and one plain and
-/// one TLS listener on free ports of 127.0.0.1.
+/// How to start the program, beyond what every start has: a fresh data directory, and one plain
+/// and one TLS listener on free ports of 127.0.0.1.
 #[derive(Clone, Debug, Default)]
 pub struct ChanceryOptions {
     args: Vec<String>,
@@ -153,6 +154,27 @@ impl Chancery {
         self.url("https", "api_https")
     }
 
+    /// Where the edge takes plain HTTP.
+    #[must_use]
+    #[track_caller]
+    pub fn edge_http(&self) -> SocketAddr {
+        self.address("edge_http")
+    }
+
+    /// Where the edge takes TLS for port 443 of services.
+    #[must_use]
+    #[track_caller]
+    pub fn edge_https(&self) -> SocketAddr {
+        self.address("edge_https")
+    }
+
+    /// Where the edge takes TLS for another port of services, named by `--edge-listen`.
+    #[must_use]
+    #[track_caller]
+    pub fn edge_port(&self, port: u16) -> SocketAddr {
+        self.address(&format!("edge_{port}"))
+    }
+
     /// A value of the ready line, such as that of `api_http`.
     #[must_use]
     pub fn endpoint(&self, key: &str) -> Option<&str> {
@@ -172,6 +194,17 @@ impl Chancery {
         let token = std::fs::read_to_string(&path)
             .unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()));
         token.trim_end().to_owned()
+    }
+
+    /// The most memory that the program has had in use since its last start, bytes.
+    ///
+    /// # Panics
+    ///
+    /// When the program does not run any more.
+    #[must_use]
+    #[track_caller]
+    pub fn peak_memory(&self) -> u64 {
+        process::peak_memory(&self.running.child)
     }
 
     /// The data directory.
@@ -242,10 +275,22 @@ impl Chancery {
     }
 
     #[track_caller]
+    fn named(&self, key: &str) -> &str {
+        self.endpoint(key)
+            .unwrap_or_else(|| panic!("the ready line has no {key}: {:?}", self.running.endpoints))
+    }
+
+    #[track_caller]
+    fn address(&self, key: &str) -> SocketAddr {
+        let value = self.named(key);
+        value
+            .parse()
+            .unwrap_or_else(|error| panic!("{key}={value} is no address: {error}"))
+    }
+
+    #[track_caller]
     fn url(&self, scheme: &str, key: &str) -> String {
-        let value = self
-            .endpoint(key)
-            .unwrap_or_else(|| panic!("the ready line has no {key}: {:?}", self.running.endpoints));
+        let value = self.named(key);
         if value.contains("://") {
             value.to_owned()
         } else {
@@ -390,7 +435,8 @@ mod tests {
         let running = stand_in(
             &workdir,
             "echo starting; echo a log line >&2
-             echo chancery ready api_http=http://127.0.0.1:1 api_https=127.0.0.1:2; exec sleep 600",
+             echo chancery ready api_http=http://127.0.0.1:1 api_https=127.0.0.1:2 \
+             edge_5432=127.0.0.1:3; exec sleep 600",
         );
         let chancery = Chancery {
             running,
@@ -399,6 +445,8 @@ mod tests {
         };
         assert_eq!(chancery.http(), "http://127.0.0.1:1");
         assert_eq!(chancery.https(), "https://127.0.0.1:2");
+        assert_eq!(chancery.edge_port(5_432).port(), 3);
+        assert!(chancery.peak_memory() > 10_000);
         assert!(chancery.stdout().starts_with("starting\n"));
         eventually(DEADLINE, "the log line", || {
             (chancery.logs() == "a log line\n").then_some(())

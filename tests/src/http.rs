@@ -80,29 +80,56 @@ pub fn try_send(
     body: &[u8],
 ) -> Result<Response, String> {
     let address = address(server);
+    let mut stream = connect(address)?;
+    let has_host = headers
+        .iter()
+        .any(|(key, _)| key.eq_ignore_ascii_case("host"));
+    let host = [("Host", address)];
+    let own = if has_host { &host[..0] } else { &host };
+    exchange(&mut stream, method, path, &[own, headers].concat(), body)
+}
+
+/// [`try_send`] over a connection that is open; `Host` is not added.
+///
+/// # Errors
+///
+/// What went wrong, when the server breaks off or answers no HTTP.
+pub fn exchange(
+    stream: &mut (impl Read + Write),
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Result<Response, String> {
     let given = |name: &str| {
         headers
             .iter()
             .any(|(key, _)| key.eq_ignore_ascii_case(name))
     };
     let mut request = format!("{method} {path} HTTP/1.1\r\n");
-    if !given("host") {
-        request += &format!("Host: {address}\r\n");
+    let mut add = |name: &str, value: &str| request += &format!("{name}: {value}\r\n");
+    let (hosts, others): (Vec<_>, Vec<_>) = headers
+        .iter()
+        .partition(|(key, _)| key.eq_ignore_ascii_case("host"));
+    for (name, value) in hosts {
+        add(name, value);
     }
     if !given("connection") {
-        request += "Connection: close\r\n";
+        add("Connection", "close");
     }
     let has_body = !body.is_empty() || matches!(method, "POST" | "PUT" | "PATCH");
     if has_body && !given("content-length") && !given("transfer-encoding") {
-        request += &format!("Content-Length: {}\r\n", body.len());
+        add("Content-Length", &body.len().to_string());
     }
-    for (name, value) in headers {
-        request += &format!("{name}: {value}\r\n");
+    for (name, value) in others {
+        add(name, value);
     }
     request += "\r\n";
     let mut bytes = request.into_bytes();
     bytes.extend_from_slice(body);
-    let mut reader = BufReader::new(write(address, &bytes)?);
+    // A server may answer and close before it has read all; its answer is what counts.
+    let _ = stream.write_all(&bytes).and_then(|()| stream.flush());
+    let mut reader = BufReader::new(stream);
     loop {
         let response = read_response(&mut reader, method)
             .map_err(|error| format!("no HTTP answer: {error}"))?;
@@ -122,7 +149,9 @@ pub fn try_send(
 #[must_use]
 #[track_caller]
 pub fn raw(server: &str, bytes: &[u8]) -> Vec<u8> {
-    let mut stream = write(address(server), bytes).expect("the server can be reached");
+    let mut stream = connect(address(server)).expect("the server can be reached");
+    // A server may answer and close before it has read all; its answer is what counts.
+    let _ = stream.write_all(bytes);
     let mut answer = Vec::new();
     if let Err(error) = stream.read_to_end(&mut answer) {
         assert!(
@@ -141,8 +170,8 @@ fn address(server: &str) -> &str {
         .trim_end_matches('/')
 }
 
-fn write(address: &str, bytes: &[u8]) -> Result<TcpStream, String> {
-    let mut stream = TcpStream::connect(address)
+fn connect(address: &str) -> Result<TcpStream, String> {
+    let stream = TcpStream::connect(address)
         .map_err(|error| format!("cannot connect to {address}: {error}"))?;
     stream
         .set_read_timeout(Some(SILENCE))
@@ -150,8 +179,6 @@ fn write(address: &str, bytes: &[u8]) -> Result<TcpStream, String> {
     stream
         .set_write_timeout(Some(SILENCE))
         .expect("a timeout can be set");
-    // A server may answer and close before it has read all; its answer is what counts.
-    let _ = stream.write_all(bytes);
     Ok(stream)
 }
 

@@ -1,4 +1,5 @@
-//! Real peers for tests: PostgreSQL, openssl, pkilint, and the built `chancery` binary itself.
+//! Real peers for tests: PostgreSQL, openssl, curl, Chromium, Python clients, pkilint, testssl, web
+//! servers to put behind the edge, and the built `chancery` binary itself.
 //!
 //! Everything here blocks, and everything here panics with the whole story (command, output, log)
 //! when a peer does not do what the test needs: a test has nothing better to do with such an
@@ -11,19 +12,34 @@
     reason = "test support: a panic is how a test fails"
 )]
 
+mod authority;
+mod backend;
+mod browser;
 mod chancery;
+mod curl;
 pub mod http;
+mod kraftcloud;
 pub mod pkilint;
 mod postgres;
 mod process;
+mod python;
+pub mod testssl;
+mod tls;
 mod workdir;
 
 use std::thread;
 use std::time::{Duration, Instant};
 
+pub use authority::{Authority, Pair, serial};
+pub use backend::{Backend, Fault, Pattern, Tally};
+pub use browser::Browser;
 pub use chancery::{Chancery, ChanceryOptions};
+pub use curl::{Curl, CurlAnswer};
+pub use kraftcloud::KraftCloud;
 pub use postgres::Postgres;
 pub use process::{Output, openssl, run, try_openssl, try_run};
+pub use python::python_client;
+pub use tls::{TlsClient, TlsStream};
 pub use workdir::Workdir;
 
 /// Calls `attempt` until it gives a value, and returns that value.

@@ -155,6 +155,17 @@ pub(crate) fn signal(child: &Child, name: &str) {
     );
 }
 
+/// The most memory that a child has had in use (resident) since it was started, bytes.
+#[track_caller]
+pub(crate) fn peak_memory(child: &Child) -> u64 {
+    let path = format!("/proc/{}/status", child.id());
+    let status = std::fs::read_to_string(&path)
+        .unwrap_or_else(|error| panic!("cannot read {path}: {error}"));
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    kibibytes.expect("a running process has used memory") * 1_024
+}
+
 /// Kills a child when this test process ends without having done so itself: destructors do not
 /// run in a process that is killed, but its end of a pipe closes.
 pub(crate) struct Reaper {
