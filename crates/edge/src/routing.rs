@@ -26,9 +26,9 @@ pub struct Route {
     /// Ports.
     pub ports: Vec<PublishedPort>,
     /// Connections per instance that are preferred.
-    pub soft_limit: usize,
+    pub soft_limit: u32,
     /// Connections per instance that are the most.
-    pub hard_limit: usize,
+    pub hard_limit: u32,
     /// Instances.
     pub backends: Vec<Backend>,
     /// Where to.

@@ -11,6 +11,7 @@ use quick_cache::sync::{Cache, EntryAction};
 use rustls::SignatureScheme;
 use tokio::sync::Semaphore;
 
+use crate::http::Proxy;
 use crate::http::balancer::Service;
 use crate::identities::{Identity, Templates};
 use crate::index::{Fingerprint, Found, Index};
@@ -31,6 +32,7 @@ pub(crate) struct Shared {
     pub(crate) surroundings: Surroundings,
     pub(crate) settings: Settings,
     pub(crate) metrics: Metrics,
+    pub(crate) proxy: Proxy,
     pub(crate) index: Index,
     pub(crate) tickets: Arc<Tickets>,
     pub(crate) templates: Templates,
@@ -52,6 +54,7 @@ impl Shared {
     ) -> Result<Self, rustls::Error> {
         let tickets = Arc::new(Tickets::new());
         Ok(Self {
+            proxy: Proxy::new(&settings),
             index: Index::new(),
             templates: Templates::new(tickets.clone())?,
             tickets,

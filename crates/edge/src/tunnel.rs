@@ -10,7 +10,7 @@ use listener::Activity;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf, copy_bidirectional};
 
 use crate::facts::{ConnectionFacts, TlsFacts};
-use crate::http::balancer::{self, Service};
+use crate::http::balancer::Service;
 use crate::routing::PublishedPort;
 use crate::shared::Shared;
 
@@ -25,7 +25,8 @@ pub(crate) async fn serve<S>(
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let connected = balancer::connect(service, port.destination_port, &shared.settings).await;
+    let connector = &shared.proxy.connector;
+    let connected = connector.any(service, port.destination_port).await;
     let mut connected = match connected {
         Ok(connected) => connected,
         Err(error) => {
@@ -37,10 +38,7 @@ pub(crate) async fn serve<S>(
         }
     };
     let activity = Activity::new();
-    let mut watched = Watched {
-        inner: stream,
-        activity: activity.clone(),
-    };
+    let mut watched = Watched::new(stream, activity.clone());
     let joined = tokio::select! {
         joined = copy_bidirectional(&mut watched, &mut connected.stream) => joined,
         () = activity.ceased(shared.settings.limits.idle) => {
@@ -63,9 +61,16 @@ pub(crate) async fn serve<S>(
 }
 
 /// A stream on which every octet that passes is activity.
-struct Watched<S> {
+pub(crate) struct Watched<S> {
     inner: S,
     activity: Arc<Activity>,
+}
+
+impl<S> Watched<S> {
+    /// Notes in `activity` what passes.
+    pub(crate) fn new(inner: S, activity: Arc<Activity>) -> Self {
+        Self { inner, activity }
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
