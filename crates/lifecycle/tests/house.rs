@@ -1,148 +1,30 @@
 //! The rules over time: a house on an embedded database, with a clock that the tests turn.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
-use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+mod support;
+
 use std::time::Duration;
 
 use lifecycle::{
-    Addresses, AuthenticationError, AuthorityTemplate, CertificateFilter, CertificateRef, Clock,
-    DEFAULT_AUTHORITY, DEFAULT_METRO_DOMAIN, Dialect, EgressPolicy, Error, HOUSE_ACCOUNT, House,
-    IssueRequest, KeySource, Order, Page, PageStart, Principal, RevocationTarget, Role,
-    SerialReference, Settings, Surroundings, SystemRandomness, Tiers, TokenLimits,
-    parse_identifiers,
+    AuthenticationError, CertificateFilter, CertificateRef, DEFAULT_AUTHORITY, Dialect, Error,
+    HOUSE_ACCOUNT, Order, Page, PageStart, RevocationTarget, Role, SerialReference, TokenLimits,
 };
 use pki::{
     CertId, Certificate, DnsName, HashAlgorithm, Identifier, IssuerHashes, KeyAlgorithm,
-    OcspRequest, RevocationReason, SubjectFields,
+    OcspRequest, RevocationReason,
 };
-use store::{DatabaseUrl, MasterKey, Store};
-use tempfile::TempDir;
-use time::OffsetDateTime;
+use support::{DAY, Fixture, MINUTE, Node, SECOND, TurnedClock};
 
-const MINUTE: Duration = Duration::from_secs(60);
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-
-#[derive(Clone)]
-struct TurnedClock(Arc<AtomicI64>);
-
-impl Clock for TurnedClock {
-    fn now(&self) -> OffsetDateTime {
-        OffsetDateTime::from_unix_timestamp(self.0.load(Ordering::SeqCst)).unwrap()
-    }
-}
-
-struct Fixture {
-    house: House,
-    /// Another node on the same store: what it remembers is its own.
-    other_node: House,
-    clock: TurnedClock,
-    token: String,
-    _data: TempDir,
-}
-
-impl Fixture {
-    async fn new(algorithm: KeyAlgorithm) -> Self {
-        let data = tempfile::tempdir().unwrap();
-        let (store, clock) = empty_store(&data).await;
-        let settings = settings(algorithm);
-        let surroundings = Surroundings::new(clock.clone(), SystemRandomness);
-        let house = House::new(store.clone(), surroundings.clone(), settings.clone());
-        let other_node = House::new(store, surroundings, settings);
-        let mut token = String::new();
-        let keep = |text: &str| {
-            text.clone_into(&mut token);
-            Ok(())
-        };
-        house.furnish(keep).await.unwrap();
-        Self {
-            house,
-            other_node,
-            clock,
-            token,
-            _data: data,
-        }
-    }
-
-    fn pass(&self, time: Duration) {
-        let seconds = i64::try_from(time.as_secs()).unwrap();
-        self.clock.0.fetch_add(seconds, Ordering::SeqCst);
-    }
-
-    async fn administrator(&self) -> Principal {
-        let tokens = &self.house.tokens;
-        tokens
-            .authenticate(&self.token, Dialect::Chancery)
-            .await
-            .unwrap()
-    }
-
-    async fn issue(&self, name: &str, days: i64) -> lifecycle::Issued {
-        let request = IssueRequest {
-            authority: DEFAULT_AUTHORITY.to_owned(),
-            subject: SubjectFields::default(),
-            identifiers: parse_identifiers([name], [], []).unwrap(),
-            days: Some(days),
-            key: KeySource::Generate(KeyAlgorithm::P256),
-            name: None,
-        };
-        let principal = self.administrator().await;
-        self.house
-            .certificates
-            .issue(&principal, request)
-            .await
-            .unwrap()
-    }
-
-    /// The certificate that signed the answer to an OCSP question about `leaf`, if it is embedded.
-    async fn responder_of(&self, leaf: &Certificate) -> Vec<u8> {
-        let authority = self
-            .house
-            .authorities
-            .named(DEFAULT_AUTHORITY)
-            .await
-            .unwrap();
-        let hashes = IssuerHashes::of(authority.issuing_certificate());
-        let request = OcspRequest {
-            cert_ids: vec![CertId::new(HashAlgorithm::Sha1, &hashes, leaf.serial())],
-            nonce: None,
-        };
-        self.house
-            .authorities
-            .answer_ocsp(&request.to_der())
-            .await
-            .der
-    }
-}
-
-async fn empty_store(data: &TempDir) -> (Store, TurnedClock) {
-    let url = DatabaseUrl::sqlite(data.path().join("test.db"));
-    let master_key = MasterKey::from_bytes(&[3; 32]).unwrap();
-    let store = Store::open(&url, &master_key).await.unwrap();
-    (store, TurnedClock(Arc::new(AtomicI64::new(1_800_000_000))))
-}
-
-fn settings(algorithm: KeyAlgorithm) -> Settings {
-    let template = AuthorityTemplate {
-        tiers: Tiers::Two,
-        key_algorithm: algorithm,
-        subject: SubjectFields {
-            common_name: Some("Test".to_owned()),
-            ..SubjectFields::default()
-        },
-        addresses: Addresses::ByKeyIdentifier,
+/// The certificate that signed the answer to an OCSP question about `leaf`, if it is embedded.
+async fn responder_of(fixture: &Fixture, leaf: &Certificate) -> Vec<u8> {
+    let authorities = &fixture.house().authorities;
+    let authority = authorities.named(DEFAULT_AUTHORITY).await.unwrap();
+    let hashes = IssuerHashes::of(authority.issuing_certificate());
+    let request = OcspRequest {
+        cert_ids: vec![CertId::new(HashAlgorithm::Sha1, &hashes, leaf.serial())],
+        nonce: None,
     };
-    Settings {
-        public_url: "http://chancery.test".to_owned(),
-        authorities: HashMap::from([(DEFAULT_AUTHORITY.to_owned(), template)]),
-        key_window: 60 * MINUTE,
-        allow_email_identifiers: true,
-        demand_validation: false,
-        metro_domain: DnsName::parse(DEFAULT_METRO_DOMAIN).unwrap(),
-        default_issuer: DEFAULT_AUTHORITY.to_owned(),
-        backends: EgressPolicy::BACKENDS,
-    }
+    authorities.answer_ocsp(&request.to_der()).await.der
 }
 
 fn serial_of(certificate: &Certificate) -> SerialReference {
@@ -152,13 +34,13 @@ fn serial_of(certificate: &Certificate) -> SerialReference {
 #[tokio::test]
 async fn a_deleted_token_is_trusted_for_no_longer_than_a_second() {
     let fixture = Fixture::new(KeyAlgorithm::P256).await;
-    let administrator = fixture.administrator().await;
-    let tokens = &fixture.house.tokens;
+    let administrator = fixture.principal.clone();
+    let tokens = &fixture.house().tokens;
     let minted = tokens
         .create(&administrator, TokenLimits::default())
         .await
         .unwrap();
-    let other_node = &fixture.other_node.tokens;
+    let other_node = &fixture.other_node().tokens;
     other_node
         .authenticate(&minted.text, Dialect::KraftCloud)
         .await
@@ -167,7 +49,7 @@ async fn a_deleted_token_is_trusted_for_no_longer_than_a_second() {
         .delete(&administrator, minted.token.id)
         .await
         .unwrap();
-    fixture.pass(Duration::from_secs(1));
+    fixture.turn(SECOND);
     let refused = other_node
         .authenticate(&minted.text, Dialect::KraftCloud)
         .await;
@@ -178,20 +60,20 @@ async fn a_deleted_token_is_trusted_for_no_longer_than_a_second() {
 async fn an_expired_token_is_refused_from_the_moment_on() {
     let fixture = Fixture::new(KeyAlgorithm::P256).await;
     let limits = TokenLimits {
-        lifetime: Some(10 * MINUTE),
+        lifetime: Some(Duration::from_secs(10 * 60)),
         ..TokenLimits::default()
     };
-    let administrator = fixture.administrator().await;
-    let tokens = &fixture.house.tokens;
+    let administrator = fixture.principal.clone();
+    let tokens = &fixture.house().tokens;
     let minted = tokens.create(&administrator, limits).await.unwrap();
-    fixture.pass(10 * MINUTE - Duration::from_secs(1));
+    fixture.turn(10 * MINUTE - SECOND);
     assert!(
         tokens
             .authenticate(&minted.text, Dialect::D9t)
             .await
             .is_ok()
     );
-    fixture.pass(Duration::from_secs(1));
+    fixture.turn(SECOND);
     let refused = tokens.authenticate(&minted.text, Dialect::D9t).await;
     assert!(matches!(refused, Err(AuthenticationError::WrongSecret)));
 }
@@ -199,11 +81,11 @@ async fn an_expired_token_is_refused_from_the_moment_on() {
 #[tokio::test]
 async fn a_generated_key_can_be_fetched_for_an_hour_and_is_erased_then() {
     let fixture = Fixture::new(KeyAlgorithm::P256).await;
-    let principal = fixture.administrator().await;
-    let certificates = &fixture.house.certificates;
+    let principal = fixture.principal.clone();
+    let certificates = &fixture.house().certificates;
     let issued = fixture.issue("a.test", 7).await;
     let serial = serial_of(&issued.leaf);
-    fixture.pass(60 * MINUTE - Duration::from_secs(1));
+    fixture.turn(60 * MINUTE - SECOND);
     assert_eq!(certificates.erase_expired_keys().await.unwrap(), 0);
     let key = certificates
         .issued_private_key(&principal, &serial)
@@ -213,7 +95,7 @@ async fn a_generated_key_can_be_fetched_for_an_hour_and_is_erased_then() {
         key.public_key().spki_der(),
         issued.key.unwrap().public_key().spki_der()
     );
-    fixture.pass(Duration::from_secs(1));
+    fixture.turn(SECOND);
     let gone = certificates.issued_private_key(&principal, &serial).await;
     assert!(matches!(gone, Err(Error::NotFound { .. })));
     assert_eq!(certificates.erase_expired_keys().await.unwrap(), 1);
@@ -228,8 +110,8 @@ async fn a_generated_key_can_be_fetched_for_an_hour_and_is_erased_then() {
 #[tokio::test]
 async fn revocation_erases_a_fetchable_key_at_once() {
     let fixture = Fixture::new(KeyAlgorithm::P256).await;
-    let principal = fixture.administrator().await;
-    let certificates = &fixture.house.certificates;
+    let principal = fixture.principal.clone();
+    let certificates = &fixture.house().certificates;
     let issued = fixture.issue("a.test", 7).await;
     let target = RevocationTarget::Certificate(CertificateRef::Id(issued.id));
     certificates
@@ -245,12 +127,12 @@ async fn revocation_erases_a_fetchable_key_at_once() {
 #[tokio::test]
 async fn a_list_is_built_again_after_a_revocation_and_after_a_day_and_not_in_between() {
     let fixture = Fixture::new(KeyAlgorithm::P256).await;
-    let principal = fixture.administrator().await;
-    let house = &fixture.house;
+    let principal = fixture.principal.clone();
+    let house = fixture.house();
     let authority = house.authorities.named(DEFAULT_AUTHORITY).await.unwrap();
     let list = || async { house.authorities.revocation_list(&authority).await.unwrap() };
     let first = list().await;
-    fixture.pass(DAY - MINUTE);
+    fixture.turn(DAY - MINUTE);
     assert_eq!(list().await, first);
     let issued = fixture.issue("a.test", 7).await;
     let target = RevocationTarget::Certificate(CertificateRef::Id(issued.id));
@@ -261,20 +143,20 @@ async fn a_list_is_built_again_after_a_revocation_and_after_a_day_and_not_in_bet
         .unwrap();
     let second = list().await;
     assert_ne!(second, first);
-    fixture.pass(DAY);
+    fixture.turn(DAY);
     let third = list().await;
     assert_ne!(third, second);
     // Eight days after its end a certificate leaves the list, which then is as long as the empty
     // one.
-    fixture.pass(15 * DAY);
+    fixture.turn(15 * DAY);
     assert!(list().await.len() < third.len());
 }
 
 #[tokio::test]
 async fn deleting_a_certificate_does_not_undo_its_revocation() {
     let fixture = Fixture::new(KeyAlgorithm::P256).await;
-    let principal = fixture.administrator().await;
-    let house = &fixture.house;
+    let principal = fixture.principal.clone();
+    let house = fixture.house();
     let authority = house.authorities.named(DEFAULT_AUTHORITY).await.unwrap();
     let empty = house.authorities.revocation_list(&authority).await.unwrap();
     let issued = fixture.issue("a.test", 30).await;
@@ -290,7 +172,7 @@ async fn deleting_a_certificate_does_not_undo_its_revocation() {
         .delete(&principal, &reference)
         .await
         .unwrap();
-    fixture.pass(2 * DAY);
+    fixture.turn(2 * DAY);
     let list = house.authorities.revocation_list(&authority).await.unwrap();
     assert!(list.len() > empty.len());
     let again = RevocationTarget::Serial(serial_of(&issued.leaf));
@@ -312,13 +194,13 @@ async fn an_ed25519_authority_answers_through_a_responder_that_is_renewed_before
     };
     // Answers differ in time and signature; the responder's certificate stands at their end.
     let tail = |answer: &[u8]| answer[answer.len() - 200..].to_vec();
-    let first = fixture.responder_of(&issued.leaf).await;
+    let first = responder_of(&fixture, &issued.leaf).await;
     embedded(&first);
-    fixture.pass(19 * DAY);
-    let same = fixture.responder_of(&issued.leaf).await;
+    fixture.turn(19 * DAY);
+    let same = responder_of(&fixture, &issued.leaf).await;
     assert_eq!(tail(&same), tail(&first));
-    fixture.pass(2 * DAY);
-    let renewed = fixture.responder_of(&issued.leaf).await;
+    fixture.turn(2 * DAY);
+    let renewed = responder_of(&fixture, &issued.leaf).await;
     embedded(&renewed);
     assert_ne!(tail(&renewed), tail(&first));
 }
@@ -327,23 +209,29 @@ async fn an_ed25519_authority_answers_through_a_responder_that_is_renewed_before
 async fn the_listener_keeps_its_certificate_until_a_third_of_its_life_is_left() {
     let fixture = Fixture::new(KeyAlgorithm::P256).await;
     let identifiers = [Identifier::Dns(DnsName::parse("localhost").unwrap())];
-    let identity = || async { fixture.house.listener_identity(&identifiers).await.unwrap() };
+    let identity = || async {
+        fixture
+            .house()
+            .listener_identity(&identifiers)
+            .await
+            .unwrap()
+    };
     let first = identity().await;
     assert_eq!(first.chain.len(), 2);
-    fixture.pass(59 * DAY);
+    fixture.turn(59 * DAY);
     assert_eq!(identity().await.chain, first.chain);
-    fixture.pass(2 * DAY);
+    fixture.turn(2 * DAY);
     assert_ne!(identity().await.chain, first.chain);
     let other = [Identifier::Ip("127.0.0.1".parse().unwrap())];
-    let for_other = fixture.house.listener_identity(&other).await.unwrap();
+    let for_other = fixture.house().listener_identity(&other).await.unwrap();
     assert_ne!(for_other.chain[0], identity().await.chain[0]);
 }
 
 #[tokio::test]
 async fn accounts_see_and_change_nothing_of_each_other() {
     let fixture = Fixture::new(KeyAlgorithm::P256).await;
-    let administrator = fixture.administrator().await;
-    let house = &fixture.house;
+    let administrator = fixture.principal.clone();
+    let house = fixture.house();
     house
         .accounts
         .create(&administrator, "shop", Role::User)
@@ -412,15 +300,15 @@ async fn accounts_see_and_change_nothing_of_each_other() {
 #[tokio::test]
 async fn nobody_gets_a_token_of_the_house_itself() {
     let fixture = Fixture::new(KeyAlgorithm::P256).await;
-    let administrator = fixture.administrator().await;
+    let administrator = fixture.principal.clone();
     let limits = TokenLimits {
         account: Some(HOUSE_ACCOUNT.to_owned()),
         ..TokenLimits::default()
     };
-    let refused = fixture.house.tokens.create(&administrator, limits).await;
+    let refused = fixture.house().tokens.create(&administrator, limits).await;
     assert!(matches!(refused, Err(Error::Forbidden { .. })));
     let deleted = fixture
-        .house
+        .house()
         .accounts
         .delete(&administrator, HOUSE_ACCOUNT)
         .await;
@@ -430,9 +318,8 @@ async fn nobody_gets_a_token_of_the_house_itself() {
 #[tokio::test]
 async fn the_first_token_is_kept_before_it_comes_into_force_and_never_made_again() {
     let data = tempfile::tempdir().unwrap();
-    let (store, clock) = empty_store(&data).await;
-    let surroundings = Surroundings::new(clock, SystemRandomness);
-    let house = House::new(store, surroundings, settings(KeyAlgorithm::P256));
+    let node = Node::open(&data, &TurnedClock::new(), KeyAlgorithm::P256).await;
+    let house = &node.house;
     let full = std::io::Error::other("disk full");
     assert!(house.furnish(|_| Err(full)).await.is_err());
     let mut kept = String::new();
@@ -459,11 +346,11 @@ async fn the_first_token_is_kept_before_it_comes_into_force_and_never_made_again
 #[tokio::test]
 async fn a_limited_token_makes_none_that_can_do_more() {
     let fixture = Fixture::new(KeyAlgorithm::P256).await;
-    let administrator = fixture.administrator().await;
-    let tokens = &fixture.house.tokens;
+    let administrator = fixture.principal.clone();
+    let tokens = &fixture.house().tokens;
     let narrow = TokenLimits {
         dialects: Some(vec![Dialect::Chancery, Dialect::CertMaker]),
-        lifetime: Some(10 * MINUTE),
+        lifetime: Some(Duration::from_secs(10 * 60)),
         ..TokenLimits::default()
     };
     let minted = tokens.create(&administrator, narrow).await.unwrap();
@@ -486,7 +373,7 @@ async fn a_limited_token_makes_none_that_can_do_more() {
             ..TokenLimits::default()
         },
         TokenLimits {
-            lifetime: Some(11 * MINUTE),
+            lifetime: Some(Duration::from_secs(11 * 60)),
             ..TokenLimits::default()
         },
     ] {
@@ -498,8 +385,8 @@ async fn a_limited_token_makes_none_that_can_do_more() {
 #[tokio::test]
 async fn a_scoped_token_works_in_the_api_that_knows_scopes_and_nowhere_else() {
     let fixture = Fixture::new(KeyAlgorithm::P256).await;
-    let administrator = fixture.administrator().await;
-    let tokens = &fixture.house.tokens;
+    let administrator = fixture.principal.clone();
+    let tokens = &fixture.house().tokens;
     let scoped = |scope: &str| TokenLimits {
         scopes: Some(vec![scope.to_owned()]),
         ..TokenLimits::default()
@@ -521,11 +408,11 @@ async fn a_scoped_token_works_in_the_api_that_knows_scopes_and_nowhere_else() {
 #[tokio::test]
 async fn a_clock_that_steps_back_prolongs_no_trust() {
     let fixture = Fixture::new(KeyAlgorithm::P256).await;
-    let administrator = fixture.administrator().await;
-    let tokens = &fixture.house.tokens;
+    let administrator = fixture.principal.clone();
+    let tokens = &fixture.house().tokens;
     let limits = TokenLimits::default();
     let minted = tokens.create(&administrator, limits).await.unwrap();
-    let other_node = &fixture.other_node.tokens;
+    let other_node = &fixture.other_node().tokens;
     other_node
         .authenticate(&minted.text, Dialect::D9t)
         .await
@@ -534,7 +421,7 @@ async fn a_clock_that_steps_back_prolongs_no_trust() {
         .delete(&administrator, minted.token.id)
         .await
         .unwrap();
-    fixture.clock.0.fetch_sub(3600, Ordering::SeqCst);
+    fixture.turn(-60 * MINUTE);
     let refused = other_node.authenticate(&minted.text, Dialect::D9t).await;
     assert!(matches!(refused, Err(AuthenticationError::WrongSecret)));
 }
@@ -542,9 +429,9 @@ async fn a_clock_that_steps_back_prolongs_no_trust() {
 #[tokio::test]
 async fn a_read_only_token_gets_no_private_key() {
     let fixture = Fixture::new(KeyAlgorithm::P256).await;
-    let administrator = fixture.administrator().await;
+    let administrator = fixture.principal.clone();
     let issued = fixture.issue("a.test", 7).await;
-    let tokens = &fixture.house.tokens;
+    let tokens = &fixture.house().tokens;
     let limits = TokenLimits {
         read_only: true,
         ..TokenLimits::default()
@@ -554,7 +441,7 @@ async fn a_read_only_token_gets_no_private_key() {
         .authenticate(&minted.text, Dialect::CertMaker)
         .await
         .unwrap();
-    let certificates = &fixture.house.certificates;
+    let certificates = &fixture.house().certificates;
     let serial = serial_of(&issued.leaf);
     assert!(
         certificates

@@ -2,45 +2,20 @@
 //! tests turn.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
-use std::collections::HashMap;
+mod support;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use lifecycle::{
-    Addresses, Authority, AuthorityTemplate, CertificateRef, Clock, DEFAULT_AUTHORITY,
-    DEFAULT_METRO_DOMAIN, Dialect, EgressPolicy, Error, House, IssueRequest, Issued, KeySource,
-    Principal, RevocationTarget, Settings, Surroundings, SystemRandomness, Tiers,
-    parse_identifiers,
-};
+use lifecycle::{Authority, CertificateRef, DEFAULT_AUTHORITY, Error, Issued, RevocationTarget};
 use pki::{
-    CertId, Certificate, DnsName, HashAlgorithm, IssuerHashes, KeyAlgorithm, OcspFailure,
-    OcspRequest, PrivateKey, RevocationReason, SubjectFields,
+    CertId, Certificate, HashAlgorithm, IssuerHashes, KeyAlgorithm, OcspFailure, OcspRequest,
+    PrivateKey, RevocationReason, SubjectFields,
 };
 use sqlx::{Connection as _, SqliteConnection};
-use store::{CaRole, DatabaseUrl, MasterKey, Store};
-use tempfile::TempDir;
+use store::CaRole;
+use support::{DAY, DEADLINE, Fixture, HOUR, Node, SECOND, SPARE};
 use time::OffsetDateTime;
-
-const SECOND: i64 = 1;
-const HOUR: i64 = 60 * 60;
-const DAY: i64 = 24 * HOUR;
-/// A name that has a template like the default one, and that nobody has made.
-const SPARE: &str = "spare";
-
-#[derive(Clone)]
-struct TurnedClock(Arc<AtomicI64>);
-
-impl Clock for TurnedClock {
-    fn now(&self) -> OffsetDateTime {
-        OffsetDateTime::from_unix_timestamp(self.0.load(Ordering::SeqCst)).unwrap()
-    }
-}
-
-struct Node {
-    house: House,
-    store: Store,
-}
 
 impl Node {
     async fn authority(&self) -> Arc<Authority> {
@@ -60,57 +35,10 @@ impl Node {
     }
 }
 
-struct Fixture {
-    nodes: [Node; 2],
-    clock: TurnedClock,
-    principal: Principal,
-    data: TempDir,
-}
-
 impl Fixture {
-    async fn new(algorithm: KeyAlgorithm) -> Self {
-        let data = tempfile::tempdir().unwrap();
-        let clock = TurnedClock(Arc::new(AtomicI64::new(1_800_000_000)));
-        let nodes = [
-            node(&data, &clock, algorithm).await,
-            node(&data, &clock, algorithm).await,
-        ];
-        let mut token = String::new();
-        let keep = |text: &str| {
-            text.clone_into(&mut token);
-            Ok(())
-        };
-        nodes[0].house.furnish(keep).await.unwrap();
-        let tokens = &nodes[0].house.tokens;
-        let principal = tokens.authenticate(&token, Dialect::Chancery).await;
-        Self {
-            nodes,
-            clock,
-            principal: principal.unwrap(),
-            data,
-        }
-    }
-
-    fn turn(&self, seconds: i64) {
-        self.clock.0.fetch_add(seconds, Ordering::SeqCst);
-    }
-
-    async fn issue(&self, days: i64) -> Issued {
-        let request = IssueRequest {
-            authority: DEFAULT_AUTHORITY.to_owned(),
-            subject: SubjectFields::default(),
-            identifiers: parse_identifiers(["a.test"], [], []).unwrap(),
-            days: Some(days),
-            key: KeySource::Generate(KeyAlgorithm::P256),
-            name: None,
-        };
-        let certificates = &self.nodes[0].house.certificates;
-        certificates.issue(&self.principal, request).await.unwrap()
-    }
-
     async fn revoke(&self, issued: &Issued) {
         let target = RevocationTarget::Certificate(CertificateRef::Id(issued.id));
-        let certificates = &self.nodes[0].house.certificates;
+        let certificates = &self.house().certificates;
         certificates
             .revoke(&self.principal, &target, RevocationReason::Superseded)
             .await
@@ -126,38 +54,6 @@ impl Fixture {
             .await
             .unwrap();
         connection
-    }
-}
-
-async fn node(data: &TempDir, clock: &TurnedClock, algorithm: KeyAlgorithm) -> Node {
-    let url = DatabaseUrl::sqlite(data.path().join("test.db"));
-    let key = MasterKey::from_bytes(&[3; 32]).unwrap();
-    let store = Store::open(&url, &key).await.unwrap();
-    let template = AuthorityTemplate {
-        tiers: Tiers::Two,
-        key_algorithm: algorithm,
-        subject: SubjectFields {
-            common_name: Some("Test".to_owned()),
-            ..SubjectFields::default()
-        },
-        addresses: Addresses::ByKeyIdentifier,
-    };
-    let names = [DEFAULT_AUTHORITY, SPARE];
-    let authorities = names.map(|name| (name.to_owned(), template.clone()));
-    let settings = Settings {
-        public_url: "http://chancery.test".to_owned(),
-        authorities: HashMap::from(authorities),
-        key_window: Duration::from_secs(60 * 60),
-        allow_email_identifiers: true,
-        demand_validation: false,
-        metro_domain: DnsName::parse(DEFAULT_METRO_DOMAIN).unwrap(),
-        default_issuer: DEFAULT_AUTHORITY.to_owned(),
-        backends: EgressPolicy::BACKENDS,
-    };
-    let surroundings = Surroundings::new(clock.clone(), SystemRandomness);
-    Node {
-        house: House::new(store.clone(), surroundings, settings),
-        store,
     }
 }
 
@@ -249,8 +145,7 @@ async fn a_list_is_built_to_the_end_although_who_asked_went_away() {
             tokio::task::yield_now().await;
         }
     };
-    let deadline = Duration::from_secs(20);
-    tokio::time::timeout(deadline, built).await.unwrap();
+    tokio::time::timeout(DEADLINE, built).await.unwrap();
     // All of them waited for the same one.
     assert_eq!(number_of(&node.list().await), 1);
 }
@@ -267,7 +162,7 @@ async fn everybody_who_asks_at_once_gets_the_same_list() {
             .all(|list| **list == first)
     );
     assert_eq!(number_of(&first), 1);
-    let issued = fixture.issue(7).await;
+    let issued = fixture.issue("a.test", 7).await;
     fixture.revoke(&issued).await;
     let (first, second, third, fourth) = lists().await;
     for list in [first, second, third, fourth] {
@@ -281,7 +176,7 @@ async fn the_list_before_is_published_while_the_next_one_takes_long() {
     let fixture = Fixture::new(KeyAlgorithm::P256).await;
     let [node, _] = &fixture.nodes;
     let before = node.list().await;
-    let issued = fixture.issue(7).await;
+    let issued = fixture.issue("a.test", 7).await;
     fixture.revoke(&issued).await;
     let busy = fixture.stop_writers().await;
     let meanwhile = tokio::time::timeout(Duration::from_secs(6), node.list()).await;
@@ -319,7 +214,7 @@ async fn the_list_of_a_root_does_not_change_with_revocations_of_leaves() {
         list.unwrap()
     };
     let first = list().await;
-    fixture.revoke(&fixture.issue(7).await).await;
+    fixture.revoke(&fixture.issue("a.test", 7).await).await;
     assert_eq!(list().await, first);
     fixture.turn(DAY);
     assert_eq!(number_of(&list().await), 2);
@@ -330,7 +225,7 @@ async fn of_two_nodes_lists_the_one_with_the_higher_number_holds_no_less() {
     let fixture = Fixture::new(KeyAlgorithm::P256).await;
     let mut issued = Vec::new();
     for _ in 0..60 {
-        issued.push(fixture.issue(7).await);
+        issued.push(fixture.issue("a.test", 7).await);
     }
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let ask = |node: &Node| {
@@ -369,7 +264,7 @@ async fn of_two_nodes_lists_the_one_with_the_higher_number_holds_no_less() {
 async fn a_revocation_is_on_a_list_from_after_the_end_of_its_certificate() {
     let fixture = Fixture::new(KeyAlgorithm::P256).await;
     let [node, _] = &fixture.nodes;
-    let issued = fixture.issue(2).await;
+    let issued = fixture.issue("a.test", 2).await;
     fixture.revoke(&issued).await;
     for _ in 0..=9 {
         assert!(holds(&node.list().await, &issued));
@@ -394,7 +289,7 @@ async fn a_responder_from_the_future_is_replaced_once() {
     let fixture = Fixture::new(KeyAlgorithm::Ed25519).await;
     let [node, _] = &fixture.nodes;
     let issuer = node.authority().await.issuing_certificate().clone();
-    let leaf = fixture.issue(7).await.leaf;
+    let leaf = fixture.issue("a.test", 7).await.leaf;
     let responder = || async { responder_in(&node.answer(&issuer, &leaf).await) };
     fixture.turn(2 * DAY);
     let first = responder().await;

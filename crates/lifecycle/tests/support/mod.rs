@@ -1,0 +1,169 @@
+//! Two nodes on one embedded database, with a clock that the tests turn.
+#![allow(
+    dead_code,
+    reason = "each test crate that includes this module uses a part of it"
+)]
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use lifecycle::{
+    Addresses, AuthorityTemplate, Clock, DEFAULT_AUTHORITY, DEFAULT_METRO_DOMAIN, Dialect,
+    EgressPolicy, House, IssueRequest, Issued, KeySource, Principal, Role, Settings, Surroundings,
+    SystemRandomness, Tiers, TokenLimits, parse_identifiers,
+};
+use pki::{DnsName, KeyAlgorithm, SubjectFields};
+use store::{DatabaseUrl, MasterKey, Store};
+use tempfile::TempDir;
+use time::OffsetDateTime;
+
+/// Seconds.
+pub(crate) const SECOND: i64 = 1;
+pub(crate) const MINUTE: i64 = 60;
+pub(crate) const HOUR: i64 = 60 * MINUTE;
+pub(crate) const DAY: i64 = 24 * HOUR;
+/// An authority that has a template like the default one, and that nobody has made.
+pub(crate) const SPARE: &str = "spare";
+/// How long is waited for what must happen.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+
+#[derive(Clone)]
+pub(crate) struct TurnedClock(Arc<AtomicI64>);
+
+impl TurnedClock {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(AtomicI64::new(1_800_000_000)))
+    }
+
+    pub(crate) fn turn(&self, seconds: i64) {
+        self.0.fetch_add(seconds, Ordering::SeqCst);
+    }
+}
+
+impl Clock for TurnedClock {
+    fn now(&self) -> OffsetDateTime {
+        OffsetDateTime::from_unix_timestamp(self.0.load(Ordering::SeqCst)).unwrap()
+    }
+}
+
+/// A house with what it remembers for itself, over its own connections to the database.
+pub(crate) struct Node {
+    pub(crate) house: House,
+    pub(crate) store: Store,
+}
+
+impl Node {
+    pub(crate) async fn open(data: &TempDir, clock: &TurnedClock, algorithm: KeyAlgorithm) -> Self {
+        let url = DatabaseUrl::sqlite(data.path().join("test.db"));
+        let key = MasterKey::from_bytes(&[3; 32]).unwrap();
+        let store = Store::open(&url, &key).await.unwrap();
+        let surroundings = Surroundings::new(clock.clone(), SystemRandomness);
+        Self {
+            house: House::new(store.clone(), surroundings, settings(algorithm)),
+            store,
+        }
+    }
+}
+
+pub(crate) struct Fixture {
+    pub(crate) nodes: [Node; 2],
+    pub(crate) clock: TurnedClock,
+    /// The first administrator.
+    pub(crate) principal: Principal,
+    pub(crate) data: TempDir,
+}
+
+impl Fixture {
+    pub(crate) async fn new(algorithm: KeyAlgorithm) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let clock = TurnedClock::new();
+        let nodes = [
+            Node::open(&data, &clock, algorithm).await,
+            Node::open(&data, &clock, algorithm).await,
+        ];
+        let mut token = String::new();
+        let keep = |text: &str| {
+            text.clone_into(&mut token);
+            Ok(())
+        };
+        nodes[0].house.furnish(keep).await.unwrap();
+        let tokens = &nodes[0].house.tokens;
+        let principal = tokens.authenticate(&token, Dialect::Chancery).await;
+        Self {
+            nodes,
+            clock,
+            principal: principal.unwrap(),
+            data,
+        }
+    }
+
+    pub(crate) fn house(&self) -> &House {
+        &self.nodes[0].house
+    }
+
+    pub(crate) fn other_node(&self) -> &House {
+        &self.nodes[1].house
+    }
+
+    pub(crate) fn turn(&self, seconds: i64) {
+        self.clock.turn(seconds);
+    }
+
+    /// Somebody who has a new account of that name, with these limits.
+    pub(crate) async fn tenant(&self, name: &str, limits: TokenLimits) -> Principal {
+        let house = self.house();
+        let accounts = &house.accounts;
+        accounts
+            .create(&self.principal, name, Role::User)
+            .await
+            .unwrap();
+        let limits = TokenLimits {
+            account: Some(name.to_owned()),
+            ..limits
+        };
+        let minted = house.tokens.create(&self.principal, limits).await.unwrap();
+        let principal = house.tokens.authenticate(&minted.text, Dialect::Chancery);
+        principal.await.unwrap()
+    }
+
+    /// A certificate of the default authority, whose key can be fetched for an hour.
+    pub(crate) async fn issue(&self, name: &str, days: i64) -> Issued {
+        let request = IssueRequest {
+            authority: DEFAULT_AUTHORITY.to_owned(),
+            subject: SubjectFields::default(),
+            identifiers: parse_identifiers([name], [], []).unwrap(),
+            days: Some(days),
+            key: KeySource::Generate(KeyAlgorithm::P256),
+            name: None,
+        };
+        let certificates = &self.house().certificates;
+        certificates.issue(&self.principal, request).await.unwrap()
+    }
+}
+
+pub(crate) fn settings(algorithm: KeyAlgorithm) -> Settings {
+    let template = AuthorityTemplate {
+        tiers: Tiers::Two,
+        key_algorithm: algorithm,
+        subject: SubjectFields {
+            common_name: Some("Test".to_owned()),
+            ..SubjectFields::default()
+        },
+        addresses: Addresses::ByKeyIdentifier,
+    };
+    let names = [DEFAULT_AUTHORITY, SPARE];
+    let authorities = names.map(|name| (name.to_owned(), template.clone()));
+    Settings {
+        public_url: "http://chancery.test".to_owned(),
+        authorities: HashMap::from(authorities),
+        key_window: Duration::from_secs(60 * 60),
+        allow_email_identifiers: true,
+        demand_validation: false,
+        metro_domain: DnsName::parse(DEFAULT_METRO_DOMAIN).unwrap(),
+        default_issuer: DEFAULT_AUTHORITY.to_owned(),
+        backends: EgressPolicy::BACKENDS,
+    }
+}
