@@ -47,7 +47,7 @@ impl Store {
                     alternate_id,
                     ..
                 } = attachment;
-                certificate_id.into_iter().copied().chain(*alternate_id)
+                (*certificate_id).into_iter().chain(*alternate_id)
             })
             .collect();
         certificates.sort_unstable();

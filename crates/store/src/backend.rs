@@ -286,14 +286,23 @@ async fn open_sqlite(path: &Path) -> Result<Backend, sqlx::Error> {
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .idle_timeout(None)
         .max_lifetime(None)
-        .test_before_acquire(false)
-        .connect_with(
-            options
-                .clone()
-                .pragma("cache_size", WRITER_CACHE)
-                .pragma("wal_autocheckpoint", CHECKPOINT_PAGES),
-        )
-        .await?;
+        .test_before_acquire(false);
+    let writing = options
+        .clone()
+        .pragma("cache_size", WRITER_CACHE)
+        .pragma("wal_autocheckpoint", CHECKPOINT_PAGES);
+    let mut attempt = 1;
+    let writer = loop {
+        // While one node gives a new file its log, SQLite refuses others at once instead of letting
+        // them wait.
+        match writer.clone().connect_with(writing.clone()).await {
+            Err(error) if is_busy(&error) && attempt < ATTEMPTS => {
+                step_aside(attempt).await;
+                attempt += 1;
+            }
+            outcome => break outcome?,
+        }
+    };
     let readers = SqlitePoolOptions::new()
         .max_connections(SQLITE_READERS)
         .acquire_timeout(ACQUIRE_TIMEOUT)
@@ -302,6 +311,15 @@ async fn open_sqlite(path: &Path) -> Result<Backend, sqlx::Error> {
         .connect_with(options.pragma("query_only", "on"))
         .await?;
     Ok(Backend::Sqlite { writer, readers })
+}
+
+/// SQLite's code for "another connection holds the lock", in the lower byte.
+fn is_busy(error: &sqlx::Error) -> bool {
+    let code = error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code);
+    code.and_then(|code| code.parse::<i32>().ok())
+        .is_some_and(|code| code & 0xff == 5)
 }
 
 async fn open_postgres(options: &PgConnectOptions) -> Result<Backend, sqlx::Error> {

@@ -313,9 +313,7 @@ pub(crate) fn of_certificate(
 }
 
 pub(crate) fn named(scope: Scope, names: &[&str]) -> Statement {
-    // No stored name has a NUL.
-    let names = names.iter().copied().filter(|name| !name.contains('\0'));
-    let statement = select("name in ").list(names);
+    let statement = select("name in ").list(names.iter().copied());
     scope.restrict(statement, "account_id")
 }
 

@@ -98,19 +98,13 @@ impl Store {
         service: Option<(NewService, Vec<NewDomain>)>,
         events: Vec<NewEvent>,
     ) -> Result<(), Error> {
-        let is_first = match &service {
-            Some((service, _)) => {
-                if instance.service_id != Some(service.id)
-                    || instance.account_id != service.account_id
-                {
-                    return Err(Error::Inconsistent("the instance is not of its service"));
-                }
-                true
-            }
-            None => false,
-        };
-        let existing = instance.service_id.filter(|_| !is_first);
-        let existing = existing.map(|id| lock_service(id, instance.account_id));
+        if let Some((service, _)) = &service
+            && (instance.service_id, instance.account_id) != (Some(service.id), service.account_id)
+        {
+            return Err(Error::Inconsistent("the instance is not of its service"));
+        }
+        let existing = instance.service_id.filter(|_| service.is_none());
+        let lock = existing.map(|id| lock_service(id, instance.account_id));
         let insert = insertion(instance)?;
         let service = service.map(|(service, domains)| PreparedService::new(service, domains));
         let service = service.transpose()?;
@@ -122,12 +116,15 @@ impl Store {
                     outcome => outcome?,
                 }
             }
-            if let Some(lock) = existing.clone()
+            if let Some(lock) = lock.clone()
                 && transaction.execute(lock).await? == 0
             {
                 return Err(Error::NotFound);
             }
             transaction.execute(insert.clone()).await?;
+            if let Some(service) = &service {
+                service.insert_domains(transaction).await?;
+            }
             events::insert(transaction, events.clone()).await
         })
     }

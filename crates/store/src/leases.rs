@@ -72,7 +72,9 @@ impl Store {
 
 pub(crate) fn claim(now: OffsetDateTime, until: OffsetDateTime, limit: usize) -> Statement {
     Statement::new(
-        "update certificates set next_action_at = ? where next_action_at <= ? and id in \
+        // The condition is repeated for PostgreSQL, where another node may have been faster. No index
+        // serves an expression, so the rows are found by what the inner statement says.
+        "update certificates set next_action_at = ? where +next_action_at <= ? and id in \
          (select id from certificates where next_action_at <= ? order by next_action_at limit ?) \
          returning id",
     )

@@ -118,22 +118,19 @@ pub(crate) async fn replace(
 }
 
 pub(crate) fn covering(scope: Scope, names: &[&str]) -> Statement {
-    // No stored name has a NUL.
-    let names = names.iter().copied().filter(|name| !name.contains('\0'));
-    let (columns, usable) = (COLUMNS, USABLE);
     let statement = Statement::new(format!(
         "select name, id, common_name, state, not_after, algorithm from (select every.*, \
          row_number() over (partition by name, name = common_name, state, algorithm \
          order by not_after desc, created_at desc, id) as place from (\
-         select c.common_name as name, {columns} from certificates c {usable} and c.common_name in "
+         select c.common_name as name, {COLUMNS} from certificates c {USABLE} and c.common_name in "
     ))
-    .list(names.clone());
+    .list(names.iter().copied());
     let statement = scope.restrict(statement, "c.account_id").text(&format!(
-        " union all select n.name, {columns} from certificate_names n \
-         join certificates c on c.id = n.certificate_id {usable} and n.name in "
+        " union all select n.name, {COLUMNS} from certificate_names n \
+         join certificates c on c.id = n.certificate_id {USABLE} and n.name in "
     ));
     scope
-        .restrict(statement.list(names), "n.account_id")
+        .restrict(statement.list(names.iter().copied()), "n.account_id")
         .text(") as every) as ranked where place = 1")
 }
 

@@ -55,6 +55,7 @@ impl Store {
         let events = events::into_rows(events);
         in_transaction!(self.backend(), |transaction| {
             service.insert(transaction).await?;
+            service.insert_domains(transaction).await?;
             events::insert(transaction, events.clone()).await
         })
     }
@@ -183,8 +184,13 @@ impl PreparedService {
         })
     }
 
+    /// Writes the service, yet without its domains.
     pub(crate) async fn insert(&self, transaction: &mut Transaction) -> Result<(), Error> {
-        transaction.execute(self.insert.clone()).await?;
+        transaction.execute(self.insert.clone()).await.map(drop)
+    }
+
+    /// Writes its domains.
+    pub(crate) async fn insert_domains(&self, transaction: &mut Transaction) -> Result<(), Error> {
         domains::insert(transaction, &self.place, &self.domains).await
     }
 }

@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::ids::{AccountId, CertificateId, ServiceId};
 use crate::page::Page;
 use crate::ports::{self, PublishedPort};
-use crate::references::{Lookup, Named, ServiceRef};
+use crate::references::{LOOKUP_PORTION, Lookup, Named, ServiceRef};
 use crate::scope::{PAGE_LIMIT, Scope};
 use crate::sql::{Row, Statement};
 use crate::store::Store;
@@ -110,7 +110,7 @@ impl Store {
         let mut found = Vec::new();
         let mut rest = certificates.as_slice();
         while !rest.is_empty() {
-            let portion = rest.get(..rest.len().min(PORTION)).unwrap_or(rest);
+            let portion = rest.get(..LOOKUP_PORTION).unwrap_or(rest);
             let rows = self.backend().rows(with_certificates(portion)).await?;
             let is_all = rows.len() < WITH_CERTIFICATES;
             let mut users = Vec::with_capacity(rows.len());
@@ -141,9 +141,6 @@ impl Store {
 /// The columns of a service, in the order in which [`read`] takes them.
 const COLUMNS: &str = "s.id, s.account_id, s.name, s.ports, s.soft_limit, s.hard_limit, \
      s.autokill_milliseconds, s.persistent, s.created_at";
-
-/// How many certificates are asked about with one query.
-const PORTION: usize = 256;
 
 /// How many users of certificates one query returns: as many as are told of one certificate, and of
 /// others besides, so that every query gets ahead.

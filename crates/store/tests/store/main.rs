@@ -5,11 +5,19 @@
 mod support;
 
 mod accounts;
+mod attachments;
 mod authorities;
+mod cursors;
+mod domains;
 mod events;
 mod group_commit;
+mod instances;
+mod leases;
 mod listing;
+mod names;
 mod opening;
 mod private_keys;
 mod scopes;
+mod services;
+mod ticket_keys;
 mod versions;

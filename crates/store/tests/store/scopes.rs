@@ -2,12 +2,14 @@
 
 use pki::{Revocation, RevocationReason};
 use store::{
-    AccountId, CertificateFilter, CertificateRef, Error, Exportable, NewRecord, NewToken, Order,
-    Page, PageStart, RevokeOutcome, Scope, State, Store, TokenId,
+    AccountId, CertificateFilter, CertificateRef, Error, Exportable, InstanceId, InstanceRef,
+    InstanceRemoval, NewInstance, NewRecord, NewToken, Order, Page, PageStart, RevokeOutcome,
+    Scope, ServiceChange, ServiceId, ServiceRef, State, Store, TokenId,
 };
 
 use crate::support::{
-    Database, account, authority, event, find, moment, record_with_key, renewal, version,
+    Database, account, add_service, authority, domain_names, event, find, moment, record_with_key,
+    renewal, version,
 };
 
 on_both_databases!(
@@ -20,6 +22,8 @@ struct Neighbours {
     owner: AccountId,
     owned: NewRecord,
     token: NewToken,
+    service: ServiceId,
+    instance: NewInstance,
 }
 
 async fn neighbours(store: &Store) -> Neighbours {
@@ -44,11 +48,38 @@ async fn neighbours(store: &Store) -> Neighbours {
         .create_token(token.clone(), event(Some(owner), "token.created"))
         .await
         .unwrap();
+    let service = add_service(store, owner, &["a.example"]).await;
+    let instance = NewInstance {
+        id: InstanceId::random(),
+        account_id: owner,
+        service_id: Some(service),
+        name: "theirs".to_owned(),
+        image: String::new(),
+        memory_mb: None,
+        args: String::new(),
+        env: String::new(),
+        address: None,
+        created_at: moment(0),
+    };
+    store
+        .create_instance(instance.clone(), None, Vec::new())
+        .await
+        .unwrap();
     Neighbours {
         intruder,
         owner,
         owned,
         token,
+        service,
+        instance,
+    }
+}
+
+fn whole_list<Id>() -> Page<Id> {
+    Page {
+        from: PageStart::Beginning,
+        limit: 10,
+        order: Order::Ascending,
     }
 }
 
@@ -58,17 +89,15 @@ async fn nothing_of_another_account_is_found(database: &Database) {
         intruder,
         owner,
         owned,
+        service,
+        instance,
         ..
     } = neighbours(&store).await;
     let id = owned.certificate.id;
     let version = owned.version.as_ref().unwrap();
     let by_id = CertificateRef::Id(id);
     let by_name = CertificateRef::Name(owned.certificate.name.clone());
-    let page = Page {
-        from: PageStart::Beginning,
-        limit: 10,
-        order: Order::Ascending,
-    };
+    let page = whole_list();
     let filter = CertificateFilter {
         common_name: Some(owned.certificate.common_name.clone()),
         ..CertificateFilter::default()
@@ -106,6 +135,26 @@ async fn nothing_of_another_account_is_found(database: &Database) {
             .unwrap();
         assert_eq!(found.into_iter().count(), count);
         assert_eq!(store.tokens(scope, None, 10).await.unwrap().len(), count);
+        let name = owned.certificate.common_name.as_str();
+        let found = store.certificates_covering(scope, &[name]).await.unwrap();
+        assert_eq!(found.len(), count);
+        let found = store.service(scope, service).await.unwrap();
+        assert_eq!(found.into_iter().count(), count);
+        let references = [ServiceRef::Id(service)];
+        let found = store.services_by_refs(scope, &references).await.unwrap();
+        assert_eq!(found.into_iter().flatten().count(), count);
+        let list = store.list_services(scope, &whole_list()).await.unwrap();
+        assert_eq!(list.len(), count);
+        let found = store.domains_named(scope, &["a.example"]).await.unwrap();
+        assert_eq!(found.len(), count);
+        let references = [
+            InstanceRef::Id(instance.id),
+            InstanceRef::Name(instance.name.clone()),
+        ];
+        let found = store.instances_by_refs(scope, &references).await.unwrap();
+        assert_eq!(found.into_iter().flatten().count(), 2 * count);
+        let list = store.list_instances(scope, &whole_list()).await.unwrap();
+        assert_eq!(list.len(), count);
         let events = store.events_after(scope, None, 10).await.unwrap();
         assert!(
             events
@@ -129,6 +178,8 @@ async fn nothing_of_another_account_is_changed(database: &Database) {
         owner,
         owned,
         token,
+        service,
+        instance,
     } = neighbours(&store).await;
     let id = owned.certificate.id;
     let current = owned.version.as_ref().unwrap();
@@ -167,7 +218,29 @@ async fn nothing_of_another_account_is_changed(database: &Database) {
             .unwrap()
     );
 
+    let change = ServiceChange {
+        remove_domains: vec!["a.example".to_owned()],
+        ..ServiceChange::default()
+    };
+    let outcome = store
+        .change_service(intruder, service, change, vec![attempt()])
+        .await;
+    assert!(matches!(outcome, Err(Error::NotFound)));
+    let outcome = store.postpone(intruder, id, 1, moment(1), attempt()).await;
+    assert!(matches!(outcome, Err(Error::NotFound)));
+    let outcome = store
+        .delete_instance(intruder, instance.id, vec![attempt()], vec![attempt()])
+        .await;
+    assert_eq!(outcome.unwrap(), InstanceRemoval::NotFound);
+    let outcome = store
+        .delete_service(intruder, service, vec![attempt()])
+        .await;
+    assert!(!outcome.unwrap());
+
     assert_eq!(find(&store, Scope::Everything, id).await, before);
+    assert_eq!(domain_names(&store, service).await, ["a.example"]);
+    let instances = store.instances_of_services(&[service]).await.unwrap();
+    assert_eq!(instances.len(), 1);
     assert!(
         store
             .private_key(Scope::Account(owner), key)

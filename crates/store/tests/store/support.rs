@@ -6,8 +6,9 @@ use pki::{KeyAlgorithm, PrivateKey};
 use sqlx::AssertSqlSafe;
 use store::{
     AccountId, AccountStatus, AuthorityId, Certificate, CertificateId, CertificateRef, Exportable,
-    MasterKey, NewAccount, NewAuthority, NewCertificate, NewEvent, NewPrivateKey, NewRecord,
-    NewVersion, NewVersionRecord, Origin, PrivateKeyId, Role, Scope, State, Store, VersionId,
+    MasterKey, NewAccount, NewAuthority, NewCertificate, NewDomain, NewEvent, NewPrivateKey,
+    NewRecord, NewService, NewVersion, NewVersionRecord, Origin, PrivateKeyId, Role, Scope,
+    ServiceId, State, Store, VersionId,
 };
 use tempfile::TempDir;
 use time::{Duration, OffsetDateTime};
@@ -80,6 +81,14 @@ impl Database {
             sqlx::raw_sql(sql).execute(&pool).await.unwrap();
             pool.close().await;
         }
+    }
+
+    /// Isolates transactions of connections to come as CockroachDB does; PostgreSQL only.
+    pub(crate) async fn make_serializable(&self) {
+        let name = self.url.rsplit('/').next().unwrap();
+        let isolate = "set default_transaction_isolation to serializable";
+        self.tamper(&format!("alter database {name} {isolate}"))
+            .await;
     }
 
     /// How many rows a table has, seen from behind the store's back.
@@ -227,6 +236,75 @@ pub(crate) fn record_with_key(
     record.version.as_mut().unwrap().private_key_id = Some(key.id);
     record.key = Some(key);
     record
+}
+
+/// A service without ports and limits of its own.
+pub(crate) fn service(account: AccountId) -> NewService {
+    NewService {
+        id: ServiceId::random(),
+        account_id: account,
+        name: format!("service-{}", unique()),
+        ports: Vec::new(),
+        soft_limit: 1,
+        hard_limit: 65_535,
+        autokill: None,
+        is_persistent: true,
+        created_at: moment(0),
+    }
+}
+
+/// A domain that is served with that certificate.
+pub(crate) fn domain(name: &str, certificate: Option<CertificateId>) -> NewDomain {
+    NewDomain {
+        name: name.to_owned(),
+        certificate_id: certificate,
+        alternate_id: None,
+        is_explicit: false,
+    }
+}
+
+/// Makes a service with these domains, served without certificates.
+pub(crate) async fn add_service(store: &Store, account: AccountId, domains: &[&str]) -> ServiceId {
+    let service = service(account);
+    let id = service.id;
+    let domains = domains.iter().map(|name| domain(name, None)).collect();
+    store
+        .create_service(service, domains, Vec::new())
+        .await
+        .unwrap();
+    id
+}
+
+/// Adds a valid certificate with a key for that common name and those other names.
+pub(crate) async fn add_certificate_for(
+    store: &Store,
+    account: AccountId,
+    common_name: &str,
+    others: &[&str],
+) -> CertificateId {
+    let mut record = record_with_key(account, None, Exportable::Never);
+    let id = record.certificate.id;
+    record.certificate.common_name = common_name.to_owned();
+    record.certificate.identifiers = [common_name]
+        .iter()
+        .chain(others)
+        .map(ToString::to_string)
+        .collect();
+    store.add_certificate(record).await.unwrap();
+    id
+}
+
+/// The kinds of the events of an account, oldest first.
+pub(crate) async fn kinds(store: &Store, account: AccountId) -> Vec<String> {
+    let events = store.events_after(Scope::Account(account), None, 1_000);
+    let events = events.await.unwrap();
+    events.into_iter().map(|event| event.kind).collect()
+}
+
+/// All domains of a service, by name, in their order.
+pub(crate) async fn domain_names(store: &Store, service: ServiceId) -> Vec<String> {
+    let domains = store.domains_of_services(&[service]).await.unwrap();
+    domains.into_iter().map(|domain| domain.name).collect()
 }
 
 pub(crate) async fn find(store: &Store, scope: Scope, id: CertificateId) -> Option<Certificate> {

@@ -430,11 +430,7 @@ async fn a_state_can_be_set(database: &Database) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn conflicts_of_serializable_transactions_are_tried_again() {
     let database = Database::postgres();
-    let name = database.url.rsplit('/').next().unwrap();
-    let isolate = "set default_transaction_isolation to serializable";
-    database
-        .tamper(&format!("alter database {name} {isolate}"))
-        .await;
+    database.make_serializable().await;
     simultaneous_revocations_count_once_each(&database).await;
 }
 

@@ -1,0 +1,128 @@
+//! Work that is due, and who does it.
+
+use std::collections::BTreeSet;
+
+use store::{AccountId, CertificateId, Error, Scope, State, Store};
+use tokio::task::JoinSet;
+
+use crate::support::{Database, account, event, find, moment, record, renewal, version};
+
+on_both_databases!(
+    what_is_due_is_claimed_longest_due_first,
+    a_claim_that_was_not_used_is_due_again,
+    no_two_nodes_claim_the_same_work,
+    a_failed_attempt_is_noted_and_postponed,
+    a_renewal_is_due_when_the_version_says,
+);
+
+async fn request(store: &Store, account: AccountId, due: i64) -> CertificateId {
+    let mut pending = record(account, None);
+    pending.version = None;
+    pending.certificate.state = State::Pending {
+        attempt: 2,
+        next_attempt_at: moment(due),
+    };
+    let id = pending.certificate.id;
+    store.add_certificate(pending).await.unwrap();
+    id
+}
+
+async fn claim(store: &Store, now: i64, until: i64, limit: usize) -> BTreeSet<CertificateId> {
+    let claimed = store.claim_due(moment(now), moment(until), limit).await;
+    let claimed = claimed.unwrap().into_iter();
+    claimed.map(|certificate| certificate.id).collect()
+}
+
+async fn what_is_due_is_claimed_longest_due_first(database: &Database) {
+    let store = database.open().await;
+    let account = account(&store).await;
+    let late = request(&store, account, 30).await;
+    let early = request(&store, account, 10).await;
+    let middle = request(&store, account, 20).await;
+    store.add_certificate(record(account, None)).await.unwrap();
+    assert_eq!(claim(&store, 9, 100, 10).await, [].into());
+    assert_eq!(claim(&store, 29, 100, 1).await, [early].into());
+    assert_eq!(claim(&store, 29, 100, 10).await, [middle].into());
+    assert_eq!(claim(&store, 29, 100, 10).await, [].into());
+    let claimed = store.claim_due(moment(30), moment(100), 10).await.unwrap();
+    assert_eq!(claimed[0].id, late);
+    let state = State::Pending {
+        attempt: 2,
+        next_attempt_at: moment(100),
+    };
+    assert_eq!((&claimed[0].state, claimed[0].attempt), (&state, 2));
+    assert_eq!(claimed[0].next_action_at, Some(moment(100)));
+    assert_eq!(claim(&store, 99, 100, 0).await, [].into());
+}
+
+async fn a_claim_that_was_not_used_is_due_again(database: &Database) {
+    let store = database.open().await;
+    let account = account(&store).await;
+    let id = request(&store, account, 10).await;
+    assert_eq!(claim(&store, 10, 50, 10).await, [id].into());
+    assert_eq!(claim(&store, 49, 90, 10).await, [].into());
+    assert_eq!(claim(&store, 50, 90, 10).await, [id].into());
+}
+
+async fn no_two_nodes_claim_the_same_work(database: &Database) {
+    let store = database.open().await;
+    let other_node = database.open().await;
+    let account = account(&store).await;
+    let mut expected = BTreeSet::new();
+    for _ in 0..100 {
+        expected.insert(request(&store, account, 10).await);
+    }
+    let mut tasks = JoinSet::new();
+    for index in 0..8 {
+        let store = [&store, &other_node][index % 2].clone();
+        tasks.spawn(async move {
+            let mut all = Vec::new();
+            // Who finds others at work may come away empty-handed, and looks again.
+            for _ in 0..50 {
+                all.extend(claim(&store, 20, 100, 7).await);
+            }
+            all
+        });
+    }
+    let claimed: Vec<_> = tasks.join_all().await.into_iter().flatten().collect();
+    assert_eq!(claimed.len(), 100, "each once");
+    assert_eq!(claimed.into_iter().collect::<BTreeSet<_>>(), expected);
+}
+
+async fn a_failed_attempt_is_noted_and_postponed(database: &Database) {
+    let store = database.open().await;
+    let account = account(&store).await;
+    let scope = Scope::Account(account);
+    let valid = record(account, None);
+    let id = valid.certificate.id;
+    store.add_certificate(valid).await.unwrap();
+    let failed = || event(Some(account), "certificate.failed");
+    store
+        .postpone(scope, id, 3, moment(70), failed())
+        .await
+        .unwrap();
+    let found = find(&store, scope, id).await.unwrap();
+    assert_eq!(found.state, State::Valid);
+    assert_eq!((found.attempt, found.next_action_at), (3, Some(moment(70))));
+    assert_eq!(claim(&store, 70, 100, 10).await, [id].into());
+    let stranger = Scope::Account(AccountId::random());
+    let missed = store.postpone(stranger, id, 4, moment(80), failed()).await;
+    assert!(matches!(missed, Err(Error::NotFound)));
+}
+
+async fn a_renewal_is_due_when_the_version_says(database: &Database) {
+    let store = database.open().await;
+    let account = account(&store).await;
+    let scope = Scope::Account(account);
+    let id = request(&store, account, 10).await;
+    let mut issued = renewal(version(None), &[], None, event(None, "certificate.issued"));
+    issued.next_action_at = Some(moment(500));
+    store.add_version(scope, id, issued).await.unwrap();
+    let found = find(&store, scope, id).await.unwrap();
+    assert_eq!(
+        (found.attempt, found.next_action_at),
+        (0, Some(moment(500)))
+    );
+    assert_eq!(claim(&store, 499, 600, 10).await, [].into());
+    assert_eq!(claim(&store, 500, 600, 10).await, [id].into());
+}
