@@ -1,6 +1,7 @@
 //! JSON objects from clients, read so that no refusal repeats a value: it could be a private key
 //! in the wrong place. Messages name members and places alone.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Error as _, MapAccess, Visitor};
@@ -34,6 +35,10 @@ impl Value for Zeroizing<String> {
 
 impl Value for Vec<String> {
     const KIND: &'static str = "an array of strings";
+}
+
+impl Value for BTreeMap<String, String> {
+    const KIND: &'static str = "an object whose members are strings";
 }
 
 impl Value for bool {
@@ -70,9 +75,7 @@ impl<'a> Object<'a> {
             return Ok(None);
         };
         let (_, raw) = self.0.swap_remove(place);
-        // The decoder's own text repeats the value.
-        serde_json::from_str(raw.get())
-            .map_err(|_| Malformed(format!("member '{member}' must be {}", T::KIND)))
+        decode(member, raw)
     }
 
     /// The value of a member that must be there.
@@ -82,14 +85,34 @@ impl<'a> Object<'a> {
     }
 }
 
+/// The value of a member; `None` if it is null.
+pub(crate) fn decode<T: Value>(member: &str, raw: &RawValue) -> Result<Option<T>, Malformed> {
+    // The decoder's own text repeats the value.
+    serde_json::from_str(raw.get())
+        .map_err(|_| Malformed(format!("member '{member}' must be {}", T::KIND)))
+}
+
 /// Says that a request has no member of this name, which is repeated only if it looks like one.
 pub(crate) fn unknown_member(name: &str) -> String {
-    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
-    if name.len() <= NAME_SHOWN && name.bytes().all(is_word) {
+    if is_shown(name) {
         format!("unknown member '{name}'")
     } else {
         "unknown member".to_owned()
     }
+}
+
+/// Says that an object has a member twice; its name is repeated only if it looks like one.
+pub(crate) fn repeated_member(name: &str) -> String {
+    if is_shown(name) {
+        format!("member '{name}' is given twice")
+    } else {
+        "a member is given twice".to_owned()
+    }
+}
+
+fn is_shown(name: &str) -> bool {
+    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    name.len() <= NAME_SHOWN && name.bytes().all(is_word)
 }
 
 /// The same text, cut where it would repeat a PEM file.
@@ -126,8 +149,7 @@ impl<'de> Visitor<'de> for ObjectSeed {
                 return Err(A::Error::custom(unknown_member(&key)));
             };
             if members.iter().any(|(member, _)| member == known) {
-                let message = format!("member '{known}' is given twice");
-                return Err(A::Error::custom(message));
+                return Err(A::Error::custom(repeated_member(known)));
             }
             members.push((known, map.next_value()?));
         }

@@ -1,5 +1,6 @@
-//! How times and serial numbers are written in answers.
+//! How times, serial numbers and ports are written in answers.
 
+use lifecycle::{Handlers, Protocol};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -16,6 +17,28 @@ pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
         return "00".to_owned();
     }
     bytes.iter().map(|byte| format!("{byte:02X}")).collect()
+}
+
+/// The names of what is done to the traffic of a port.
+pub(crate) fn handler_names(handlers: Handlers) -> Vec<&'static str> {
+    let Handlers {
+        tls,
+        http,
+        redirect,
+    } = handlers;
+    let names = [("tls", tls), ("http", http), ("redirect", redirect)];
+    let names = names.into_iter();
+    names
+        .filter_map(|(name, is_set)| is_set.then_some(name))
+        .collect()
+}
+
+/// The name of what carries the traffic of a port.
+pub(crate) fn protocol_name(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Tcp => "tcp",
+        Protocol::Udp => "udp",
+    }
 }
 
 #[cfg(test)]

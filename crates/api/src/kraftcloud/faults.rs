@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 
 use super::references::parse_uuid;
 use crate::bodies::BodyFault;
-use crate::json::without_pem;
+use crate::json::{Malformed, without_pem};
 
 /// The item codes in use; clients compare the numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -195,6 +195,12 @@ impl From<AuthenticationError> for Refusal {
                 Self::internal()
             }
         }
+    }
+}
+
+impl From<Malformed> for Refusal {
+    fn from(malformed: Malformed) -> Self {
+        Self::form(Code::Malformed, malformed.to_string())
     }
 }
 

@@ -1,6 +1,7 @@
 //! Items: the entries of `data`, one for each object that was asked for.
 
 use serde::Serialize;
+use uuid::Uuid;
 
 use super::envelope::Status;
 use super::faults::{Code, ItemFault};
@@ -21,19 +22,29 @@ pub(super) struct Item<M> {
     status: Status,
     #[serde(flatten)]
     fault: Option<FaultMembers>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    uuid: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<String>,
+    #[serde(flatten)]
+    identity: Identity,
     #[serde(flatten)]
     members: Option<M>,
 }
 
 /// How an object is named: by the client, exactly as sent, or by us.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Identity {
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) uuid: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) name: Option<String>,
+}
+
+impl Identity {
+    /// An object of the house.
+    pub(super) fn of(id: Uuid, name: &str) -> Self {
+        Self {
+            uuid: Some(id.as_hyphenated().to_string()),
+            name: Some(name.to_owned()),
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -48,8 +59,7 @@ impl<M> Item<M> {
         Self {
             status: Status::Success,
             fault: None,
-            uuid: identity.uuid,
-            name: identity.name,
+            identity,
             members,
         }
     }
@@ -62,9 +72,16 @@ impl<M> Item<M> {
                 message: fault.message,
                 error: fault.code,
             }),
-            uuid: identity.uuid,
-            name: identity.name,
+            identity,
             members: None,
+        }
+    }
+
+    /// The same item with these members, whether it failed or not.
+    pub(super) fn with(self, members: M) -> Self {
+        Self {
+            members: Some(members),
+            ..self
         }
     }
 

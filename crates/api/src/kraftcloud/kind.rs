@@ -33,6 +33,8 @@ pub(super) trait Kind: Sized + Send + Sync + 'static {
     /// The methods of one object.
     const METHODS_OF_ONE: &'static str;
 
+    /// How the house tells its objects apart.
+    type Id: Copy + Send + Sync;
     /// The objects in bodies.
     type Members: Members;
     /// Which objects a list shows.
@@ -43,7 +45,10 @@ pub(super) trait Kind: Sized + Send + Sync + 'static {
     type Shown: Serialize + Send;
 
     /// How an object is named and ordered.
-    fn head(object: &Self::Object) -> Head<'_>;
+    fn head(object: &Self::Object) -> Head<'_, Self::Id>;
+
+    /// The UUID of an object.
+    fn uuid(id: Self::Id) -> Uuid;
 
     /// What a body without references filters by.
     fn filter(members: Self::Members) -> Result<Self::Filter, Refusal>;
@@ -58,12 +63,13 @@ pub(super) trait Kind: Sized + Send + Sync + 'static {
         targets: Vec<Target>,
     ) -> impl Future<Output = Result<Vec<Option<Self::Object>>, Error>> + Send;
 
-    /// A page of the caller's objects.
+    /// A page of the caller's objects, of which no more need be known than is shown.
     fn list(
         house: &House,
         principal: &Principal,
         filter: &Self::Filter,
-        page: &Page,
+        detail: Detail,
+        page: &Page<Self::Id>,
     ) -> impl Future<Output = Result<Vec<Self::Object>, Error>> + Send;
 
     /// Deletes one; answers what it was called.
@@ -93,20 +99,10 @@ pub(super) trait Kind: Sized + Send + Sync + 'static {
 }
 
 /// How an object is named, and its place in a list.
-pub(super) struct Head<'a> {
-    pub(super) id: Uuid,
+pub(super) struct Head<'a, Id> {
+    pub(super) id: Id,
     pub(super) name: &'a str,
     pub(super) created_at: OffsetDateTime,
-}
-
-impl Head<'_> {
-    /// What items say.
-    pub(super) fn identity(&self) -> Identity {
-        Identity {
-            uuid: Some(self.id.as_hyphenated().to_string()),
-            name: Some(self.name.to_owned()),
-        }
-    }
 }
 
 /// What can be asked about the objects of a kind.
@@ -235,7 +231,7 @@ impl<'a, K: Kind> Call<'a, K> {
             return Ok(());
         };
         let Head { id, name, .. } = K::head(&found);
-        if others.iter().all(|other| other.names(id, name)) {
+        if others.iter().all(|other| other.names(K::uuid(id), name)) {
             return Ok(());
         }
         Err(Refusal::form(
@@ -348,7 +344,10 @@ pub(super) async fn items<K: Kind>(
 ) -> Result<Vec<Item<K::Shown>>, Error> {
     let identities: Vec<Identity> = objects
         .iter()
-        .map(|object| K::head(object).identity())
+        .map(|object| {
+            let Head { id, name, .. } = K::head(object);
+            Identity::of(K::uuid(id), name)
+        })
         .collect();
     let shown: Vec<Option<K::Shown>> = match detail {
         Detail::Brief => identities.iter().map(|_| None).collect(),

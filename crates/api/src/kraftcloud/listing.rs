@@ -13,7 +13,7 @@ use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body, Frame};
-use lifecycle::{CertificateId, House, Order, PAGE_LIMIT, Page, PageStart, Principal};
+use lifecycle::{House, Order, PAGE_LIMIT, Page, PageStart, Principal};
 
 use super::envelope::op_time;
 use super::faults::Refusal;
@@ -66,7 +66,7 @@ pub(super) async fn respond<K: Kind>(
 /// Where a list stands.
 struct Walk<K: Kind> {
     question: Question<K>,
-    start: PageStart,
+    start: PageStart<K::Id>,
     order: Order,
     /// How many more to show; `None` means all.
     remaining: Option<usize>,
@@ -97,7 +97,7 @@ impl<K: Kind> Walk<K> {
                         // Without a size of the page an object stands for itself.
                         remaining = Some(usize::from(K::is_shown(&question.filter, &found)));
                     }
-                    place(&K::head(&found))
+                    place::<K>(&found)
                 } else {
                     remaining = Some(0);
                     PageStart::Beginning
@@ -132,7 +132,7 @@ impl<K: Kind> Walk<K> {
             serde_json::to_writer(&mut bytes, &item).map_err(BrokenOff::Encoding)?;
         }
         if let Some(next) = beyond {
-            self.start = place(&K::head(&next));
+            self.start = place::<K>(&next);
             return Ok(Part {
                 bytes: bytes.into(),
                 rest: Some(next_page(self)),
@@ -159,9 +159,10 @@ impl<K: Kind> Walk<K> {
             house,
             principal,
             filter,
+            detail,
             ..
         } = &self.question;
-        K::list(house, principal, filter, &page).await
+        K::list(house, principal, filter, *detail, &page).await
     }
 }
 
@@ -170,11 +171,9 @@ fn next_page<K: Kind>(walk: Walk<K>) -> NextPage {
 }
 
 /// Where an object stands in its list.
-fn place(head: &Head<'_>) -> PageStart {
-    PageStart::At {
-        created_at: head.created_at,
-        id: CertificateId::from_uuid(head.id),
-    }
+fn place<K: Kind>(object: &K::Object) -> PageStart<K::Id> {
+    let Head { id, created_at, .. } = K::head(object);
+    PageStart::At { created_at, id }
 }
 
 /// Why a list did not come to its end.

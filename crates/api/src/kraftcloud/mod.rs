@@ -8,18 +8,22 @@ mod body;
 mod certificates;
 mod envelope;
 mod faults;
+mod fields;
+mod instances;
 mod item;
 mod kind;
 mod listing;
 mod outcomes;
 mod query;
+mod quotas;
 mod references;
+mod services;
 
 use std::time::Instant;
 
 use http::Method;
 use http::header::EXPECT;
-use lifecycle::{Dialect, Principal};
+use lifecycle::{Dialect, House, Principal};
 use serde::Serialize;
 
 use crate::Context;
@@ -29,7 +33,12 @@ use crate::exchange::{Request, Response, UPLOAD_LIMIT, bearer_token, path, segme
 use certificates::Certificates;
 use envelope::{refused, succeeded};
 use faults::Refusal;
-use kind::{Call, Endpoint};
+use instances::Instances;
+use kind::{Call, Endpoint, Kind};
+use services::Services;
+
+/// Longest body of a request that brings no certificates.
+const BODY_LIMIT: usize = 1024 * 1024;
 
 /// Answers `/` and `/v1…`. `started` is when the request came in.
 pub(crate) async fn respond(context: &Context, request: Request, started: Instant) -> Response {
@@ -44,8 +53,8 @@ async fn answer(
     request: Request,
     started: Instant,
 ) -> Result<Response, Refusal> {
-    let (principal, endpoint) = match admit(context, &request).await {
-        Ok(Admitted::Certificates(principal, endpoint)) => (principal, endpoint),
+    let (principal, route) = match admit(context, &request).await {
+        Ok(Admitted::To(principal, route)) => (principal, route),
         Ok(Admitted::Health) => return Ok(health(context, started).await),
         Err(refusal) => {
             // Who waits to be told to go on learns of the refusal before sending anything.
@@ -56,20 +65,60 @@ async fn answer(
         }
     };
     let (head, body) = request.into_parts();
-    let Received {
-        octets,
-        room: _room,
-    } = context.bodies.read(body, UPLOAD_LIMIT).await?;
-    let query = head.uri.query().unwrap_or_default();
-    let call =
-        Call::<Certificates>::read(&context.house, principal, query, octets, started).await?;
-    call.respond(endpoint).await
+    let limit = match route {
+        Route::Certificates(_) => UPLOAD_LIMIT,
+        _ => BODY_LIMIT,
+    };
+    let received = context.bodies.read(body, limit).await?;
+    let asked = Asked {
+        house: &context.house,
+        principal,
+        query: head.uri.query().unwrap_or_default(),
+        received,
+        started,
+    };
+    match route {
+        Route::Certificates(endpoint) => asked.of::<Certificates>(endpoint).await,
+        Route::Instances(endpoint) => asked.of::<Instances>(endpoint).await,
+        Route::Quotas => Ok(quotas::respond(&asked.principal, started)),
+        Route::Services(endpoint) => asked.of::<Services>(endpoint).await,
+    }
 }
 
 /// What a request may do, before its body is looked at.
 enum Admitted {
-    Certificates(Principal, Endpoint),
     Health,
+    To(Principal, Route),
+}
+
+/// Where an authenticated request goes.
+enum Route {
+    Certificates(Endpoint),
+    Instances(Endpoint),
+    Quotas,
+    Services(Endpoint),
+}
+
+/// An authenticated request with its whole body.
+struct Asked<'a> {
+    house: &'a House,
+    principal: Principal,
+    query: &'a str,
+    received: Received,
+    started: Instant,
+}
+
+impl Asked<'_> {
+    /// Carries it out on objects of a kind.
+    async fn of<K: Kind>(self, endpoint: Endpoint) -> Result<Response, Refusal> {
+        let Received {
+            octets,
+            room: _room,
+        } = self.received;
+        let call: Call<'_, K> =
+            Call::read(self.house, self.principal, self.query, octets, self.started).await?;
+        call.respond(endpoint).await
+    }
 }
 
 async fn admit(context: &Context, request: &Request) -> Result<Admitted, Refusal> {
@@ -81,8 +130,9 @@ async fn admit(context: &Context, request: &Request) -> Result<Admitted, Refusal
         Some([]) => return Err(Refusal::invalid_token()),
         _ => None,
     };
+    let method = request.method();
     if let Some(["healthz"]) = rest {
-        return match *request.method() {
+        return match *method {
             Method::GET | Method::HEAD => Ok(Admitted::Health),
             _ => Err(Refusal::wrong_method("GET, HEAD")),
         };
@@ -90,13 +140,19 @@ async fn admit(context: &Context, request: &Request) -> Result<Admitted, Refusal
     let token = bearer_token(request.headers()).ok_or_else(Refusal::invalid_token)?;
     let tokens = &context.house.tokens;
     let principal = tokens.authenticate(token, Dialect::KraftCloud).await?;
-    match rest {
+    let route = match rest {
         Some(["certificates", rest @ ..]) => {
-            let endpoint = Endpoint::of::<Certificates>(request.method(), rest)?;
-            Ok(Admitted::Certificates(principal, endpoint))
+            Route::Certificates(Endpoint::of::<Certificates>(method, rest)?)
         }
-        _ => Err(Refusal::no_such_endpoint()),
-    }
+        Some(["instances", rest @ ..]) => Route::Instances(instances::endpoint(method, rest)?),
+        Some(["services", rest @ ..]) => Route::Services(Endpoint::of::<Services>(method, rest)?),
+        Some(["users", "quotas"]) => match *method {
+            Method::GET | Method::HEAD => Route::Quotas,
+            _ => return Err(Refusal::wrong_method("GET, HEAD")),
+        },
+        _ => return Err(Refusal::no_such_endpoint()),
+    };
+    Ok(Admitted::To(principal, route))
 }
 
 #[derive(Serialize)]

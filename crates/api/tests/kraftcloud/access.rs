@@ -4,7 +4,7 @@ use lifecycle::{AccountChange, Dialect, TokenLimits};
 
 use super::*;
 
-const ROUTES: [(&str, &str); 13] = [
+const ROUTES: [(&str, &str); 34] = [
     ("GET", "/v1/certificates"),
     ("HEAD", "/v1/certificates"),
     ("POST", "/v1/certificates"),
@@ -18,6 +18,27 @@ const ROUTES: [(&str, &str); 13] = [
     ("DELETE", "/v1/certificates/c1"),
     ("DELETE", "/v1/v1/certificates/c1"),
     ("GET", "/v1/services"),
+    ("HEAD", "/v1/services"),
+    ("POST", "/v1/services"),
+    ("PATCH", "/v1/services"),
+    ("DELETE", "/v1/services"),
+    ("GET", "/v1/services/list"),
+    ("GET", "/v1/services/s1"),
+    ("PATCH", "/v1/services/s1"),
+    ("DELETE", "/v1/services/s1"),
+    ("GET", "/v1/instances"),
+    ("POST", "/v1/instances"),
+    ("DELETE", "/v1/instances"),
+    ("GET", "/v1/instances/list"),
+    ("GET", "/v1/instances/i1"),
+    ("DELETE", "/v1/instances/i1"),
+    ("PUT", "/v1/instances/start"),
+    ("PUT", "/v1/instances/stop"),
+    ("POST", "/v1/instances/suspend"),
+    ("PUT", "/v1/instances/i1/start"),
+    ("PUT", "/v1/instances/i1/stop"),
+    ("GET", "/v1/users/quotas"),
+    ("GET", "/v1/nothing"),
 ];
 
 #[test]
@@ -90,13 +111,24 @@ fn tokens_without_the_right_are_forbidden() {
     let managed = json!({"cn": "example.com"}).to_string();
     let update = json!([pair.replacing(json!({"name": "c1"}))]).to_string();
     let delete = json!([{"name": "nope"}, {"uuid": uuid}]).to_string();
-    for (method, body) in [
-        ("POST", upload),
-        ("POST", managed),
-        ("PUT", update),
-        ("DELETE", delete),
+    let service = domains(&["a.example."]).to_string();
+    let operation = json!({"name": "s1", "prop": "soft_limit", "op": "set"}).to_string();
+    let instance = json!({"image": "nginx"}).to_string();
+    for (method, path, body) in [
+        ("POST", CERTIFICATES, upload),
+        ("POST", CERTIFICATES, managed),
+        ("PUT", CERTIFICATES, update),
+        ("DELETE", CERTIFICATES, delete.clone()),
+        ("POST", SERVICES, service),
+        ("PATCH", SERVICES, operation),
+        ("DELETE", SERVICES, delete.clone()),
+        ("POST", INSTANCES, instance),
+        ("DELETE", INSTANCES, delete),
     ] {
-        send_as(&server, &read_only, method, CERTIFICATES, body).refused(403, Some(14));
+        send_as(&server, &read_only, method, path, body).refused(403, Some(14));
+    }
+    for path in [SERVICES, INSTANCES, "/v1/users/quotas"] {
+        send_as(&server, &read_only, "GET", path, "").expect("success");
     }
     assert_eq!(
         send_as(&server, &read_only, "GET", CERTIFICATES, "").names(),
@@ -146,9 +178,12 @@ fn unknown_paths_are_not_found_and_nothing_is_redirected() {
         "/v1/Certificates",
         "/v1/certificates%2Flist",
         "/v1/metros",
-        "/v1/services",
-        "/v1/instances",
-        "/v1/users/quotas",
+        "/v1/services/a/autoscale",
+        "/v1/instances/a/log",
+        "/v1/instances/a/b/start",
+        "/v1/users",
+        "/v1/users/quotas/a",
+        "/v1/volumes",
         "/v1/../certificates",
     ] {
         get(&server, path).refused(404, Some(3));
@@ -177,6 +212,14 @@ fn wrong_methods_are_told_which_ones_would_do() {
             "GET, HEAD, PUT, PATCH, DELETE",
         ),
         ("POST", "/v1/healthz", "GET, HEAD"),
+        ("PUT", "/v1/services", "GET, HEAD, POST, PATCH, DELETE"),
+        ("POST", "/v1/services/list", "GET, HEAD"),
+        ("POST", "/v1/services/s1", "GET, HEAD, PATCH, DELETE"),
+        ("PATCH", "/v1/instances", "GET, HEAD, POST, DELETE"),
+        ("PUT", "/v1/instances/i1", "GET, HEAD, DELETE"),
+        ("GET", "/v1/instances/i1/start", "PUT, POST"),
+        ("DELETE", "/v1/instances/i1/stop", "PUT, POST"),
+        ("POST", "/v1/users/quotas", "GET, HEAD"),
     ] {
         let response = server.send(method, path, &headers, "");
         Answer::of(&response).refused(405, Some(2));
@@ -195,4 +238,19 @@ fn health_is_told_to_anyone() {
     let members: Vec<_> = data.keys().map(String::as_str).collect();
     assert_eq!(members, ["checks", "license", "versions"]);
     assert_eq!(data["checks"]["store"], "healthy");
+}
+
+#[test]
+fn quotas_tell_that_nothing_is_limited() {
+    let server = Server::start();
+    for path in ["/v1/users/quotas", "/v1/v1/users/quotas/"] {
+        let quotas = get(&server, path);
+        assert_eq!(quotas.key(), "quotas");
+        let item = quotas.item();
+        let account = server.administrator().account_id().to_string();
+        assert_eq!(item["uuid"], account);
+        for member in ["used", "hard", "limits"] {
+            assert_eq!(item[member], json!({}), "{member}");
+        }
+    }
 }

@@ -1,5 +1,8 @@
 //! PUT, PATCH and DELETE.
 
+use lifecycle::{CertificateId, Clock as _, State, SystemClock};
+use store::{NewEvent, Scope};
+
 use super::*;
 
 #[test]
@@ -180,4 +183,64 @@ fn what_the_server_issued_is_not_replaced_by_hand() {
     let update = pair.replacing(json!({})).to_string();
     send(&server, "PUT", &path, update).failed(200, 14, 403);
     send(&server, "DELETE", &path, "").item();
+}
+
+/// Lets the house give up obtaining a certificate.
+fn give_up(server: &Server, uuid: &str) {
+    let id: CertificateId = uuid.parse().unwrap();
+    let event = NewEvent {
+        at: SystemClock.now(),
+        account_id: None,
+        actor: "test".to_owned(),
+        kind: "certificate.failed",
+        object: Some(id.as_uuid()),
+        detail: String::new(),
+    };
+    let state = State::Error {
+        reason: "nobody answers".to_owned(),
+    };
+    let stored = server
+        .store
+        .set_certificate_state(Scope::Everything, id, state, event);
+    server.run(stored).unwrap();
+}
+
+#[test]
+fn an_update_without_a_pair_begins_a_managed_certificate_anew_that_was_given_up() {
+    let server = Server::start();
+    let uuid = upload_each(&server, &["c1"]).remove(0);
+    for (name, method) in [("m1", "PUT"), ("m2", "PATCH")] {
+        let requested = create(&server, &json!({"name": name, "cn": "managed.example"}));
+        let uuid = requested.item()["uuid"].as_str().unwrap().to_owned();
+        let path = format!("/v1/certificates/{uuid}");
+        send(&server, method, &path, "{}").failed(200, 14, 403);
+
+        give_up(&server, &uuid);
+        assert_eq!(get(&server, &path).item()["state"], "error");
+        let pair = Pair::new("managed.example", &[]);
+        let update = pair.replacing(json!({})).to_string();
+        send(&server, method, &path, update).failed(200, 14, 403);
+        let with_name = r#"{"cn":"managed.example"}"#;
+        send(&server, method, &path, with_name).refused(400, Some(7));
+
+        let restarted = send(&server, method, &path, r#"{"chain":"","pkey":null}"#);
+        let item = restarted.item();
+        assert_eq!((&item["uuid"], &item["name"]), (&json!(uuid), &json!(name)));
+        assert_eq!(item["state"], "pending");
+        assert_eq!(item["validation"]["attempt"], 0);
+
+        give_up(&server, &uuid);
+        let batch = json!([{"name": name}, {"name": "nope"}, {"uuid": uuid}, {"name": "c1"}]);
+        let restarted = send(&server, method, CERTIFICATES, batch.to_string());
+        restarted.expect("partial_success");
+        assert_eq!(restarted.codes(), [0, 8, 14, 7]);
+    }
+    for path in [
+        format!("/v1/certificates/{uuid}"),
+        "/v1/certificates/c1".to_owned(),
+    ] {
+        send(&server, "PUT", &path, "{}").refused(400, Some(7));
+    }
+    send(&server, "PUT", "/v1/certificates/nope", "{}").failed(404, 8, 404);
+    send(&server, "PUT", "/v1/certificates/nope", "").refused(400, Some(16));
 }

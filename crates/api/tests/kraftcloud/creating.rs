@@ -3,9 +3,7 @@
 use super::*;
 
 fn is_chosen_name(name: &Value, stem: &str) -> bool {
-    let suffix = name.as_str().and_then(|name| name.strip_prefix(stem));
-    let is_fit = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    suffix.is_some_and(|suffix| suffix.len() == 5 && suffix.bytes().all(is_fit))
+    name.as_str().is_some_and(|name| is_chosen(name, stem, 5))
 }
 
 #[test]

@@ -102,6 +102,20 @@ fn bodies_are_bounded() {
         send(&server, method, CERTIFICATES, too_large).refused(413, Some(22));
     }
     send(&server, "GET", CERTIFICATES, vec![b' '; 20 * MEBIBYTE]).expect("success");
+    for path in [SERVICES, INSTANCES, "/v1/users/quotas"] {
+        send(&server, "GET", path, vec![b' '; MEBIBYTE + 1]).refused(413, Some(22));
+        send(&server, "GET", path, vec![b' '; MEBIBYTE]).expect("success");
+    }
+    for (method, path) in [
+        ("POST", SERVICES),
+        ("PATCH", SERVICES),
+        ("DELETE", "/v1/services/s1"),
+        ("POST", INSTANCES),
+        ("DELETE", INSTANCES),
+    ] {
+        let too_large = vec![b' '; MEBIBYTE + 1];
+        send(&server, method, path, too_large).refused(413, Some(22));
+    }
     let chain = "x".repeat(8 * MEBIBYTE + 1);
     create(
         &server,
@@ -115,7 +129,8 @@ fn a_refusal_reaches_a_client_that_is_still_sending() {
     let server = Server::start();
     let body = vec![b' '; 12 * MEBIBYTE];
     send_as(&server, "nonsense", "POST", CERTIFICATES, &body).refused(401, None);
-    send(&server, "POST", "/v1/services", &body).refused(404, Some(3));
+    send(&server, "POST", "/v1/volumes", &body).refused(404, Some(3));
+    send(&server, "POST", SERVICES, &body).refused(413, Some(22));
     send(&server, "POST", "/v1/certificates/c1", &body).refused(405, Some(2));
 }
 
@@ -139,4 +154,91 @@ fn a_chain_of_countless_certificates_is_refused() {
         &json!({"cn": "a.example", "chain": chain, "pkey": pair.key}),
     )
     .refused(400, Some(7));
+}
+
+#[test]
+fn malformed_bodies_make_and_change_no_services_and_instances() {
+    let server = Server::start();
+    serve(&server, &domains(&["a.example."])).item();
+    let bodies: [&[u8]; 9] = [
+        b"nonsense",
+        b"{'services':[]}",
+        b"{\"services\":[],}",
+        b"{\"services\":[]} x",
+        b"\"s1\"",
+        b"17",
+        b"[[]]",
+        b"{\"name\":\"\xff\"}",
+        b"{\"name\":\"s1\",\"name\":\"s1\"}",
+    ];
+    for (path, methods) in [
+        (SERVICES, &["GET", "POST", "PATCH", "DELETE"][..]),
+        (INSTANCES, &["GET", "POST", "DELETE"]),
+    ] {
+        for (method, body) in methods
+            .iter()
+            .flat_map(|method| bodies.map(|body| (method, body)))
+        {
+            let shown = String::from_utf8_lossy(body);
+            let refused = send(&server, method, path, body);
+            let message = refused.refused(400, Some(16));
+            assert!(!message.is_empty(), "{method} {path} {shown}");
+        }
+        let deep = "[".repeat(100_000);
+        send(&server, "GET", path, deep).refused(400, Some(16));
+    }
+    assert_eq!(get(&server, SERVICES).items().len(), 1);
+    assert_eq!(get(&server, INSTANCES).items().len(), 0);
+}
+
+#[test]
+fn no_refusal_about_a_service_repeats_what_was_sent() {
+    let server = Server::start();
+    let secret = "-----BEGIN PRIVATE KEY-----\nSECRET";
+    let places = [
+        json!({"services": secret}),
+        json!({"services": [secret]}),
+        json!({"services": [{"port": secret}]}),
+        json!({"services": [{"port": 443, "handlers": secret}]}),
+        json!({"services": [{"port": 443, "handlers": [secret]}]}),
+        json!({"services": [{"port": 443, "protocol": secret}]}),
+        json!({"services": [], "domains": secret}),
+        json!({"services": [], "domains": [secret]}),
+        json!({"services": [], "domains": [{"name": secret}]}),
+        json!({"services": [], "domains": [{"name": "a.example.", "certificate": secret}]}),
+        json!({"services": [], "domains": [{"name": "a.example.", "certificate": {"uuid": secret}}]}),
+        json!({"services": [], "soft_limit": secret}),
+        json!({"services": [], "autokill": secret}),
+        json!({"services": [], "autokill": {"time_ms": secret}}),
+        json!({"services": [], "name": [secret]}),
+        json!({"services": [], "dns_name": secret}),
+    ];
+    for body in places {
+        let refused = serve(&server, &body);
+        assert_eq!(refused.http, 400, "{body}: {}", refused.envelope);
+        assert!(
+            !refused.envelope.to_string().contains("SECRET"),
+            "{}",
+            refused.envelope
+        );
+    }
+    let instances = [
+        json!({"image": [secret]}),
+        json!({"image": {"url": [secret]}}),
+        json!({"image": "a", "args": secret}),
+        json!({"image": "a", "env": secret}),
+        json!({"image": "a", "env": {"a": [secret]}}),
+        json!({"image": "a", "memory_mb": secret}),
+        json!({"image": "a", "private_ip": secret}),
+        json!({"image": "a", "service_group": secret}),
+    ];
+    for body in instances {
+        let refused = send(&server, "POST", INSTANCES, body.to_string());
+        assert_eq!(refused.http, 400, "{body}: {}", refused.envelope);
+        assert!(
+            !refused.envelope.to_string().contains("SECRET"),
+            "{}",
+            refused.envelope
+        );
+    }
 }

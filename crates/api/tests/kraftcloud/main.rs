@@ -3,11 +3,16 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod access;
+mod attaching;
 mod changing;
+mod clients;
 mod creating;
 mod finding;
 mod hostile;
+mod instances;
 mod listing;
+mod patching;
+mod services;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -17,6 +22,8 @@ use testbed::http::Response;
 use testbed::{Workdir, openssl};
 
 const CERTIFICATES: &str = "/v1/certificates";
+const INSTANCES: &str = "/v1/instances";
+const SERVICES: &str = "/v1/services";
 
 /// An answer of the API: HTTP status and envelope.
 #[derive(Debug)]
@@ -50,7 +57,7 @@ impl Answer {
             }
             other => panic!("status {other}"),
         }
-        if has_data && envelope["data"].get("certificates").is_some() {
+        if has_data && envelope["data"].get("checks").is_none() {
             assert_eq!(envelope["data"].as_object().unwrap().len(), 1, "{envelope}");
         }
         Self {
@@ -61,8 +68,20 @@ impl Answer {
 
     #[track_caller]
     fn items(&self) -> &[Value] {
-        let items = self.envelope["data"]["certificates"].as_array();
+        let data = self.envelope["data"].as_object();
+        let items = data.and_then(|data| data.values().next()?.as_array());
         items.unwrap_or_else(|| panic!("{}", self.envelope))
+    }
+
+    /// The only key of the data.
+    #[track_caller]
+    fn key(&self) -> &str {
+        self.envelope["data"]
+            .as_object()
+            .unwrap()
+            .keys()
+            .next()
+            .unwrap()
     }
 
     /// The only item of a successful answer.
@@ -156,6 +175,33 @@ fn get(server: &Server, path: &str) -> Answer {
 #[track_caller]
 fn create(server: &Server, body: &Value) -> Answer {
     send(server, "POST", CERTIFICATES, body.to_string())
+}
+
+/// Makes a service.
+#[track_caller]
+fn serve(server: &Server, body: &Value) -> Answer {
+    send(server, "POST", SERVICES, body.to_string())
+}
+
+/// A service that publishes nothing under these domains.
+fn domains(names: &[&str]) -> Value {
+    let domains: Vec<Value> = names.iter().map(|name| json!({ "name": name })).collect();
+    json!({ "services": [], "domains": domains })
+}
+
+/// The text at `member`.
+#[track_caller]
+fn text<'a>(item: &'a Value, member: &str) -> &'a str {
+    item[member]
+        .as_str()
+        .unwrap_or_else(|| panic!("no {member}: {item}"))
+}
+
+/// Whether `text` is `stem` and that many random letters or digits.
+fn is_chosen(text: &str, stem: &str, length: usize) -> bool {
+    let suffix = text.strip_prefix(stem);
+    let is_fit = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    suffix.is_some_and(|suffix| suffix.len() == length && suffix.bytes().all(is_fit))
 }
 
 /// A certificate with its key, PEM.

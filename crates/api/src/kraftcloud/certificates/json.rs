@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::members::{CertificateMembers, Member};
-use crate::json::unknown_member;
+use crate::json::{repeated_member, unknown_member};
 
 impl<'de> Deserialize<'de> for CertificateMembers {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -45,7 +45,7 @@ impl<'de> Visitor<'de> for MembersVisitor {
                 }
             };
             if members.has(name) {
-                return Err(A::Error::custom(format!("member '{name}' is given twice")));
+                return Err(A::Error::custom(repeated_member(name)));
             }
             members.put(member, text);
         }

@@ -12,15 +12,18 @@ use lifecycle::{
     Certificate, CertificateFilter, CertificateId, CertificateRef, Error, House, Noun, Page,
     Principal,
 };
+use uuid::Uuid;
 
 use super::body::Members as _;
 use super::faults::Refusal;
-use super::item::Identity;
+use super::item::{Detail, Identity};
 use super::kind::{Call, Head, Kind};
 use super::references::{Reference, Target};
 use crate::exchange::Response;
 use members::{CertificateMembers, normal_name};
 use object::Shown;
+
+pub(super) use object::state;
 
 /// The kind of object that is a certificate.
 pub(super) struct Certificates;
@@ -32,18 +35,23 @@ impl Kind for Certificates {
     const METHODS: &'static str = "GET, HEAD, POST, PUT, PATCH, DELETE";
     const METHODS_OF_ONE: &'static str = "GET, HEAD, PUT, PATCH, DELETE";
 
+    type Id = CertificateId;
     type Members = CertificateMembers;
     /// A common name.
     type Filter = Option<String>;
     type Object = Certificate;
     type Shown = Shown;
 
-    fn head(certificate: &Certificate) -> Head<'_> {
+    fn head(certificate: &Certificate) -> Head<'_, CertificateId> {
         Head {
-            id: certificate.id.as_uuid(),
+            id: certificate.id,
             name: &certificate.name,
             created_at: certificate.created_at,
         }
+    }
+
+    fn uuid(id: CertificateId) -> Uuid {
+        id.as_uuid()
     }
 
     fn filter(mut members: CertificateMembers) -> Result<Option<String>, Refusal> {
@@ -74,7 +82,8 @@ impl Kind for Certificates {
         house: &House,
         principal: &Principal,
         filter: &Option<String>,
-        page: &Page,
+        _: Detail,
+        page: &Page<CertificateId>,
     ) -> Result<Vec<Certificate>, Error> {
         let filter = CertificateFilter {
             common_name: filter.clone(),
@@ -90,13 +99,17 @@ impl Kind for Certificates {
     ) -> Result<Identity, Error> {
         let reference = certificate(target);
         let deleted = house.certificates.delete(principal, &reference).await?;
-        Ok(Self::head(&deleted).identity())
+        Ok(Identity::of(deleted.id.as_uuid(), &deleted.name))
     }
 
     async fn show_each(house: &House, certificates: Vec<Certificate>) -> Result<Vec<Shown>, Error> {
-        let shown = certificates
-            .into_iter()
-            .map(|certificate| Shown::of(certificate, &house.certificates));
+        let ids: Vec<_> = certificates.iter().map(|one| one.id).collect();
+        let services = house.services.of_certificates(&ids).await?;
+        // Repeated references show the same certificate more than once.
+        let shown = certificates.into_iter().map(|certificate| {
+            let services = services.get(&certificate.id).map_or(&[][..], Vec::as_slice);
+            Shown::of(certificate, services, &house.certificates)
+        });
         Ok(shown.collect())
     }
 
@@ -125,7 +138,6 @@ pub(super) fn certificate(target: &Target) -> CertificateRef {
 mod tests {
     use http::Method;
 
-    use super::super::item::Detail;
     use super::super::kind::Endpoint;
     use super::*;
 

@@ -1,8 +1,9 @@
 //! Certificates as this dialect shows them. Chain and key are never shown.
 
-use lifecycle::{Certificate, Certificates, State, Version};
+use lifecycle::{Certificate, Certificates, ServiceId, State, Version};
 use serde::Serialize;
 
+use crate::kraftcloud::item::Identity;
 use crate::notation::{hexadecimal, timestamp};
 
 /// What is shown of a certificate beyond its identity.
@@ -15,8 +16,7 @@ pub(in crate::kraftcloud) struct Shown {
     validation: Option<Validation>,
     #[serde(flatten)]
     issued: Option<IssuedMembers>,
-    /// Nothing attaches certificates to service groups yet.
-    service_groups: [(); 0],
+    service_groups: Vec<Identity>,
 }
 
 #[derive(Debug, Serialize)]
@@ -35,15 +35,22 @@ struct IssuedMembers {
 }
 
 impl Shown {
-    /// A certificate; `certificates` tells whether it is in force.
-    pub(super) fn of(certificate: Certificate, certificates: &Certificates) -> Self {
+    /// A certificate that these services use; `certificates` tells whether it is in force.
+    pub(super) fn of(
+        certificate: Certificate,
+        services: &[(ServiceId, String)],
+        certificates: &Certificates,
+    ) -> Self {
         Self {
             created_at: timestamp(certificate.created_at),
             state: state(&certificate, certificates),
             validation: validation(&certificate.state),
             common_name: certificate.common_name,
             issued: certificate.current.map(IssuedMembers::from),
-            service_groups: [],
+            service_groups: services
+                .iter()
+                .map(|(id, name)| Identity::of(id.as_uuid(), name))
+                .collect(),
         }
     }
 }
@@ -61,7 +68,10 @@ impl From<Version> for IssuedMembers {
 }
 
 /// Clients know three states; what is neither usable nor on its way is in `error`.
-fn state(certificate: &Certificate, certificates: &Certificates) -> &'static str {
+pub(in crate::kraftcloud) fn state(
+    certificate: &Certificate,
+    certificates: &Certificates,
+) -> &'static str {
     match certificate.state {
         State::Pending { .. } => "pending",
         _ if certificates.is_in_force(certificate) => "valid",

@@ -2,7 +2,7 @@
 //!
 //! The form of every object of an array is checked before the first one is carried out.
 
-use lifecycle::{Noun, Replacement, Upload, off_the_reactor};
+use lifecycle::{Error, Noun, Replacement, Upload, off_the_reactor};
 
 use super::members::CertificateMembers;
 use super::{Certificates, certificate};
@@ -36,10 +36,19 @@ enum OrderKind {
     Misfit(ItemFault),
 }
 
-/// A well-formed new pair for one certificate.
+/// A well-formed change of one certificate.
 struct Update {
     reference: Reference,
-    replacement: Result<Replacement, ItemFault>,
+    kind: UpdateKind,
+}
+
+enum UpdateKind {
+    /// The form is right, but chain and key do not fit each other.
+    Misfit(ItemFault),
+    /// A new pair.
+    Replace(Box<Replacement>),
+    /// The server is to try again to obtain it.
+    Restart,
 }
 
 /// POST /v1/certificates.
@@ -103,21 +112,19 @@ async fn carry_out(
 ) -> Result<Response, Refusal> {
     let certificates = &call.house.certificates;
     let mut outcomes = Outcomes::<Certificates>::new();
-    for Update {
-        reference,
-        replacement,
-    } in updates
-    {
-        let updated = match replacement {
-            Ok(replacement) => certificates
-                .replace(
-                    &call.principal,
-                    &certificate(reference.target()),
-                    replacement,
-                )
+    for Update { reference, kind } in updates {
+        let target = certificate(reference.target());
+        let updated = match kind {
+            UpdateKind::Misfit(fault) => Err(Fault::Item(fault)),
+            UpdateKind::Replace(replacement) => certificates
+                .replace(&call.principal, &target, *replacement)
                 .await
                 .map_err(|error| reference.fault(Noun::Certificate, error)),
-            Err(fault) => Err(Fault::Item(fault)),
+            UpdateKind::Restart => match certificates.restart(&call.principal, &target).await {
+                // What was uploaded has nothing to restart: the request is the other one.
+                Err(Error::NotManaged { .. }) => Err(Fault::Request(missing_pair())),
+                restarted => restarted.map_err(|error| reference.fault(Noun::Certificate, error)),
+            },
         };
         outcomes.push(reference.identity(), updated)?;
     }
@@ -167,25 +174,25 @@ impl Update {
     fn read(reference: Reference, mut members: CertificateMembers) -> Result<Self, Refusal> {
         members.check_lengths()?;
         let common_name = members.take_common_name()?;
-        let (chain, pkey) = match (members.chain.take(), members.pkey.take()) {
-            (Some(chain), Some(pkey)) => (chain, pkey),
-            (None, None) => {
-                let message = "send the new chain and pkey";
-                return Err(Refusal::form(Code::Invalid, message));
+        let kind = match (members.chain.take(), members.pkey.take()) {
+            (Some(chain), Some(pkey)) => {
+                let replacement = Replacement::parse(common_name.as_deref(), &chain, &pkey);
+                match replacement.map_err(Fault::from) {
+                    Ok(replacement) => UpdateKind::Replace(Box::new(replacement)),
+                    Err(Fault::Item(fault)) => UpdateKind::Misfit(fault),
+                    Err(Fault::Request(refusal)) => return Err(refusal),
+                }
             }
+            (None, None) if common_name.is_none() => UpdateKind::Restart,
+            (None, None) => return Err(missing_pair()),
             (chain, _) => return Err(half_a_pair(chain.is_some())),
         };
-        let replacement = Replacement::parse(common_name.as_deref(), &chain, &pkey);
-        let replacement = match replacement.map_err(Fault::from) {
-            Ok(replacement) => Ok(replacement),
-            Err(Fault::Item(fault)) => Err(fault),
-            Err(Fault::Request(refusal)) => return Err(refusal),
-        };
-        Ok(Self {
-            reference,
-            replacement,
-        })
+        Ok(Self { reference, kind })
     }
+}
+
+fn missing_pair() -> Refusal {
+    Refusal::form(Code::Invalid, "send the new chain and pkey")
 }
 
 fn half_a_pair(has_chain: bool) -> Refusal {

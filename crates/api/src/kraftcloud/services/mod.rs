@@ -1,0 +1,162 @@
+//! `/v1/services`: service groups as a kind of object of this dialect.
+
+mod changing;
+mod object;
+mod request;
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use lifecycle::{Error, House, Noun, Page, Principal, ServiceId, ServiceRef, ServiceView};
+use uuid::Uuid;
+
+use super::envelope::Reach;
+use super::faults::{Fault, Refusal};
+use super::fields::Fields;
+use super::item::{Detail, Identity};
+use super::kind::{Call, Head, Kind};
+use super::outcomes::Outcomes;
+use super::references::{Reference, Target};
+use crate::exchange::Response;
+use object::Shown;
+
+pub(super) use object::Domain;
+pub(super) use request::service_of_instance;
+
+/// Most services that one request creates.
+const MAX_NEW: usize = 16;
+
+/// The kind of object that is a service.
+pub(super) struct Services;
+
+impl Kind for Services {
+    const KEY: &'static str = "service_groups";
+    const NOUN: Noun = Noun::Service;
+    const ABSENT: StatusCode = StatusCode::NOT_FOUND;
+    const METHODS: &'static str = "GET, HEAD, POST, PATCH, DELETE";
+    const METHODS_OF_ONE: &'static str = "GET, HEAD, PATCH, DELETE";
+
+    type Id = ServiceId;
+    type Members = Fields;
+    type Filter = ();
+    type Object = Arc<ServiceView>;
+    type Shown = Shown;
+
+    fn head(view: &Arc<ServiceView>) -> Head<'_, ServiceId> {
+        Head {
+            id: view.service.id,
+            name: &view.service.name,
+            created_at: view.service.created_at,
+        }
+    }
+
+    fn uuid(id: ServiceId) -> Uuid {
+        id.as_uuid()
+    }
+
+    fn filter(_: Fields) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    fn is_shown((): &(), _: &Arc<ServiceView>) -> bool {
+        true
+    }
+
+    async fn find_each(
+        house: &House,
+        principal: &Principal,
+        targets: Vec<Target>,
+    ) -> Result<Vec<Option<Arc<ServiceView>>>, Error> {
+        let references: Vec<ServiceRef> = targets.iter().map(service).collect();
+        house.services.find_each(principal, &references).await
+    }
+
+    async fn list(
+        house: &House,
+        principal: &Principal,
+        (): &(),
+        detail: Detail,
+        page: &Page<ServiceId>,
+    ) -> Result<Vec<Arc<ServiceView>>, Error> {
+        let services = &house.services;
+        let views = match detail {
+            Detail::Full => services.list(principal, page).await?,
+            Detail::Brief => services
+                .list_bare(principal, page)
+                .await?
+                .into_iter()
+                .map(|service| ServiceView {
+                    service,
+                    domains: Vec::new(),
+                    instances: Vec::new(),
+                })
+                .collect(),
+        };
+        Ok(views.into_iter().map(Arc::new).collect())
+    }
+
+    async fn delete(
+        house: &House,
+        principal: &Principal,
+        target: &Target,
+    ) -> Result<Identity, Error> {
+        let deleted = house.services.delete(principal, &service(target)).await?;
+        Ok(Identity::of(deleted.id.as_uuid(), &deleted.name))
+    }
+
+    async fn show_each(
+        house: &House,
+        services: Vec<Arc<ServiceView>>,
+    ) -> Result<Vec<Shown>, Error> {
+        let shown = services
+            .iter()
+            .map(|view| Shown::of(view, &house.certificates));
+        Ok(shown.collect())
+    }
+
+    async fn create(mut call: Call<'_, Self>) -> Result<Response, Refusal> {
+        let objects = call.take_new(MAX_NEW)?;
+        let services = &call.house.services;
+        // The form of every object of an array is checked before the first one is carried out.
+        let mut requests = Vec::with_capacity(objects.len());
+        for object in objects {
+            let request = request::new_service(object)?;
+            require_form(services.check_request(&request))?;
+            requests.push(request);
+        }
+        let mut outcomes = Outcomes::<Self>::new();
+        for request in requests {
+            let name = request.name.clone();
+            let created = services.create(&call.principal, request).await;
+            let created = created.map(Arc::new).map_err(Fault::from);
+            outcomes.push(Identity { uuid: None, name }, created)?;
+        }
+        outcomes
+            .answer(call.house, Detail::Full, Reach::Global, call.started)
+            .await
+    }
+
+    async fn update(call: Call<'_, Self>) -> Result<Response, Refusal> {
+        changing::update(call).await
+    }
+
+    async fn update_one(call: Call<'_, Self>, own: Reference) -> Result<Response, Refusal> {
+        changing::update_one(call, own).await
+    }
+}
+
+/// What the house calls it.
+pub(super) fn service(target: &Target) -> ServiceRef {
+    match target {
+        Target::Name(name) => ServiceRef::Name(name.clone()),
+        Target::Uuid(id) => ServiceRef::Id(ServiceId::from_uuid(*id)),
+    }
+}
+
+/// Refuses what is wrong in form. What else a check found out is for the item to tell.
+pub(super) fn require_form(checked: Result<(), Error>) -> Result<(), Refusal> {
+    match checked.map_err(Fault::from) {
+        Err(Fault::Request(refusal)) => Err(refusal),
+        Err(Fault::Item(_)) | Ok(()) => Ok(()),
+    }
+}
