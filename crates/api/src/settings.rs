@@ -1,5 +1,7 @@
 //! What the operator decides about the wires.
 
+use std::net::SocketAddr;
+
 use pki::KeyAlgorithm;
 
 /// Settings of the APIs.
@@ -7,6 +9,8 @@ use pki::KeyAlgorithm;
 pub struct Settings {
     /// Base of every absolute URL in answers, without a final slash.
     pub public_url: String,
+    /// Where this server ends TLS for the domains of services, if it does.
+    pub edge_https: Option<SocketAddr>,
     /// The CertMaker dialect.
     pub certmaker: CertMakerSettings,
 }

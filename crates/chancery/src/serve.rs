@@ -198,6 +198,7 @@ fn api_settings(configuration: &Configuration, public_url: &str) -> api::Setting
     let certmaker = &configuration.certmaker;
     api::Settings {
         public_url: public_url.to_owned(),
+        edge_https: None,
         certmaker: CertMakerSettings {
             authority: certmaker.authority.clone(),
             simple_request: certmaker.simple_request,

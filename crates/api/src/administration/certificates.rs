@@ -4,23 +4,18 @@ use std::time::Duration;
 
 use http::StatusCode;
 use lifecycle::{
-    Certificate, CertificateFilter, CertificateRef, DEFAULT_AUTHORITY, IssueRequest, KeySource,
-    Order, Page, PageStart, RevocationTarget, StateKind, Upload, Version, off_the_reactor,
-    parse_identifiers,
+    Certificate, CertificateFilter, CertificateId, CertificateRef, DEFAULT_AUTHORITY, IssueRequest,
+    KeySource, RevocationTarget, StateKind, Upload, Version, off_the_reactor, parse_identifiers,
 };
 use pki::{CertificateRequest, KeyAlgorithm, RevocationReason, SubjectFields};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::faults::Fault;
-use super::{Body, Call, cursor};
+use super::{Body, Call, paging};
 use crate::exchange::{Response, UPLOAD_LIMIT, json};
 use crate::json::{Malformed, Object};
 use crate::notation::{hexadecimal, timestamp};
-
-/// Certificates on a page when the caller does not say, and at most.
-const PAGE: usize = 100;
-const MAX_PAGE: usize = 999;
 
 const STATES: [StateKind; 4] = [
     StateKind::Pending,
@@ -151,14 +146,6 @@ impl Body for RevokeBody {
 
 pub(super) async fn list(call: Call<'_>) -> Result<Response, Fault> {
     let bad = |detail: &str| Fault::new(StatusCode::BAD_REQUEST, detail);
-    let limit = match call.parameter("limit")? {
-        Some(limit) => limit
-            .parse::<usize>()
-            .ok()
-            .filter(|limit| (1..=MAX_PAGE).contains(limit))
-            .ok_or_else(|| bad("limit is a number from 1 to 999"))?,
-        None => PAGE,
-    };
     let within = match call.parameter("expiring_within_seconds")? {
         Some(seconds) => Some(Duration::from_secs(u64::from(
             seconds
@@ -176,25 +163,15 @@ pub(super) async fn list(call: Call<'_>) -> Result<Response, Fault> {
         ),
         None => None,
     };
-    let from = match call.parameter("from")? {
-        Some(text) => cursor::decode(&text).ok_or_else(|| bad("from is the next of a page"))?,
-        None => PageStart::Beginning,
-    };
     let filter = CertificateFilter {
         state,
         expiring_within: within,
         ..CertificateFilter::default()
     };
-    // One more than asked for tells whether there is a next page, and where it begins.
-    let page = Page {
-        from,
-        limit: limit + 1,
-        order: Order::Ascending,
-    };
+    let page = paging::asked(&call, CertificateId::from_uuid)?;
     let certificates = &call.context.house.certificates;
     let mut found = certificates.list(&call.principal, &filter, &page).await?;
-    let next = found.get(limit).map(cursor::encode);
-    found.truncate(limit);
+    let next = paging::cut(&mut found, &page, |one| (one.created_at, one.id.as_uuid()));
     let certificates = found.iter().map(view).collect();
     Ok(json(StatusCode::OK, &PageView { certificates, next }))
 }

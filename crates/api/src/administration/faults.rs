@@ -28,7 +28,8 @@ impl Fault {
         problem(self.status, &self.detail)
     }
 
-    fn internal(error: &(dyn std::error::Error + 'static)) -> Self {
+    /// A fault of the house, which is logged and not shown.
+    pub(super) fn internal(error: &(dyn std::error::Error + 'static)) -> Self {
         tracing::error!(error, "an administration request failed");
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,

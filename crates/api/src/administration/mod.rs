@@ -3,12 +3,13 @@
 
 mod accounts;
 mod certificates;
-mod cursor;
 mod faults;
+mod paging;
+mod services;
 mod tokens;
 
 use http::{Method, StatusCode};
-use lifecycle::{CertificateRef, Dialect, Principal, off_the_reactor};
+use lifecycle::{CertificateRef, Dialect, Principal, ServiceRef, off_the_reactor};
 use percent_encoding::percent_decode_str;
 
 use crate::Context;
@@ -34,11 +35,11 @@ async fn dispatch(context: &Context, request: Request) -> Result<Response, Fault
         return Err(Fault::new(StatusCode::NOT_FOUND, "no such route"));
     };
     let allowed = match route {
-        ["certificates" | "tokens" | "accounts"] => "GET, POST",
+        ["certificates" | "services" | "tokens" | "accounts"] => "GET, POST",
         ["certificates", "upload"]
         | ["certificates", _, "revoke"]
         | ["accounts", _, "disable" | "enable" | "lock" | "unlock"] => "POST",
-        ["certificates", _] => "GET, DELETE",
+        ["certificates" | "services", _] => "GET, DELETE",
         ["tokens" | "accounts", _] => "DELETE",
         _ => return Err(Fault::new(StatusCode::NOT_FOUND, "no such route")),
     };
@@ -61,6 +62,12 @@ async fn dispatch(context: &Context, request: Request) -> Result<Response, Fault
         }
         (Method::DELETE, ["certificates", reference]) => {
             certificates::delete(call, &certificate(reference)?).await
+        }
+        (Method::GET, ["services"]) => services::list(call).await,
+        (Method::POST, ["services"]) => services::create(call).await,
+        (Method::GET, ["services", reference]) => services::show(call, &service(reference)?).await,
+        (Method::DELETE, ["services", reference]) => {
+            services::delete(call, &service(reference)?).await
         }
         (Method::GET, ["tokens"]) => tokens::list(call).await,
         (Method::POST, ["tokens"]) => tokens::create(call).await,
@@ -148,10 +155,23 @@ async fn authenticate(context: &Context, request: &Request) -> Result<Principal,
 
 /// A certificate named by uuid or name in a path.
 fn certificate(segment: &str) -> Result<CertificateRef, Fault> {
-    let text = decoded(segment)?;
-    Ok(match text.parse() {
+    decoded(segment).map(certificate_named)
+}
+
+/// A certificate named by uuid or name.
+fn certificate_named(text: String) -> CertificateRef {
+    match text.parse() {
         Ok(id) => CertificateRef::Id(id),
         Err(_) => CertificateRef::Name(text),
+    }
+}
+
+/// A service named by uuid or name in a path.
+fn service(segment: &str) -> Result<ServiceRef, Fault> {
+    let text = decoded(segment)?;
+    Ok(match text.parse() {
+        Ok(id) => ServiceRef::Id(id),
+        Err(_) => ServiceRef::Name(text),
     })
 }
 

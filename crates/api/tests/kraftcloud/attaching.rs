@@ -66,7 +66,7 @@ fn a_given_certificate_is_attached_until_the_domain_goes() {
 fn a_page_of_certificates_tells_the_services_of_each() {
     let server = Server::start();
     upload_each(&server, &["c1", "c2", "c3"]);
-    let mut expected = vec![Vec::new(), Vec::new(), Vec::new()];
+    let mut expected = [Vec::new(), Vec::new(), Vec::new()];
     for (name, domain, certificate) in [("s1", "example.com.", 0), ("s2", "example.com.", 2)] {
         let reference = json!({"name": format!("c{}", certificate + 1)});
         let mut body = with_certificate(domain, &reference);

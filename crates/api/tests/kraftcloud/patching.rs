@@ -2,7 +2,8 @@
 
 use super::*;
 
-fn operation(property: &str, op: &str, value: Value) -> Value {
+fn operation(property: &str, op: &str, value: impl Into<Value>) -> Value {
+    let value: Value = value.into();
     json!({"name": "s1", "prop": property, "op": op, "value": value})
 }
 

@@ -230,6 +230,7 @@ fn default_options(url: &str) -> Options {
         },
         api: api::Settings {
             public_url: url.to_owned(),
+            edge_https: None,
             certmaker: CertMakerSettings {
                 authority: "certmaker".to_owned(),
                 simple_request: true,
