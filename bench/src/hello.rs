@@ -16,7 +16,7 @@ use tokio::process::Child;
 
 use crate::arguments::Options;
 use crate::process::Process;
-use crate::server;
+use crate::server::{self, Side};
 
 /// A running bare server; it ends when dropped.
 pub(crate) struct Hello {
@@ -26,11 +26,17 @@ pub(crate) struct Hello {
 }
 
 impl Hello {
-    /// Starts one that answers with `length` octets.
-    pub(crate) async fn start(options: &Options, length: usize) -> anyhow::Result<Self> {
+    /// Starts one that answers with `length` octets, at a free port when `port` is 0.
+    pub(crate) async fn start(
+        side: Side,
+        options: &Options,
+        length: usize,
+        port: u16,
+    ) -> anyhow::Result<Self> {
         let program = std::env::current_exe()?;
-        let mut command = server::pinned_command(options, &program);
+        let mut command = server::pinned_command(side, options, &program);
         command.args(["hello", "--length", &length.to_string()]);
+        command.args(["--port", &port.to_string()]);
         let mut child = command
             .spawn()
             .context("cannot start the bare HTTP server")?;
@@ -51,7 +57,14 @@ impl Hello {
 }
 
 /// Serves until the standard input ends, as it does when the parent process does.
-pub(crate) fn serve(length: usize) -> anyhow::Result<()> {
+pub(crate) fn serve(length: usize, port: u16) -> anyhow::Result<()> {
+    until_input_ends(accept(Bytes::from(vec![b'x'; length]), port))
+}
+
+/// Runs a server until it fails, or the standard input ends.
+pub(crate) fn until_input_ends(
+    server: impl Future<Output = anyhow::Result<()>>,
+) -> anyhow::Result<()> {
     // As many threads as the server under test has.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -65,13 +78,17 @@ pub(crate) fn serve(length: usize) -> anyhow::Result<()> {
     runtime.block_on(async {
         tokio::select! {
             _ = ended => Ok(()),
-            failed = accept(Bytes::from(vec![b'x'; length])) => failed,
+            failed = server => failed,
         }
     })
 }
 
-async fn accept(body: Bytes) -> anyhow::Result<()> {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+/// Serves `body` at a port of 127.0.0.1, any free one for 0, which is printed.
+///
+/// # Errors
+/// When the port is taken.
+pub(crate) async fn accept(body: Bytes, port: u16) -> anyhow::Result<()> {
+    let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     println!("{}", listener.local_addr()?);
     loop {
         let (stream, _) = listener.accept().await?;

@@ -1,20 +1,27 @@
-//! Load generators that hold Chancery against the floors it stands on: the bare cryptography and a
-//! bare HTTP server, measured on the same cores in the same run.
+//! Load generators that hold Chancery against the floors it stands on: the bare cryptography, a bare
+//! HTTP server and a bare TLS server, and against other servers, measured on the same cores in the
+//! same run.
 //!
 //! The load is a closed loop: each client sends its next request when it has the answer to the last
 //! one. Load generator and server share the machine, so besides the rate every line gives the CPU
 //! time that the server alone spent on a request.
 
 mod arguments;
+mod bare_tls;
 mod database;
+mod filling;
 mod floors;
 mod hello;
 mod load;
 mod material;
+mod names;
+mod peers;
 mod process;
 mod report;
 mod scenario;
 mod server;
+mod standing;
+mod tls;
 
 use anyhow::Context as _;
 use clap::Parser as _;
@@ -23,10 +30,22 @@ use arguments::{Arguments, Command, Form, Options};
 use report::{Environment, Report};
 
 fn main() -> anyhow::Result<()> {
-    let Arguments { command, options } = Arguments::parse();
-    if let Some(Command::Hello { length }) = command {
-        return hello::serve(length);
+    let Arguments {
+        command,
+        mut options,
+    } = Arguments::parse();
+    match &command {
+        Some(Command::Hello { length, port }) => return hello::serve(*length, *port),
+        Some(Command::BareTls(arguments)) => return bare_tls::serve(arguments),
+        Some(Command::Handshake(_)) => options.is_elsewhere = true,
+        // Servers can only be compared when they have the same cores to themselves.
+        Some(Command::Edge(_)) => options.pin = true,
+        _ => options.is_elsewhere = options.url.is_some(),
     }
+    anyhow::ensure!(
+        options.is_elsewhere || options.pid.is_none(),
+        "--pid is for a server that runs already"
+    );
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(options.client_threads())
         .enable_all()
@@ -50,17 +69,23 @@ async fn run(command: Option<Command>, options: &Options) -> anyhow::Result<()> 
     }
     let mut reports = Vec::new();
     for command in command.map_or_else(Command::all, |command| vec![command]) {
-        let report = match &command {
-            Command::Issue(issue) => scenario::issue::run(options, issue).await,
-            Command::Ocsp(ocsp) => scenario::ocsp::run(options, ocsp).await,
-            Command::Api(api) => scenario::api::run(options, api).await,
-            Command::Hello { .. } => continue,
+        let measured = match &command {
+            Command::Issue(issue) => one(scenario::issue::run(options, issue).await),
+            Command::Ocsp(ocsp) => one(scenario::ocsp::run(options, ocsp).await),
+            Command::Api(api) => one(scenario::api::run(options, api).await),
+            Command::Handshake(handshake) => {
+                one(scenario::handshake::run(options, handshake).await)
+            }
+            Command::Edge(edge) => scenario::edge::run(options, edge).await,
+            Command::Hello { .. } | Command::BareTls(_) => continue,
         };
-        let report = report.with_context(|| format!("cannot measure {}", command.name()))?;
+        let measured = measured.with_context(|| format!("cannot measure {}", command.name()))?;
         if options.form() == Form::Table {
-            print!("\n{}", report.table());
+            for report in &measured {
+                print!("\n{}", report.table());
+            }
         }
-        reports.push(report);
+        reports.extend(measured);
     }
     match options.form() {
         Form::Table => {}
@@ -73,4 +98,8 @@ async fn run(command: Option<Command>, options: &Options) -> anyhow::Result<()> 
         "{errors} requests failed: the figures are not to be trusted"
     );
     Ok(())
+}
+
+fn one(report: anyhow::Result<Report>) -> anyhow::Result<Vec<Report>> {
+    report.map(|report| vec![report])
 }

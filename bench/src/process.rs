@@ -56,12 +56,37 @@ impl Process {
 
     /// The most memory it ever held at a time, in octets.
     pub(crate) fn peak_memory(self) -> anyhow::Result<u64> {
-        let path = format!("/proc/{}/status", self.0);
+        self.kibibytes("status", "VmHWM:")
+    }
+
+    /// The memory that the process and its children hold now, in octets. What several of them
+    /// share is counted once.
+    pub(crate) fn family_memory(self) -> anyhow::Result<u64> {
+        let mut total = self.kibibytes("smaps_rollup", "Pss:")?;
+        for entry in fs::read_dir("/proc")?.flatten() {
+            let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+            let id = entry
+                .file_name()
+                .to_str()
+                .and_then(|name| name.parse().ok());
+            if let (Some(stat), Some(id)) = (Stat::parse(&stat), id)
+                && stat.parent == self.0
+            {
+                // A child may have ended since; it then has no memory.
+                total += Self(id).kibibytes("smaps_rollup", "Pss:").unwrap_or(0);
+            }
+        }
+        Ok(total)
+    }
+
+    /// A number of kibibytes from a file of `/proc/PID`, in octets.
+    fn kibibytes(self, file: &str, label: &str) -> anyhow::Result<u64> {
+        let path = format!("/proc/{}/{file}", self.0);
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let line = text.lines().find_map(|line| line.strip_prefix(label));
         let kibibytes = line
             .and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok())
-            .with_context(|| format!("no VmHWM in {path}"))?;
+            .with_context(|| format!("no {label} in {path}"))?;
         Ok(kibibytes * 1024)
     }
 }
@@ -143,6 +168,7 @@ mod tests {
     #[test]
     fn this_process_can_be_looked_at() {
         assert!(Process::own().peak_memory().unwrap() > 100_000);
+        assert!(Process::own().family_memory().unwrap() > 100_000);
         let earlier = Process::own().cpu_time().unwrap();
         assert!(Process::own().family_cpu_time().unwrap() >= earlier);
         assert!(thread_cpu_time().is_ok());

@@ -24,6 +24,8 @@ const LOG_SHOWN: usize = 4_000;
 /// A server and the way to it.
 pub(crate) struct Server {
     pub(crate) target: Target,
+    /// Where the TLS edge listens, if it was told to.
+    pub(crate) edge: Option<SocketAddr>,
     /// Token of an account that may do everything asked of it here.
     pub(crate) token: String,
     started: Option<Started>,
@@ -46,17 +48,30 @@ impl Server {
         if let (Some(url), Some(token)) = (&options.url, &options.token) {
             return Self::running(url, token, options.pid.map(Process::new));
         }
+        Self::start_on(None, options, &[]).await
+    }
+
+    /// A server on a data directory, or on a new one, with arguments of its own.
+    ///
+    /// # Errors
+    /// When it cannot be started; the end of its log is part of the error.
+    pub(crate) async fn start_on(
+        data: Option<&Path>,
+        options: &Options,
+        arguments: &[String],
+    ) -> anyhow::Result<Self> {
         let directory = tempfile::Builder::new()
             .prefix("chancery-bench-")
             .tempdir()?;
         let database = Database::start(&options.database)?;
         let program = program(options)?;
         let log = directory.path().join("log");
-        let data = directory.path().join("data");
-        let mut command = pinned_command(options, &program);
+        let data = data.map_or_else(|| directory.path().join("data"), Path::to_owned);
+        let mut command = pinned_command(Side::Server, options, &program);
         command
             .args(["serve", "--listen", "http://127.0.0.1:0", "--data"])
             .arg(&data)
+            .args(arguments)
             .current_dir(directory.path())
             .stderr(std::fs::File::create(&log)?);
         for (name, _) in std::env::vars_os() {
@@ -75,15 +90,18 @@ impl Server {
         let ready = async {
             while let Some(line) = lines.next_line().await? {
                 if let Some(pairs) = line.strip_prefix("chancery ready") {
-                    return address(pairs);
+                    return Ok((
+                        address(pairs, "api_http")?,
+                        address(pairs, "edge_https").ok(),
+                    ));
                 }
             }
             anyhow::bail!("it ended before it was ready")
         };
         let ready = tokio::time::timeout(DEADLINE, ready).await;
-        let address = ready
+        let (address, edge) = ready
             .context("it was not ready in time")
-            .and_then(|address| address)
+            .and_then(|addresses| addresses)
             .with_context(|| format!("the server does not start; its log ends:\n{}", tail(&log)))?;
         let token = std::fs::read_to_string(data.join("admin.token"))?;
         Ok(Self {
@@ -92,6 +110,7 @@ impl Server {
                 process: Some(Process::new(child.id().context("the server has ended")?)),
                 database: database.process(),
             },
+            edge,
             token: token.trim().to_owned(),
             started: Some(Started {
                 child,
@@ -116,6 +135,7 @@ impl Server {
                 process,
                 database: None,
             },
+            edge: None,
             token: token.to_owned(),
             started: None,
         })
@@ -147,21 +167,39 @@ impl Server {
     }
 }
 
-/// A command whose input and output are piped, killed when dropped, on the cores of the server.
-pub(crate) fn pinned_command(options: &Options, program: &Path) -> Command {
-    let mut command = match options.pinned() {
-        Some((cores, _)) => {
-            let mut command = Command::new("taskset");
-            command.args(["-c", &cores]).arg(program);
-            command
-        }
-        None => Command::new(program),
-    };
+/// The two halves of the machine, when processes are pinned.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Side {
+    /// The cores of what is measured.
+    Server,
+    /// The cores of the load generator.
+    Client,
+}
+
+/// A command whose input and output are piped, killed when dropped, on the cores of its side.
+pub(crate) fn pinned_command(side: Side, options: &Options, program: &Path) -> Command {
+    let mut command = Command::from(pinned(side, options, program));
     command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .kill_on_drop(true);
     command
+}
+
+/// A command on the cores of its side.
+pub(crate) fn pinned(side: Side, options: &Options, program: &Path) -> std::process::Command {
+    let cores = options.pinned().map(|(server, client)| match side {
+        Side::Server => server,
+        Side::Client => client,
+    });
+    match cores {
+        Some(cores) => {
+            let mut command = std::process::Command::new("taskset");
+            command.args(["-c", &cores]).arg(program);
+            command
+        }
+        None => std::process::Command::new(program),
+    }
 }
 
 /// Moves this process, all its threads, to the load generator's cores.
@@ -195,18 +233,19 @@ fn program(options: &Options) -> anyhow::Result<PathBuf> {
     Ok(program.canonicalize()?)
 }
 
-fn address(pairs: &str) -> anyhow::Result<SocketAddr> {
+/// The address of a listener in the ready line.
+fn address(pairs: &str, listener: &str) -> anyhow::Result<SocketAddr> {
     let mut pairs = pairs
         .split_whitespace()
         .filter_map(|pair| pair.split_once('='));
-    let found = pairs.find(|(key, _)| *key == "api_http");
-    let (_, address) = found.context("the ready line has no api_http")?;
+    let found = pairs.find(|(key, _)| *key == listener);
+    let (_, address) = found.with_context(|| format!("the ready line has no {listener}"))?;
     address
         .parse()
         .with_context(|| format!("'{address}' is no address"))
 }
 
-fn tail(log: &Path) -> String {
+pub(crate) fn tail(log: &Path) -> String {
     let text = std::fs::read(log).unwrap_or_default();
     let start = text.len().saturating_sub(LOG_SHOWN);
     String::from_utf8_lossy(text.get(start..).unwrap_or_default()).into_owned()
@@ -217,10 +256,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_plain_listener_is_found_in_the_ready_line() {
+    fn a_listener_is_found_in_the_ready_line() {
         let line = " api_https=127.0.0.1:2 api_http=127.0.0.1:1";
-        assert_eq!(address(line).unwrap(), "127.0.0.1:1".parse().unwrap());
-        assert!(address(" api_https=127.0.0.1:2").is_err());
-        assert!(address(" api_http=nowhere").is_err());
+        let found = address(line, "api_http").unwrap();
+        assert_eq!(found, "127.0.0.1:1".parse().unwrap());
+        assert!(address(line, "edge_https").is_err());
+        assert!(address(" api_http=nowhere", "api_http").is_err());
     }
 }

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use super::{certificate_requests, kraftcloud, measure};
 use crate::arguments::{Api, Options};
-use crate::load::{Limit, Prepared, Traffic, drive};
+use crate::load::Limit;
+use crate::load::http::{Prepared, Traffic, drive};
 use crate::material;
 use crate::report::{Line, Report};
 use crate::server::{Server, pin_load_generator};

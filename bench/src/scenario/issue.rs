@@ -5,7 +5,7 @@ use http::{Method, StatusCode};
 use super::{TOKEN_HEADER, bench, certificate_requests, measure};
 use crate::arguments::{Issue, Mode, Options};
 use crate::floors::{Floor, sync_time};
-use crate::load::{Prepared, Traffic};
+use crate::load::http::{Prepared, Traffic};
 use crate::material;
 use crate::report::{Budget, Line, Ratio, Report};
 use crate::server::{Server, pin_load_generator};

@@ -1,6 +1,8 @@
 //! What is measured: one module for each command.
 
 pub(crate) mod api;
+pub(crate) mod edge;
+pub(crate) mod handshake;
 pub(crate) mod issue;
 pub(crate) mod ocsp;
 
@@ -9,7 +11,8 @@ use http::{Method, StatusCode};
 
 use crate::arguments::Options;
 use crate::floors::Bench;
-use crate::load::{Limit, Measurement, Prepared, Traffic, drive};
+use crate::load::http::{Prepared, Traffic, drive};
+use crate::load::{Limit, Measurement};
 use crate::material;
 use crate::server::Server;
 

@@ -11,9 +11,10 @@ use pki::{CertId, Certificate, HashAlgorithm, IssuerHashes, OcspRequest};
 use super::{bench, certificate_requests, measure};
 use crate::arguments::{Ocsp, Options};
 use crate::hello::Hello;
-use crate::load::{Limit, Measurement, Prepared, Target, Traffic, drive};
+use crate::load::http::{Prepared, Traffic, drive};
+use crate::load::{Limit, Measurement, Target};
 use crate::report::{Budget, Line, Ratio, Report};
-use crate::server::{Server, pin_load_generator};
+use crate::server::{Server, Side, pin_load_generator};
 
 /// How near answers without a nonce should come to a bare HTTP server.
 const REPEATED_BUDGET: Budget = Budget::AtLeast(0.9);
@@ -216,7 +217,7 @@ async fn bare(
     questions: &Questions,
     length: usize,
 ) -> anyhow::Result<Measurement> {
-    let hello = Hello::start(options, length).await?;
+    let hello = Hello::start(Side::Server, options, length, 0).await?;
     let target = Target {
         address: hello.address,
         process: Some(hello.process),

@@ -1,11 +1,17 @@
 //! The command line.
 
+mod edge;
+
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::time::Duration;
+
+pub(crate) use edge::{BareTls, Edge, Handshake, Load};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-/// Measures Chancery against the floors it stands on. Without a command, everything is measured.
+/// Measures Chancery against the floors it stands on. Without a command, everything is measured
+/// that needs no other programs.
 #[derive(Debug, Parser)]
 #[command(name = "bench", version, max_term_width = 100)]
 #[command(after_help = "A quick look: bench --seconds 1 --clients 4")]
@@ -37,12 +43,15 @@ pub(crate) struct Options {
     /// Token of an account of the running server
     #[arg(long, global = true, env = "CHANCERY_TOKEN", hide_env_values = true)]
     pub(crate) token: Option<String>,
-    /// Process id of the running server, to measure its CPU time and memory
-    #[arg(long, global = true, requires = "url")]
+    /// Process id of the server that runs already, to measure its CPU time and memory
+    #[arg(long, global = true)]
     pub(crate) pid: Option<u32>,
     /// Give the server the first half of the cores and the load generator the rest (with taskset)
     #[arg(long, global = true)]
     pub(crate) pin: bool,
+    /// Whether the server runs already
+    #[arg(skip)]
+    pub(crate) is_elsewhere: bool,
     /// Print JSON
     #[arg(long, global = true, conflicts_with = "markdown")]
     json: bool,
@@ -96,7 +105,7 @@ impl Options {
     /// The kind of database, without what a URL may hold besides.
     pub(crate) fn database_shown(&self) -> String {
         let kind = self.database.split(':').next().unwrap_or_default();
-        if self.url.is_some() {
+        if self.is_elsewhere {
             "that of the server".to_owned()
         } else {
             kind.to_owned()
@@ -109,8 +118,10 @@ impl Options {
     }
 }
 
+/// The cores that this process had when it was started: it may give some of them away later.
 fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
+    static CORES: OnceLock<usize> = OnceLock::new();
+    *CORES.get_or_init(|| std::thread::available_parallelism().map_or(1, usize::from))
 }
 
 #[derive(Debug, Subcommand)]
@@ -121,17 +132,27 @@ pub(crate) enum Command {
     Ocsp(Ocsp),
     /// Lists, lookups and uploads of the KraftCloud API
     Api(Api),
+    /// TLS handshakes with any server that runs already
+    Handshake(Handshake),
+    /// TLS handshakes and requests at the edge, against other servers and a bare one
+    Edge(Edge),
     /// The bare HTTP server that OCSP is held against
     #[command(hide = true)]
     Hello {
         /// Octets of the body it answers with
         #[arg(long)]
         length: usize,
+        /// Where it listens; 0 for any free port
+        #[arg(long, default_value_t = 0)]
+        port: u16,
     },
+    /// The bare TLS server that the edge is held against
+    #[command(hide = true)]
+    BareTls(BareTls),
 }
 
 impl Command {
-    /// Every measurement, with its defaults.
+    /// Every measurement that needs nothing but Chancery, with its defaults.
     pub(crate) fn all() -> Vec<Self> {
         vec![
             Self::Issue(Issue {
@@ -150,7 +171,10 @@ impl Command {
             Self::Issue(_) => "issue",
             Self::Ocsp(_) => "ocsp",
             Self::Api(_) => "api",
+            Self::Handshake(_) => "handshake",
+            Self::Edge(_) => "edge",
             Self::Hello { .. } => "hello",
+            Self::BareTls(_) => "bare-tls",
         }
     }
 }

@@ -1,88 +1,29 @@
-//! The closed loop: clients on HTTP/1.1 connections of their own, each sending its next request when
-//! it has the answer to the last one.
+//! The closed loop: clients that each begin their next exchange when they have the answer to the
+//! last one. What an exchange is, is told by [`http`] and [`handshakes`].
 
-use std::collections::BTreeMap;
+pub(crate) mod handshakes;
+pub(crate) mod http;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header};
-use http_body_util::{BodyExt as _, Full};
-use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper_util::rt::TokioIo;
 use indicatif::{ProgressBar, ProgressStyle};
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use crate::process::{Process, machine_cpu_time};
 
-/// Pause after a connection could not be made, so that a dead server is no busy loop.
-const RECONNECT_PAUSE: Duration = Duration::from_millis(50);
-/// How much of an unexpected answer is part of the error's kind.
-const SHOWN: usize = 120;
-
-/// A request that is sent again and again.
-#[derive(Clone, Debug)]
-pub(crate) struct Prepared {
-    pub(crate) method: Method,
-    /// Path and query.
-    pub(crate) target: Uri,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: Bytes,
-}
-
-impl Prepared {
-    pub(crate) fn new(
-        method: Method,
-        target: &str,
-        headers: &[(header::HeaderName, &str)],
-        body: impl Into<Bytes>,
-    ) -> anyhow::Result<Self> {
-        let mut map = HeaderMap::new();
-        // HTTP/1.1 demands a host; this server does not look at it.
-        map.insert(header::HOST, HeaderValue::from_static("localhost"));
-        for (name, value) in headers {
-            map.insert(name.clone(), HeaderValue::from_str(value)?);
-        }
-        Ok(Self {
-            method,
-            target: target
-                .parse()
-                .with_context(|| format!("'{target}' is no target"))?,
-            headers: map,
-            body: body.into(),
-        })
-    }
-
-    fn to_request(&self) -> Request<Full<Bytes>> {
-        let mut request = Request::new(Full::new(self.body.clone()));
-        *request.method_mut() = self.method.clone();
-        *request.uri_mut() = self.target.clone();
-        *request.headers_mut() = self.headers.clone();
-        request
-    }
-}
-
-/// What is sent, and what a good answer looks like.
-#[derive(Debug)]
-pub(crate) struct Traffic {
-    /// What the line is called in the report.
-    pub(crate) name: String,
-    /// Used in turn.
-    pub(crate) requests: Vec<Prepared>,
-    pub(crate) expected: StatusCode,
-    /// Whether the body of an answer is what it should be.
-    pub(crate) is_good: fn(&[u8]) -> bool,
-}
+/// Pause after a client could not get ready, so that a dead server is no busy loop.
+const RETRY_PAUSE: Duration = Duration::from_millis(50);
 
 /// When a run ends.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Limit {
-    /// After this many requests, whose bodies are kept if so wanted; nothing is warmed up.
+    /// After this many exchanges, whose bodies are kept if so wanted; nothing is warmed up.
     Count { requests: u64, keep: bool },
     /// After this time, and a tenth of it before to warm up.
     Time(Duration),
@@ -92,7 +33,7 @@ pub(crate) enum Limit {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Target {
     pub(crate) address: SocketAddr,
-    /// The server, unless it is unknown or elsewhere.
+    /// The server's first process, unless it is unknown or elsewhere.
     pub(crate) process: Option<Process>,
     /// The first process of its database server, if it has one of its own here.
     pub(crate) database: Option<Process>,
@@ -118,17 +59,55 @@ pub(crate) struct Measurement {
     pub(crate) other_cpu: Duration,
     /// Bodies of the answers, in the order of the requests, if they were to be kept.
     pub(crate) bodies: Vec<Bytes>,
+    /// What clients noticed besides, such as what a handshake negotiated.
+    pub(crate) remarks: BTreeSet<String>,
 }
 
-/// Runs `traffic` against `target` with `clients` connections.
+impl Measurement {
+    /// Takes in what another run of the same kind measured.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.elapsed += other.elapsed;
+        self.latencies.extend(other.latencies);
+        self.latencies.sort_unstable();
+        for (kind, count) in other.errors {
+            *self.errors.entry(kind).or_default() += count;
+        }
+        let sum = |a: Option<Duration>, b: Option<Duration>| Some(a? + b?);
+        self.server_cpu = sum(self.server_cpu, other.server_cpu);
+        self.database_cpu = sum(self.database_cpu, other.database_cpu);
+        self.client_cpu += other.client_cpu;
+        self.other_cpu += other.other_cpu;
+        self.bodies.extend(other.bodies);
+        self.remarks.extend(other.remarks);
+    }
+
+    /// Good answers per second.
+    pub(crate) fn rate(&self) -> f64 {
+        self.latencies.len() as f64 / self.elapsed.as_secs_f64()
+    }
+}
+
+/// One of the many that a server has to do with.
+pub(crate) trait Client: Send + 'static {
+    /// Gets ready for the next exchange; its time does not count.
+    fn prepare(&mut self) -> impl Future<Output = Result<(), String>> + Send;
+
+    /// Does the exchange with this number and tells what was answered, or what went wrong.
+    fn exchange(&mut self, number: u64) -> impl Future<Output = Result<Bytes, String>> + Send;
+
+    /// What it noticed.
+    fn remarks(self) -> BTreeSet<String>;
+}
+
+/// Runs `clients`, which are called `name` in the report, against `target`.
 ///
 /// # Errors
 /// When the CPU time of a process cannot be read, which is when the server has ended.
-pub(crate) async fn drive(
+async fn run<C: Client>(
+    name: &str,
     target: Target,
-    clients: u16,
     limit: Limit,
-    traffic: Traffic,
+    clients: Vec<C>,
 ) -> anyhow::Result<Measurement> {
     let now = Instant::now();
     let (begin, end, count) = match limit {
@@ -139,8 +118,7 @@ pub(crate) async fn drive(
         }
     };
     let shared = Arc::new(Shared {
-        address: target.address,
-        traffic,
+        name: name.to_owned(),
         begin,
         end,
         count,
@@ -149,8 +127,8 @@ pub(crate) async fn drive(
         answered: AtomicU64::new(0),
     });
     let mut running = JoinSet::new();
-    for _ in 0..clients {
-        running.spawn(client(shared.clone()));
+    for client in clients {
+        running.spawn(turns(client, shared.clone()));
     }
     tokio::time::sleep_until(begin.into()).await;
     let before = Usage::read(target)?;
@@ -170,7 +148,7 @@ pub(crate) async fn drive(
     .since(&before);
 
     let mut measurement = Measurement {
-        name: shared.traffic.name.clone(),
+        name: name.to_owned(),
         elapsed,
         server_cpu: used.server,
         database_cpu: used.database,
@@ -181,6 +159,7 @@ pub(crate) async fn drive(
     let mut bodies = Vec::new();
     for outcome in outcomes {
         measurement.latencies.extend(outcome.latencies);
+        measurement.remarks.extend(outcome.remarks);
         bodies.extend(outcome.bodies);
         for (kind, count) in outcome.errors {
             *measurement.errors.entry(kind).or_default() += count;
@@ -193,8 +172,7 @@ pub(crate) async fn drive(
 }
 
 struct Shared {
-    address: SocketAddr,
-    traffic: Traffic,
+    name: String,
     begin: Instant,
     end: Option<Instant>,
     count: u64,
@@ -208,39 +186,31 @@ struct Outcome {
     latencies: Vec<u32>,
     errors: BTreeMap<String, u64>,
     bodies: Vec<(u64, Bytes)>,
+    remarks: BTreeSet<String>,
 }
 
 impl Outcome {
-    fn fault(&mut self, kind: impl Into<String>) {
-        *self.errors.entry(kind.into()).or_default() += 1;
+    fn fault(&mut self, kind: String) {
+        *self.errors.entry(kind).or_default() += 1;
     }
 }
 
-async fn client(shared: Arc<Shared>) -> Outcome {
+async fn turns<C: Client>(mut client: C, shared: Arc<Shared>) -> Outcome {
     let mut outcome = Outcome::default();
-    let mut connection = None;
     loop {
         let number = shared.next.fetch_add(1, Ordering::Relaxed);
         let over = shared.end.is_some_and(|end| Instant::now() >= end);
-        let requests = &shared.traffic.requests;
-        // The remainder is below the length, which fits.
-        let at = (number % requests.len().max(1) as u64) as usize;
-        let Some(prepared) = requests.get(at).filter(|_| !over && number < shared.count) else {
+        if over || number >= shared.count {
+            outcome.remarks = client.remarks();
             return outcome;
-        };
-        let mut sender = match connection.take() {
-            Some(sender) => sender,
-            None => match connect(shared.address).await {
-                Ok(sender) => sender,
-                Err(error) => {
-                    outcome.fault(format!("cannot connect: {error:#}"));
-                    tokio::time::sleep(RECONNECT_PAUSE).await;
-                    continue;
-                }
-            },
-        };
+        }
+        if let Err(kind) = client.prepare().await {
+            outcome.fault(kind);
+            tokio::time::sleep(RETRY_PAUSE).await;
+            continue;
+        }
         let started = Instant::now();
-        let answer = exchange(&mut sender, prepared, &shared.traffic).await;
+        let answer = client.exchange(number).await;
         let ended = Instant::now();
         match answer {
             Ok(body) => {
@@ -254,59 +224,10 @@ async fn client(shared: Arc<Shared>) -> Outcome {
                 if shared.keep {
                     outcome.bodies.push((number, body));
                 }
-                connection = Some(sender);
             }
-            Err(Fault::Connection(error)) => outcome.fault(format!("connection: {error}")),
-            Err(Fault::Answer(kind)) => {
-                outcome.fault(kind);
-                connection = Some(sender);
-            }
+            Err(kind) => outcome.fault(kind),
         }
     }
-}
-
-enum Fault {
-    /// The connection is of no use any more.
-    Connection(hyper::Error),
-    /// The answer is not the expected one.
-    Answer(String),
-}
-
-async fn connect(address: SocketAddr) -> anyhow::Result<SendRequest<Full<Bytes>>> {
-    let stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
-    let (sender, connection) = handshake(TokioIo::new(stream)).await?;
-    tokio::spawn(connection);
-    Ok(sender)
-}
-
-async fn exchange(
-    sender: &mut SendRequest<Full<Bytes>>,
-    prepared: &Prepared,
-    traffic: &Traffic,
-) -> Result<Bytes, Fault> {
-    sender.ready().await.map_err(Fault::Connection)?;
-    let response = sender
-        .send_request(prepared.to_request())
-        .await
-        .map_err(Fault::Connection)?;
-    let status = response.status();
-    let body = response
-        .into_body()
-        .collect()
-        .await
-        .map_err(Fault::Connection)?
-        .to_bytes();
-    if status == traffic.expected && (traffic.is_good)(&body) {
-        return Ok(body);
-    }
-    let text = String::from_utf8_lossy(&body);
-    let shown: String = text.chars().take(SHOWN).collect();
-    Err(Fault::Answer(format!(
-        "{}: {}",
-        status.as_u16(),
-        shown.escape_debug()
-    )))
 }
 
 /// CPU time so far.
@@ -320,7 +241,7 @@ struct Usage {
 impl Usage {
     fn read(target: Target) -> anyhow::Result<Self> {
         Ok(Self {
-            server: target.process.map(Process::cpu_time).transpose()?,
+            server: target.process.map(Process::family_cpu_time).transpose()?,
             database: target.database.map(Process::family_cpu_time).transpose()?,
             client: Process::own().cpu_time()?,
             machine: machine_cpu_time()?,
@@ -354,14 +275,7 @@ struct Progress {
 
 impl Progress {
     fn start(shared: &Arc<Shared>) -> Self {
-        let bar = if std::io::stderr().is_terminal() {
-            ProgressBar::new_spinner()
-        } else {
-            ProgressBar::hidden()
-        };
-        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
-            bar.set_style(style);
-        }
+        let bar = bar();
         let ticking = tokio::spawn(show(bar.clone(), shared.clone()));
         Self { bar, ticking }
     }
@@ -370,6 +284,19 @@ impl Progress {
         self.ticking.abort();
         self.bar.finish_and_clear();
     }
+}
+
+/// A line on the terminal for a message; hidden when nobody looks.
+pub(crate) fn bar() -> ProgressBar {
+    let bar = if std::io::stderr().is_terminal() {
+        ProgressBar::new_spinner()
+    } else {
+        ProgressBar::hidden()
+    };
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
+        bar.set_style(style);
+    }
+    bar
 }
 
 async fn show(bar: ProgressBar, shared: Arc<Shared>) {
@@ -388,8 +315,30 @@ async fn show(bar: ProgressBar, shared: Arc<Shared>) {
             Some(end) => format!("{:.0} s left", end.duration_since(now).as_secs_f64()),
             None => format!("of {}", shared.count),
         };
-        let name = &shared.traffic.name;
+        let name = &shared.name;
         bar.set_message(format!("{name}: {answered} {far}, {rate:.0}/s"));
         bar.tick();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn measurements_of_several_rounds_make_one() {
+        let round = |latencies: &[u32], errors: u64| Measurement {
+            elapsed: Duration::from_secs(1),
+            latencies: latencies.to_vec(),
+            errors: BTreeMap::from([("oh".to_owned(), errors)]),
+            server_cpu: Some(Duration::from_millis(3)),
+            ..Measurement::default()
+        };
+        let mut sum = round(&[1, 5], 1);
+        sum.add(round(&[2, 3, 4, 9], 2));
+        assert_eq!(sum.latencies, [1, 2, 3, 4, 5, 9]);
+        assert_eq!(sum.errors.get("oh"), Some(&3));
+        assert_eq!(sum.server_cpu, Some(Duration::from_millis(6)));
+        assert!((sum.rate() - 3.0).abs() < 1e-9, "{}", sum.rate());
     }
 }
