@@ -200,7 +200,7 @@ impl Drop for Held {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::http::testing::{instance_id, route};
+    use crate::http::tests::{instance_id, route};
 
     fn service(instances: u128, soft_limit: u32, hard_limit: u32) -> Service {
         let addresses = (0..instances).map(|_| "192.0.2.1");
@@ -298,7 +298,7 @@ pub(super) mod tests {
         let mut route = before.route.clone();
         route.backends.remove(0);
         route.backends.extend(
-            super::super::testing::route(["", "", "192.0.2.3"])
+            crate::http::tests::route(["", "", "192.0.2.3"])
                 .backends
                 .pop(),
         );

@@ -261,6 +261,8 @@ pub(super) struct Download {
     /// The port of the instance that the connection goes to.
     pub(super) port: u16,
     patience: Patience,
+    /// How it broke off, until the client has what came before that.
+    failure: Option<BodyError>,
 }
 
 impl Download {
@@ -278,6 +280,7 @@ impl Download {
             held,
             port,
             patience: Patience::new(limit),
+            failure: None,
         }
     }
 
@@ -301,6 +304,9 @@ impl Download {
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(failure) = self.failure.take() {
+            return Poll::Ready(Some(Err(failure)));
+        }
         let mut frame = Pin::new(&mut self.inner).poll_frame(context);
         if frame.is_pending()
             && let Some(upstream) = &mut self.upstream
@@ -317,7 +323,12 @@ impl Download {
                 self.settle(context);
                 Poll::Ready(Some(Ok(frame)))
             }
-            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(BodyError::Transport(error)))),
+            Poll::Ready(Some(Err(error))) => {
+                // hyper sends nothing more once it sees an error, also of what it has already.
+                self.failure = Some(BodyError::Transport(error));
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
             Poll::Ready(None) => {
                 self.release(context);
                 Poll::Ready(None)

@@ -160,7 +160,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::http::testing::{instance_id, route};
+    use crate::http::tests::{instance_id, route};
     use crate::routing::Route;
 
     const HOUSE: EgressPolicy = EgressPolicy::BACKENDS;

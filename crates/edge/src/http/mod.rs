@@ -16,7 +16,7 @@ mod pages;
 mod pool;
 mod redirect;
 #[cfg(test)]
-mod testing;
+mod tests;
 mod upgrade;
 
 use std::convert::Infallible;
