@@ -287,10 +287,9 @@ impl Scanner {
                     None => Place::Beyond,
                 }
             }
-            (b' ' | b'\t' | b'\r', Field::Length) => Place::Value(field),
+            (b' ' | b'\t' | b'\r', _) | (_, Field::Other) => Place::Value(field),
             // No length: hyper refuses it.
             (_, Field::Length) => Place::Beyond,
-            (_, Field::Other) => Place::Value(field),
         }
     }
 

@@ -252,7 +252,7 @@ where
     let first_request = async {
         sleep(settings.head).await;
         if session.has_begun.load(Ordering::Relaxed) {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     };
     tokio::select! {

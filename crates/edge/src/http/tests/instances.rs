@@ -55,7 +55,7 @@ async fn an_instance_that_fails_is_answered_for() {
 async fn an_instance_that_says_nothing_is_given_up() {
     let instance = Instance::acting(|stream, _, _| async move {
         let _held = stream;
-        std::future::pending().await
+        std::future::pending::<()>().await;
     })
     .await;
     let edge = Edge::plain(instance.house()).await;
@@ -257,7 +257,7 @@ async fn bytes_that_nobody_asked_for_are_never_taken_for_an_answer() {
 async fn a_failing_service_does_not_touch_another() {
     let hanging = Instance::acting(|stream, _, _| async move {
         let _held = stream;
-        std::future::pending().await
+        std::future::pending::<()>().await;
     })
     .await;
     let polite = Instance::polite().await;

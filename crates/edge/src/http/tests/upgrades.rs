@@ -116,7 +116,7 @@ async fn an_instance_cannot_choose_a_protocol_that_was_not_asked_for() {
 async fn an_instance_that_does_not_answer_is_given_up() {
     let instance = Instance::acting(|stream, _, _| async move {
         let _held = stream;
-        std::future::pending().await
+        std::future::pending::<()>().await;
     })
     .await;
     let edge = Edge::plain(instance.house()).await;
