@@ -135,7 +135,7 @@ impl<N: Fn(Change)> Follower<N> {
             match reconcile(&self.store, &self.services, &touched).await {
                 Ok(0) => {}
                 Ok(switched) => {
-                    tracing::info!(switched, "domains are served with another certificate")
+                    tracing::info!(switched, "domains are served with another certificate");
                 }
                 Err(error @ Error::Store(_)) => return Err(error),
                 // It would go wrong again. The domains keep what they have.

@@ -29,8 +29,8 @@ mod tokens;
 pub use accounts::{AccountChange, Accounts, FIRST_ADMINISTRATOR, HOUSE_ACCOUNT};
 pub use authorities::{Authorities, Authority};
 pub use certificates::{
-    CertificateFilter, Certificates, IssueRequest, Issued, KeySource, MAX_REFERENCES, Replacement,
-    RevocationTarget, SerialReference, Upload, parse_common_name, parse_identifiers,
+    Attempts, CertificateFilter, Certificates, IssueRequest, Issued, KeySource, MAX_REFERENCES,
+    Replacement, RevocationTarget, SerialReference, Upload, parse_common_name, parse_identifiers,
 };
 pub use clock::{Clock, Randomness, Surroundings, SystemClock, SystemRandomness};
 pub use egress::EgressPolicy;

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use store::{Certificate, CertificateRef, Page, Scope, State, StateKind, Store, Version};
 
+use time::OffsetDateTime;
 use tokio::sync::Notify;
 
 use crate::authorities::Authorities;
@@ -40,6 +41,15 @@ pub struct CertificateFilter {
     pub state: Option<StateKind>,
     /// Only those whose current version expires within this time, or has expired.
     pub expiring_within: Option<Duration>,
+}
+
+/// How far obtaining a certificate has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attempts {
+    /// How many have failed.
+    pub failed: u8,
+    /// When the next one is made.
+    pub next: OffsetDateTime,
 }
 
 /// Operations on certificates.
@@ -155,6 +165,26 @@ impl Certificates {
             |version: &Version| version.revocation.is_none() && now < version.not_after;
         let is_given_up = matches!(certificate.state, State::Error { .. } | State::Revoked);
         !is_given_up && certificate.current.as_ref().is_some_and(is_current)
+    }
+
+    /// The attempts at a version that a certificate waits for: at its first one, or at the next one
+    /// after a renewal has failed. The version before stays in service meanwhile; once that has
+    /// ended, nothing is waited for any more that could be called a renewal.
+    #[must_use]
+    pub fn attempts(&self, certificate: &Certificate) -> Option<Attempts> {
+        let next = match certificate.state {
+            State::Pending {
+                next_attempt_at, ..
+            } => next_attempt_at,
+            State::Valid if certificate.attempt > 0 && self.is_in_force(certificate) => {
+                certificate.next_action_at?
+            }
+            _ => return None,
+        };
+        Some(Attempts {
+            failed: certificate.attempt,
+            next,
+        })
     }
 
     /// All versions of a certificate, the newest first.

@@ -1,6 +1,6 @@
 //! Certificates as this dialect shows them. Chain and key are never shown.
 
-use lifecycle::{Certificate, Certificates, ServiceId, State, Version};
+use lifecycle::{Attempts, Certificate, Certificates, ServiceId, Version};
 use serde::Serialize;
 
 use crate::kraftcloud::item::Identity;
@@ -44,7 +44,7 @@ impl Shown {
         Self {
             created_at: timestamp(certificate.created_at),
             state: state(&certificate, certificates),
-            validation: validation(&certificate.state),
+            validation: certificates.attempts(&certificate).map(validation),
             common_name: certificate.common_name,
             issued: certificate.current.map(IssuedMembers::from),
             service_groups: services
@@ -72,22 +72,18 @@ pub(in crate::kraftcloud) fn state(
     certificate: &Certificate,
     certificates: &Certificates,
 ) -> &'static str {
-    match certificate.state {
-        State::Pending { .. } => "pending",
-        _ if certificates.is_in_force(certificate) => "valid",
-        _ => "error",
+    if certificates.attempts(certificate).is_some() {
+        "pending"
+    } else if certificates.is_in_force(certificate) {
+        "valid"
+    } else {
+        "error"
     }
 }
 
-fn validation(state: &State) -> Option<Validation> {
-    match state {
-        State::Pending {
-            attempt,
-            next_attempt_at,
-        } => Some(Validation {
-            attempt: *attempt,
-            next: timestamp(*next_attempt_at),
-        }),
-        _ => None,
+fn validation(attempts: Attempts) -> Validation {
+    Validation {
+        attempt: attempts.failed,
+        next: timestamp(attempts.next),
     }
 }
