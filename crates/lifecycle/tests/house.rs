@@ -13,7 +13,7 @@ use pki::{
     CertId, Certificate, DnsName, HashAlgorithm, Identifier, IssuerHashes, KeyAlgorithm,
     OcspRequest, RevocationReason,
 };
-use support::{DAY, Fixture, MINUTE, Node, SECOND, TurnedClock};
+use support::{DAY, Fixture, MINUTE, Node, SECOND, TurnedClock, settings};
 
 /// The certificate that signed the answer to an OCSP question about `leaf`, if it is embedded.
 async fn responder_of(fixture: &Fixture, leaf: &Certificate) -> Vec<u8> {
@@ -318,7 +318,7 @@ async fn nobody_gets_a_token_of_the_house_itself() {
 #[tokio::test]
 async fn the_first_token_is_kept_before_it_comes_into_force_and_never_made_again() {
     let data = tempfile::tempdir().unwrap();
-    let node = Node::open(&data, &TurnedClock::new(), KeyAlgorithm::P256).await;
+    let node = Node::open(&data, &TurnedClock::new(), settings(KeyAlgorithm::P256)).await;
     let house = &node.house;
     let full = std::io::Error::other("disk full");
     assert!(house.furnish(|_| Err(full)).await.is_err());

@@ -56,13 +56,13 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    pub(crate) async fn open(data: &TempDir, clock: &TurnedClock, algorithm: KeyAlgorithm) -> Self {
+    pub(crate) async fn open(data: &TempDir, clock: &TurnedClock, settings: Settings) -> Self {
         let url = DatabaseUrl::sqlite(data.path().join("test.db"));
         let key = MasterKey::from_bytes(&[3; 32]).unwrap();
         let store = Store::open(&url, &key).await.unwrap();
         let surroundings = Surroundings::new(clock.clone(), SystemRandomness);
         Self {
-            house: House::new(store.clone(), surroundings, settings(algorithm)),
+            house: House::new(store.clone(), surroundings, settings),
             store,
         }
     }
@@ -78,11 +78,15 @@ pub(crate) struct Fixture {
 
 impl Fixture {
     pub(crate) async fn new(algorithm: KeyAlgorithm) -> Self {
+        Self::with(settings(algorithm)).await
+    }
+
+    pub(crate) async fn with(settings: Settings) -> Self {
         let data = tempfile::tempdir().unwrap();
         let clock = TurnedClock::new();
         let nodes = [
-            Node::open(&data, &clock, algorithm).await,
-            Node::open(&data, &clock, algorithm).await,
+            Node::open(&data, &clock, settings.clone()).await,
+            Node::open(&data, &clock, settings).await,
         ];
         let mut token = String::new();
         let keep = |text: &str| {
@@ -110,6 +114,15 @@ impl Fixture {
 
     pub(crate) fn turn(&self, seconds: i64) {
         self.clock.turn(seconds);
+    }
+
+    pub(crate) fn now(&self) -> OffsetDateTime {
+        self.clock.now()
+    }
+
+    /// One more node, with settings of its own.
+    pub(crate) async fn node(&self, settings: Settings) -> Node {
+        Node::open(&self.data, &self.clock, settings).await
     }
 
     /// Somebody who has a new account of that name, with these limits.
@@ -166,4 +179,21 @@ pub(crate) fn settings(algorithm: KeyAlgorithm) -> Settings {
         default_issuer: DEFAULT_AUTHORITY.to_owned(),
         backends: EgressPolicy::BACKENDS,
     }
+}
+
+/// What `ready` gives, as soon as it gives something.
+pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(
+    what: &str,
+    mut ready: impl FnMut() -> F,
+) -> T {
+    let waiting = async {
+        loop {
+            match ready().await {
+                Some(found) => return found,
+                None => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        }
+    };
+    let ended = tokio::time::timeout(DEADLINE, waiting).await;
+    ended.unwrap_or_else(|_| panic!("in vain: {what}"))
 }
