@@ -2,6 +2,7 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 mod secrets;
+mod services;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -35,7 +36,7 @@ fn operations(server: &Server) -> Vec<(String, String)> {
             }
         }
     }
-    assert!(operations.len() >= 13, "{operations:?}");
+    assert!(operations.len() >= 17, "{operations:?}");
     operations
 }
 
@@ -347,6 +348,7 @@ fn every_route_accepts_what_it_needs_and_no_more() {
         ("certificates", 1024 * 1024),
         ("certificates/upload", 20 * 1024 * 1024),
         ("certificates/x/revoke", 64 * 1024),
+        ("services", 4 * 1024 * 1024),
         ("tokens", 64 * 1024),
         ("accounts", 64 * 1024),
     ] {

@@ -35,7 +35,7 @@ impl<'a> MakeWriter<'a> for Log {
 
 /// Every route that reads a body, with a body that is good but for `value` in one place.
 fn misplaced(value: &Value) -> Vec<(&'static str, Value)> {
-    let routes: [(&str, Value); 5] = [
+    let routes: [(&str, Value); 6] = [
         (
             "certificates",
             json!({ "names": ["a.test"], "issuer": "default", "csr": null, "days": 1, "name": "n" }),
@@ -45,6 +45,10 @@ fn misplaced(value: &Value) -> Vec<(&'static str, Value)> {
             json!({ "chain": "x", "private_key": "x", "name": "n", "common_name": "a.test" }),
         ),
         ("certificates/x/revoke", json!({ "reason": "superseded" })),
+        (
+            "services",
+            json!({ "domains": ["a.test"], "upstreams": ["10.0.0.1:80"], "name": "n", "certificate": "c" }),
+        ),
         (
             "tokens",
             json!({ "account": "admin", "name": "n", "read_only": true, "dialects": [], "scopes": [],
@@ -95,7 +99,13 @@ fn a_private_key_in_the_wrong_place_is_neither_sent_back_nor_logged() {
         .into_iter()
         .map(|(route, body)| (route.to_owned(), body.to_string().into_bytes()))
         .collect();
-    for route in ["certificates", "certificates/upload", "tokens", "accounts"] {
+    for route in [
+        "certificates",
+        "certificates/upload",
+        "services",
+        "tokens",
+        "accounts",
+    ] {
         sent.push((route.to_owned(), pem.clone().into_bytes()));
         sent.push((route.to_owned(), format!("{{\"name\":{pem}}}").into_bytes()));
         sent.push((route.to_owned(), format!("{{\"name\":\"{pem}").into_bytes()));
@@ -112,7 +122,13 @@ fn a_private_key_in_the_wrong_place_is_neither_sent_back_nor_logged() {
         );
     }
     let encoded: String = pem.bytes().map(|byte| format!("%{byte:02X}")).collect();
-    for place in ["certificates/", "certificates?from=", "certificates?state="] {
+    for place in [
+        "certificates/",
+        "certificates?from=",
+        "certificates?state=",
+        "services/",
+        "services?from=",
+    ] {
         let answer = server.send(
             "GET",
             &format!("/chancery/v1/{place}{encoded}"),
