@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::routing::Site;
+use lifecycle::Site;
 
 /// By which door clients come in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

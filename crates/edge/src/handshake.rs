@@ -4,6 +4,7 @@ use std::error::Error as _;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
+use lifecycle::{Protocol, PublishedPort, Site};
 use rustls::server::{Acceptor, ClientHello};
 use rustls::{AlertDescription, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
@@ -13,7 +14,6 @@ use tokio_rustls::server::TlsStream;
 use crate::facts::TlsFacts;
 use crate::http::balancer::Service;
 use crate::metrics::{Failure, version_of};
-use crate::routing::{Protocol, PublishedPort, Site};
 use crate::shared::Shared;
 
 /// What a handshake came to.
@@ -82,7 +82,7 @@ async fn prepare(hello: &ClientHello<'_>, port: u16, shared: &Shared) -> Result<
     };
     let port = service.route.ports.iter().find(serves).copied();
     let port = port.ok_or(Failure::UnknownName)?;
-    let identity = shared.identity(&site, hello.signature_schemes()).await;
+    let identity = shared.identity(&site, hello).await;
     let identity = identity.map_err(|error| internal(&error))?;
     let Some(identity) = identity else {
         shared.heal(&site.domain);

@@ -2,17 +2,32 @@
 
 use std::sync::{Arc, OnceLock};
 
-use lifecycle::off_the_reactor;
+use lifecycle::{Credentials, Staple, off_the_reactor};
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{default_provider, sign::any_supported_type};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::{ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::{ServerConfig, SignatureAlgorithm, SignatureScheme};
+use rustls::{CipherSuite, ServerConfig, SignatureAlgorithm};
 use time::OffsetDateTime;
 
 use crate::responder::Question;
-use crate::routing::{Credentials, Staple};
+
+const TLS_1_3: [CipherSuite; 3] = [
+    CipherSuite::TLS13_AES_128_GCM_SHA256,
+    CipherSuite::TLS13_AES_256_GCM_SHA384,
+    CipherSuite::TLS13_CHACHA20_POLY1305_SHA256,
+];
+const ECDSA: [CipherSuite; 3] = [
+    CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+    CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+    CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+];
+const RSA: [CipherSuite; 3] = [
+    CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+    CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+    CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+];
 
 /// The configurations that all identities have in common.
 #[derive(Debug)]
@@ -138,9 +153,16 @@ impl Identity {
         self.key.key.algorithm() == SignatureAlgorithm::RSA
     }
 
-    /// Whether a client that takes these signatures can take one of this key.
-    pub(crate) fn suits(&self, schemes: &[SignatureScheme]) -> bool {
-        self.key.key.choose_scheme(schemes).is_some()
+    /// Whether a client can take a signature of this key. Before TLS 1.3 its cipher suites speak of
+    /// that, too (RFC 8422 section 2).
+    pub(crate) fn suits(&self, hello: &ClientHello<'_>) -> bool {
+        let offers = |suites: &[CipherSuite]| {
+            let mut offered = hello.cipher_suites().iter();
+            offered.any(|suite| suites.contains(suite))
+        };
+        let suites = if self.is_rsa() { &RSA } else { &ECDSA };
+        let schemes = hello.signature_schemes();
+        (offers(&TLS_1_3) || offers(suites)) && self.key.key.choose_scheme(schemes).is_some()
     }
 
     /// The configuration of a handshake: with the protocols of HTTP to choose from, or with none.

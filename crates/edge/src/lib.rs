@@ -10,7 +10,6 @@ mod identities;
 mod index;
 mod metrics;
 mod responder;
-mod routing;
 mod services;
 mod settings;
 mod shared;
@@ -22,7 +21,7 @@ mod upkeep;
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use lifecycle::{Error, Surroundings};
+use lifecycle::{Change, Error, Routing, Surroundings};
 use listener::{Accepted, Listener, asked};
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -31,7 +30,6 @@ use facts::ConnectionFacts;
 pub use facts::Entrance;
 use metrics::Failure;
 pub use metrics::Metrics;
-pub use routing::{Change, Routing};
 pub use settings::Settings;
 use shared::Shared;
 

@@ -11,7 +11,7 @@ use http::{Request, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use lifecycle::EgressPolicy;
+use lifecycle::{EgressPolicy, Staple};
 use pki::{
     CertId, Certificate, HashAlgorithm, IssuerHashes, OcspRequest, VerifiedAnswer,
     VerifiedAnswerError,
@@ -19,8 +19,6 @@ use pki::{
 use time::OffsetDateTime;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
-
-use crate::routing::Staple;
 
 /// Longest time for one answer, from looking up the responder's name to the last octet.
 const PATIENCE: Duration = Duration::from_secs(15);

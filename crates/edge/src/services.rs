@@ -4,13 +4,12 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use lifecycle::Error;
+use lifecycle::{Error, ServiceId};
 use quick_cache::sync::Cache;
 use tokio::sync::Mutex;
 
 use crate::http::balancer::Service;
 use crate::metrics;
-use crate::routing::ServiceId;
 use crate::shared::Shared;
 
 /// The services in memory.

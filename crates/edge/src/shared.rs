@@ -5,10 +5,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lifecycle::{Error, Surroundings};
+use lifecycle::{CertificateId, Change, Error, Routing, ServiceId, Site, Surroundings};
 use pki::DnsName;
 use quick_cache::sync::{Cache, EntryAction};
-use rustls::SignatureScheme;
+use rustls::server::ClientHello;
 use tokio::sync::Semaphore;
 
 use crate::http::Proxy;
@@ -16,7 +16,6 @@ use crate::http::balancer::Service;
 use crate::identities::{Identity, Templates};
 use crate::index::{Fingerprint, Found, Index};
 use crate::metrics::{self, Metrics};
-use crate::routing::{CertificateId, Change, Routing, ServiceId, Site};
 use crate::services::Services;
 use crate::settings::Settings;
 use crate::stapling::Wanted;
@@ -97,27 +96,27 @@ impl Shared {
         self.services.find(self, id).await
     }
 
-    /// The certificate that a site is served with to a client that takes these signatures: of two
-    /// the one without RSA, if the client can take it.
+    /// The certificate that a site is served with to a client: of two the one without RSA, if the
+    /// client can take it.
     ///
     /// # Errors
     /// When it is not in memory and the store cannot be asked.
     pub(crate) async fn identity(
         &self,
         site: &Site,
-        schemes: &[SignatureScheme],
+        hello: &ClientHello<'_>,
     ) -> Result<Option<Arc<Identity>>, Error> {
         let main = self.optional_identity(site.certificate).await?;
         if site.alternate.is_none() {
             return Ok(main);
         }
-        let is_best = |identity: &&Arc<Identity>| !identity.is_rsa() && identity.suits(schemes);
+        let suits = |identity: &&Arc<Identity>| identity.suits(hello);
+        let is_best = |identity: &&Arc<Identity>| !identity.is_rsa() && suits(identity);
         if main.as_ref().filter(is_best).is_some() {
             return Ok(main);
         }
         let alternate = self.optional_identity(site.alternate).await?;
         let both = [&main, &alternate];
-        let suits = |identity: &&Arc<Identity>| identity.suits(schemes);
         let best = both.into_iter().flatten().find(is_best);
         let chosen = best.or_else(|| both.into_iter().flatten().find(suits));
         Ok(chosen.cloned().or(main).or(alternate))

@@ -5,12 +5,12 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use lifecycle::CertificateId;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::identities::Identity;
-use crate::routing::CertificateId;
 use crate::shared::Shared;
 
 /// How often all certificates in memory are looked at.

@@ -12,11 +12,10 @@ use std::time::Duration;
 use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Salt};
 use aws_lc_rs::rand;
+use lifecycle::TicketSecret;
 use rustls::server::ProducesTickets;
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
-
-use crate::routing::TicketSecret;
 
 /// How long clients may use a ticket, in seconds. Its secret is kept for as long at least.
 const LIFETIME: u32 = 12 * 60 * 60;

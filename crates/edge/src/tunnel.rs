@@ -6,12 +6,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use lifecycle::PublishedPort;
 use listener::Activity;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf, copy_bidirectional};
 
 use crate::facts::{ConnectionFacts, TlsFacts};
 use crate::http::balancer::Service;
-use crate::routing::PublishedPort;
 use crate::shared::Shared;
 
 /// Joins a client with an instance of its service until both have said everything, one of them

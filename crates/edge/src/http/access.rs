@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, StatusCode};
+use lifecycle::{InstanceId, ServiceId};
 use tokio::time::Instant;
 
 use super::body::BodyError;
-use crate::routing::{InstanceId, ServiceId};
 
 /// Names a request in the log and on the page that its client sees.
 #[derive(Clone, Copy, PartialEq, Eq)]

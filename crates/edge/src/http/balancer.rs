@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use lifecycle::{InstanceId, Route};
 use tokio::time::Instant;
 
 use super::pool::IdleConnections;
-use crate::routing::{InstanceId, Route};
 
 /// How long an instance that could not be reached is asked last.
 const REST: Duration = Duration::from_secs(10);

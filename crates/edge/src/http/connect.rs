@@ -161,7 +161,7 @@ mod tests {
 
     use super::*;
     use crate::http::tests::{instance_id, route};
-    use crate::routing::Route;
+    use lifecycle::Route;
 
     const HOUSE: EgressPolicy = EgressPolicy::BACKENDS;
     const TENANT: EgressPolicy = EgressPolicy::BACKENDS.for_account(false);

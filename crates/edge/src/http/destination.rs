@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use http::HeaderValue;
+use lifecycle::{Protocol, PublishedPort, Site};
 
 use super::authority::{Host, Target};
 use super::balancer::Service;
 use super::pages::Fault;
 use super::{Directory, redirect};
 use crate::facts::{ConnectionFacts, TlsFacts};
-use crate::routing::{Protocol, PublishedPort, Site};
 
 /// What is done with a request.
 #[derive(Debug)]

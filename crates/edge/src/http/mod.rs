@@ -30,6 +30,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use lifecycle::{ServiceId, Site};
 use listener::Activity;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep, timeout};
@@ -42,7 +43,6 @@ use self::headers::Introduction;
 use self::upgrade::Tunnel;
 use crate::facts::ConnectionFacts;
 use crate::metrics::Metrics;
-use crate::routing::{ServiceId, Site};
 use crate::settings::Settings;
 use crate::shared::Shared;
 

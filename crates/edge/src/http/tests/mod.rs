@@ -22,10 +22,10 @@ use super::balancer::Service;
 use super::{Directory, Proxy, serve};
 use crate::facts::{ConnectionFacts, Entrance, TlsFacts};
 use crate::metrics::Metrics;
-use crate::routing::{
+use crate::settings::Settings;
+use lifecycle::{
     Backend, CertificateId, Handlers, InstanceId, Protocol, PublishedPort, Route, ServiceId, Site,
 };
-use crate::settings::Settings;
 
 /// Longest time for anything in these tests.
 const DEADLINE: Duration = Duration::from_secs(20);
