@@ -11,10 +11,13 @@ use std::time::Duration;
 use lifecycle::{InstanceId, Route};
 use tokio::time::Instant;
 
+use super::connect::Addresses;
 use super::pool::IdleConnections;
 
 /// How long an instance that could not be reached is asked last.
 const REST: Duration = Duration::from_secs(10);
+/// How long one after the other is asked.
+const SEARCH: Duration = Duration::from_secs(30);
 
 /// A service as the edge serves it.
 #[derive(Debug)]
@@ -36,6 +39,7 @@ pub(crate) struct Instance {
     began: Instant,
     /// Until when it is asked last, in milliseconds since the beginning.
     rests_until: AtomicU64,
+    pub(super) addresses: Addresses,
     pub(super) idle: IdleConnections,
 }
 
@@ -56,8 +60,10 @@ pub(crate) enum NoInstance {
 impl Service {
     /// A service that continues the counts of `previous`, which it replaces.
     pub(crate) fn new(route: Route, previous: Option<&Self>) -> Self {
+        // The connections that there are were allowed by the policy of then.
+        let continued = previous.filter(|previous| previous.route.policy == route.policy);
         let known = |id, address: &str| {
-            let instances = previous.map_or(&[][..], |previous| &previous.instances);
+            let instances = continued.map_or(&[][..], |previous| &previous.instances);
             let known = instances.iter().find(|known| known.id == id);
             known.filter(|known| &*known.address == address).cloned()
         };
@@ -82,6 +88,7 @@ impl Service {
         Candidates {
             service: self,
             start: self.turn.fetch_add(1, Ordering::Relaxed),
+            began: Instant::now(),
             asked: Vec::new(),
         }
     }
@@ -92,6 +99,7 @@ impl Service {
 pub(crate) struct Candidates<'a> {
     service: &'a Service,
     start: usize,
+    began: Instant,
     asked: Vec<InstanceId>,
 }
 
@@ -101,6 +109,9 @@ impl Candidates<'_> {
     /// # Errors
     /// [`NoInstance`] when there is no other, or none that takes another connection.
     pub(crate) fn next(&mut self) -> Result<Held, NoInstance> {
+        if !self.asked.is_empty() && self.began.elapsed() > SEARCH {
+            return Err(NoInstance::Unreachable);
+        }
         let Route {
             soft_limit,
             hard_limit,
@@ -137,13 +148,14 @@ impl Candidates<'_> {
 }
 
 impl Instance {
-    fn new(id: InstanceId, address: &str) -> Self {
+    pub(super) fn new(id: InstanceId, address: &str) -> Self {
         Self {
             id,
             address: address.into(),
             in_flight: AtomicU32::new(0),
             began: Instant::now(),
             rests_until: AtomicU64::new(0),
+            addresses: Addresses::default(),
             idle: IdleConnections::default(),
         }
     }
@@ -308,6 +320,26 @@ pub(super) mod tests {
         assert_eq!(next(&after).unwrap_err(), NoInstance::Busy);
         drop(held);
         assert_eq!(id(&next(&after).unwrap()), instance_id(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_more_instances_are_asked_when_that_took_too_long() {
+        let service = service(3, 1, 1);
+        let mut candidates = service.candidates();
+        candidates.next().unwrap();
+        tokio::time::advance(SEARCH).await;
+        candidates.next().unwrap();
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(candidates.next().unwrap_err(), NoInstance::Unreachable);
+    }
+
+    #[test]
+    fn under_another_policy_no_instance_goes_on() {
+        let before = service(1, 1, 1);
+        let mut route = before.route.clone();
+        route.policy.private = !route.policy.private;
+        let after = Service::new(route, Some(&before));
+        assert!(!Arc::ptr_eq(&before.instances[0], &after.instances[0]));
     }
 
     #[test]

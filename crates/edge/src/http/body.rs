@@ -16,6 +16,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::access::Record;
 use super::balancer::Held;
+use super::headers::rewrite_trailers;
 use super::pool::{Upstream, keep};
 
 /// How long a client that wants to be told to go on waits for that, before it does by itself.
@@ -150,18 +151,24 @@ pub(super) struct Upload {
     inner: Incoming,
     progress: Arc<Progress>,
     patience: Patience,
+    activity: Arc<Activity>,
     gate: Option<(Arc<Gate>, Pin<Box<Sleep>>)>,
 }
 
 impl RequestBody {
     /// The body that a client sends, each part of which has to come within `limit`. What is returned
     /// beside it tells how far it has come.
-    pub(super) fn streamed(inner: Incoming, limit: Duration) -> (Self, Arc<Progress>) {
+    pub(super) fn streamed(
+        inner: Incoming,
+        limit: Duration,
+        activity: Arc<Activity>,
+    ) -> (Self, Arc<Progress>) {
         let progress = Progress::new();
         let upload = Upload {
             inner,
             progress: progress.clone(),
             patience: Patience::new(limit),
+            activity,
             gate: None,
         };
         (Self::Streamed(Box::new(upload)), progress)
@@ -191,11 +198,18 @@ impl Upload {
             self.gate = None;
         }
         match Pin::new(&mut self.inner).poll_frame(context) {
-            Poll::Ready(frame) => {
+            Poll::Ready(mut frame) => {
                 self.patience.progressed();
                 self.progress.touch();
-                if let Some(Err(_)) = &frame {
-                    self.progress.failure.store(FAILED, Ordering::Relaxed);
+                self.activity.touch();
+                match &mut frame {
+                    Some(Ok(frame)) => {
+                        if let Some(trailers) = frame.trailers_mut() {
+                            rewrite_trailers(trailers);
+                        }
+                    }
+                    Some(Err(_)) => self.progress.failure.store(FAILED, Ordering::Relaxed),
+                    None => {}
                 }
                 Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Transport)))
             }

@@ -8,20 +8,22 @@ use std::time::Duration;
 
 use lifecycle::EgressPolicy;
 use tokio::net::{TcpStream, lookup_host};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout};
 
-use super::balancer::{Held, NoInstance, Service};
+use super::balancer::{Held, Instance, NoInstance, Service};
 
 /// Names that are resolved at a time: each one occupies a thread.
 const LOOKUPS: usize = 32;
+/// How long the addresses of a name are used.
+const RESOLVED: Duration = Duration::from_secs(5);
 /// Connections to instances open at a time, those that wait for a request among them.
 const CONNECTIONS: usize = 32_768;
 
 /// Makes connections to instances; shared by all of an edge.
 #[derive(Debug)]
 pub(crate) struct Connector {
-    lookups: Semaphore,
+    lookups: Arc<Semaphore>,
     connections: Arc<Semaphore>,
     patience: Duration,
 }
@@ -55,7 +57,7 @@ impl Connector {
     /// A connector that waits so long for an instance to accept.
     pub(crate) fn new(patience: Duration) -> Self {
         Self {
-            lookups: Semaphore::new(LOOKUPS),
+            lookups: Arc::new(Semaphore::new(LOOKUPS)),
             connections: Arc::new(Semaphore::new(CONNECTIONS)),
             patience,
         }
@@ -84,7 +86,7 @@ impl Connector {
     ) -> Option<(TcpStream, OwnedSemaphorePermit)> {
         let instance = held.instance();
         let policy = service.route.policy;
-        match self.connect(&instance.address, port, policy).await {
+        match self.connect(instance, port, policy).await {
             Ok(connected) => {
                 instance.wake();
                 Some(connected)
@@ -103,46 +105,68 @@ impl Connector {
 
     async fn connect(
         &self,
-        address: &str,
+        instance: &Instance,
         port: u16,
         policy: EgressPolicy,
     ) -> Result<(TcpStream, OwnedSemaphorePermit), ConnectError> {
         let slot = self.connections.clone().try_acquire_owned();
         let slot = slot.map_err(|_| ConnectError::Exhausted)?;
-        let connecting = timeout(self.patience, self.reach(address, port, policy));
+        let connecting = timeout(self.patience, self.reach(instance, port, policy));
         let stream = connecting.await.map_err(|_| ConnectError::TimedOut)??;
         Ok((stream, slot))
     }
 
     async fn reach(
         &self,
-        address: &str,
+        instance: &Instance,
         port: u16,
         policy: EgressPolicy,
     ) -> Result<TcpStream, ConnectError> {
+        let address = &*instance.address;
         let bare = address
             .strip_prefix('[')
             .and_then(|rest| rest.strip_suffix(']'));
         if let Ok(ip) = bare.unwrap_or(address).parse::<IpAddr>() {
             return to(SocketAddr::new(ip, port), policy).await;
         }
-        let addresses: Vec<_> = {
-            let lookup = self.lookups.acquire().await;
-            let _lookup =
-                lookup.map_err(|error| ConnectError::Unresolved(io::Error::other(error)))?;
-            let found = lookup_host((address, port)).await;
-            found.map_err(ConnectError::Unresolved)?.collect()
-        };
         let mut failure = ConnectError::Unresolved(io::ErrorKind::NotFound.into());
-        for address in addresses {
-            match to(address, policy).await {
+        for ip in &*self.resolve(instance).await? {
+            match to(SocketAddr::new(*ip, port), policy).await {
                 Ok(stream) => return Ok(stream),
                 Err(error) => failure = error,
             }
         }
         Err(failure)
     }
+
+    /// The addresses of an instance's name. Nobody else asks for them meanwhile.
+    async fn resolve(&self, instance: &Instance) -> Result<Arc<[IpAddr]>, ConnectError> {
+        let mut known = instance.addresses.0.lock().await;
+        if let Some((addresses, since)) = &*known
+            && since.elapsed() < RESOLVED
+        {
+            return Ok(addresses.clone());
+        }
+        let lookup = self.lookups.clone().acquire_owned().await;
+        let lookup = lookup.map_err(|error| ConnectError::Unresolved(io::Error::other(error)))?;
+        let name = instance.address.clone();
+        // It goes on when nobody waits for it any more, and counts until it ends.
+        let looking = tokio::spawn(async move {
+            let found = lookup_host((&*name, 0)).await;
+            drop(lookup);
+            found.map(|found| found.map(|address| address.ip()).collect())
+        });
+        let found: io::Result<Arc<[IpAddr]>> =
+            looking.await.unwrap_or_else(|error| Err(error.into()));
+        let addresses = found.map_err(ConnectError::Unresolved)?;
+        *known = Some((addresses.clone(), Instant::now()));
+        Ok(addresses)
+    }
 }
+
+/// The addresses that an instance's name had lately.
+#[derive(Debug, Default)]
+pub(super) struct Addresses(Mutex<Option<(Arc<[IpAddr]>, Instant)>>);
 
 async fn to(address: SocketAddr, policy: EgressPolicy) -> Result<TcpStream, ConnectError> {
     policy
@@ -180,7 +204,10 @@ mod tests {
             "::ffff:127.0.0.1",
             "[::ffff:127.0.0.1]",
         ] {
-            let (stream, _slot) = connector().connect(address, port, HOUSE).await.unwrap();
+            let (stream, _slot) = connector()
+                .connect(&Instance::new(instance_id(0), address), port, HOUSE)
+                .await
+                .unwrap();
             assert_eq!(stream.peer_addr().unwrap().port(), port, "{address}");
         }
     }
@@ -191,7 +218,7 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         for address in ["127.0.0.1", "localhost", "::ffff:127.0.0.1"] {
             let error = connector()
-                .connect(address, port, TENANT)
+                .connect(&Instance::new(instance_id(0), address), port, TENANT)
                 .await
                 .unwrap_err();
             assert!(
@@ -200,7 +227,7 @@ mod tests {
             );
         }
         let error = connector()
-            .connect("169.254.169.254", 80, HOUSE)
+            .connect(&Instance::new(instance_id(0), "169.254.169.254"), 80, HOUSE)
             .await
             .unwrap_err();
         assert!(matches!(error, ConnectError::Forbidden(_)), "{error}");
@@ -213,12 +240,16 @@ mod tests {
             listener.local_addr().unwrap().port()
         };
         let error = connector()
-            .connect("127.0.0.1", port, HOUSE)
+            .connect(&Instance::new(instance_id(0), "127.0.0.1"), port, HOUSE)
             .await
             .unwrap_err();
         assert!(matches!(error, ConnectError::Refused(_)), "{error}");
         let error = connector()
-            .connect("no-such-host.invalid", 80, HOUSE)
+            .connect(
+                &Instance::new(instance_id(0), "no-such-host.invalid"),
+                80,
+                HOUSE,
+            )
             .await
             .unwrap_err();
         assert!(matches!(error, ConnectError::Unresolved(_)), "{error}");

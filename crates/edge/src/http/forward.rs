@@ -170,7 +170,8 @@ impl<D: Directory> Handling<'_, D> {
             Length::None => (RequestBody::Empty, None),
             Length::Known(_) | Length::Open => {
                 let patience = self.session.directory.settings().head;
-                let (body, progress) = RequestBody::streamed(body, patience);
+                let activity = self.session.activity.clone();
+                let (body, progress) = RequestBody::streamed(body, patience, activity);
                 (body, Some(progress))
             }
         };

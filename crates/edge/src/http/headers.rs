@@ -179,6 +179,13 @@ pub(super) fn rewrite_request(headers: &mut HeaderMap, host: &HeaderValue, lengt
     }
 }
 
+/// Takes from the trailers of a request what its header fields may not say either: some programs
+/// do not tell the two apart.
+pub(super) fn rewrite_trailers(trailers: &mut HeaderMap) {
+    remove_hop_by_hop(trailers);
+    remove_claims(trailers);
+}
+
 /// Makes the header fields of an instance's answer those of the client's. `body` is the length of
 /// the body that follows, where it is known.
 ///

@@ -202,6 +202,30 @@ async fn a_chunked_body_goes_on_as_one_that_ends_where_it_ends() {
 }
 
 #[tokio::test]
+async fn trailers_cannot_say_what_only_the_edge_may_say() {
+    let instance = Instance::acting(|mut stream, _, log| async move {
+        read_head(&mut stream).await;
+        let mut body = Vec::new();
+        while !body.ends_with(b"\r\n\r\n") {
+            body.push(stream.read_u8().await.unwrap());
+        }
+        log.add(String::from_utf8(body).unwrap());
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            .await
+            .unwrap();
+    })
+    .await;
+    let edge = Edge::plain(instance.house()).await;
+    let request = "POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\
+                   TE: trailers\r\nTrailer: X-Sum, X-Forwarded-For, Content-Length\r\n\
+                   Connection: close\r\n\r\n\
+                   0\r\nX-Sum: 7\r\nX-Forwarded-For: 192.0.2.1\r\nContent-Length: 9\r\n\r\n";
+    assert_eq!(status(&edge.ask(request).await), 200);
+    assert_eq!(instance.log(), ["0\r\nx-sum: 7\r\n\r\n"]);
+}
+
+#[tokio::test]
 async fn a_head_that_never_ends_is_not_waited_for() {
     let instance = Instance::polite().await;
     let mut house = instance.house();
