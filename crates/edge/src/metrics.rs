@@ -24,6 +24,7 @@ struct Inner {
     lookup_family: Family<LookupLabels, Counter>,
     requests: Family<RequestLabels, Counter>,
     upstream: Histogram,
+    instance_failures: Family<ReasonLabels, Counter>,
 }
 
 /// One counter for each cache and outcome, found once.
@@ -78,6 +79,11 @@ struct RequestLabels {
     status: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabels {
+    reason: &'static str,
+}
+
 impl fmt::Debug for Metrics {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("Metrics")
@@ -109,6 +115,7 @@ impl Metrics {
             requests: Family::default(),
             // 0.25 ms to 64 s in powers of two.
             upstream: Histogram::new((0..19).map(|power| 0.000_25 * f64::from(1 << power))),
+            instance_failures: Family::default(),
         }))
     }
 
@@ -140,6 +147,11 @@ impl Metrics {
             "upstream_seconds",
             "Time from sending a request to an instance to the head of its answer",
             inner.upstream.clone(),
+        );
+        registry.register(
+            "instance_failures",
+            "Connections and requests that failed at an instance",
+            inner.instance_failures.clone(),
         );
     }
 
@@ -216,6 +228,12 @@ impl Metrics {
     /// Notes how long an instance took to begin an answer.
     pub(crate) fn upstream(&self, taken: Duration) {
         self.0.upstream.observe(taken.as_secs_f64());
+    }
+
+    /// Counts a connection or request that failed at an instance.
+    pub(crate) fn instance_failed(&self, reason: &'static str) {
+        let labels = ReasonLabels { reason };
+        self.0.instance_failures.get_or_create(&labels).inc();
     }
 }
 

@@ -53,7 +53,7 @@ impl Shared {
     ) -> Result<Self, rustls::Error> {
         let tickets = Arc::new(Tickets::new());
         Ok(Self {
-            proxy: Proxy::new(&settings),
+            proxy: Proxy::new(&settings, &metrics),
             index: Index::new(),
             templates: Templates::new(tickets.clone())?,
             tickets,

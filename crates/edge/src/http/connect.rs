@@ -12,6 +12,7 @@ use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
 use super::balancer::{Held, Instance, NoInstance, Service};
+use crate::metrics::Metrics;
 
 /// Names that are resolved at a time: each one occupies a thread.
 const LOOKUPS: usize = 32;
@@ -26,6 +27,7 @@ pub(crate) struct Connector {
     lookups: Arc<Semaphore>,
     connections: Arc<Semaphore>,
     patience: Duration,
+    metrics: Metrics,
 }
 
 /// A connection to an instance, which it counts for while it lives.
@@ -53,13 +55,27 @@ pub(super) enum ConnectError {
     Exhausted,
 }
 
+impl ConnectError {
+    /// How it is called in metrics.
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Forbidden(_) => "forbidden",
+            Self::Unresolved(_) => "unresolved",
+            Self::Refused(_) => "refused",
+            Self::TimedOut => "connect_timeout",
+            Self::Exhausted => "exhausted",
+        }
+    }
+}
+
 impl Connector {
     /// A connector that waits so long for an instance to accept.
-    pub(crate) fn new(patience: Duration) -> Self {
+    pub(crate) fn new(patience: Duration, metrics: Metrics) -> Self {
         Self {
             lookups: Arc::new(Semaphore::new(LOOKUPS)),
             connections: Arc::new(Semaphore::new(CONNECTIONS)),
             patience,
+            metrics,
         }
     }
 
@@ -92,6 +108,7 @@ impl Connector {
                 Some(connected)
             }
             Err(error) => {
+                self.metrics.instance_failed(error.reason());
                 if !matches!(error, ConnectError::Exhausted) {
                     instance.rest();
                 }
@@ -191,7 +208,7 @@ mod tests {
     const TENANT: EgressPolicy = EgressPolicy::BACKENDS.for_account(false);
 
     fn connector() -> Connector {
-        Connector::new(Duration::from_secs(5))
+        Connector::new(Duration::from_secs(5), Metrics::new())
     }
 
     #[tokio::test]

@@ -308,10 +308,12 @@ impl<D: Directory> Handling<'_, D> {
 
     fn lost(&self, address: &str, reason: &Reason) -> Fault {
         tracing::warn!(%reason, %address, request = %self.id, "an instance did not answer");
-        match reason {
-            Reason::TimedOut => Fault::TimedOut,
-            Reason::Broken(_) | Reason::Closed => Fault::Broken,
-        }
+        let (fault, name) = match reason {
+            Reason::TimedOut => (Fault::TimedOut, "timeout"),
+            Reason::Broken(_) | Reason::Closed => (Fault::Broken, "broken"),
+        };
+        self.session.directory.metrics().instance_failed(name);
+        fault
     }
 
     /// Lets client and instance speak the protocol that both want.

@@ -96,9 +96,9 @@ pub(crate) struct Proxy {
 
 impl Proxy {
     /// A proxy that has done nothing yet.
-    pub(crate) fn new(settings: &Settings) -> Self {
+    pub(crate) fn new(settings: &Settings, metrics: &Metrics) -> Self {
         Self {
-            connector: Connector::new(settings.connect),
+            connector: Connector::new(settings.connect, metrics.clone()),
             requests: RequestIds::default(),
         }
     }

@@ -89,11 +89,12 @@ impl House {
             answer: ANSWER,
             ..Settings::default()
         };
+        let metrics = Metrics::new();
         let mut house = Self {
             sites: HashMap::new(),
             services: HashMap::new(),
-            metrics: Metrics::new(),
-            proxy: Proxy::new(&settings),
+            proxy: Proxy::new(&settings, &metrics),
+            metrics,
             settings,
         };
         let mut route = route(addresses);
