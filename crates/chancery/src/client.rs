@@ -1,5 +1,6 @@
 //! The client side of the administration API.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
@@ -30,6 +31,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 pub(crate) struct Client {
     url: String,
     token: String,
+    ca: PathBuf,
     http: HttpClient<HttpsConnector<HttpConnector>, Full<Bytes>>,
 }
 
@@ -38,7 +40,7 @@ impl Client {
     pub(crate) fn connect(connection: &Connection) -> anyhow::Result<Self> {
         let path = connection.data.clone().unwrap_or_else(|| "data".into());
         let data = DataDirectory::new(&path);
-        let read = |file: std::path::PathBuf, flag: &str| {
+        let read = |file: PathBuf, flag: &str| {
             let text = std::fs::read_to_string(&file).with_context(|| {
                 format!(
                     "no server is known: give --{flag}, or --data with the server's data directory \
@@ -75,8 +77,19 @@ impl Client {
         Ok(Self {
             url,
             token,
+            ca,
             http: HttpClient::builder(TokioExecutor::new()).build(connector),
         })
+    }
+
+    /// Base URL of the server.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The file with the root of the server's private authority, if it is there.
+    pub(crate) fn root_file(&self) -> Option<&Path> {
+        self.ca.exists().then_some(&self.ca)
     }
 
     /// A request without a body.
@@ -124,7 +137,7 @@ impl Client {
     }
 }
 
-fn roots_in(path: &std::path::Path) -> anyhow::Result<RootCertStore> {
+fn roots_in(path: &Path) -> anyhow::Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
     let certificates = CertificateDer::pem_file_iter(path).with_context(|| {
         format!(

@@ -9,13 +9,10 @@ use base64::engine::general_purpose::STANDARD;
 use http::Method;
 use serde_json::{Value, json};
 
-use super::{print_json, segment, text};
+use super::{PAGE, all_pages, print_json, segment, text};
 use crate::arguments::{Issue, Ls, Revoke, Rm, Show, Upload};
 use crate::client::Client;
 use crate::output::{table, with_spinner};
-
-/// Certificates fetched at a time.
-const PAGE: usize = 999;
 
 pub(super) async fn issue(client: &Client, issue: Issue) -> anyhow::Result<()> {
     let csr = issue.csr.as_deref().map(read_csr).transpose()?;
@@ -72,7 +69,7 @@ pub(super) async fn list(client: &Client, ls: Ls) -> anyhow::Result<()> {
     if let Some(state) = &ls.state {
         query.push_str(&format!("&state={}", segment(state)));
     }
-    let certificates = with_spinner("listing", all_pages(client, &query)).await?;
+    let certificates = with_spinner("listing", all_pages(client, &query, "certificates")).await?;
     if ls.json {
         return print_json(&Value::Array(certificates));
     }
@@ -141,21 +138,6 @@ pub(super) async fn remove(client: &Client, rm: Rm) -> anyhow::Result<()> {
     }
     println!("deleted {}", text(&removed, "name"));
     Ok(())
-}
-
-async fn all_pages(client: &Client, query: &str) -> anyhow::Result<Vec<Value>> {
-    let mut certificates = Vec::new();
-    let mut path = query.to_owned();
-    loop {
-        let mut page = client.send(Method::GET, &path).await?;
-        if let Some(Value::Array(items)) = page.get_mut("certificates").map(Value::take) {
-            certificates.extend(items);
-        }
-        match page.get("next").and_then(Value::as_str) {
-            Some(next) => path = format!("{query}&from={}", segment(next)),
-            None => return Ok(certificates),
-        }
-    }
 }
 
 fn row(certificate: &Value) -> Vec<String> {

@@ -3,13 +3,18 @@
 
 mod accounts;
 mod certificates;
+mod services;
 mod tokens;
 
+use http::Method;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use crate::arguments::{ClientCommand, Connection};
 use crate::client::Client;
+
+/// Objects of a list fetched at a time.
+const PAGE: usize = 999;
 
 /// Runs a client command.
 pub(crate) async fn run(command: ClientCommand, connection: &Connection) -> anyhow::Result<()> {
@@ -21,8 +26,25 @@ pub(crate) async fn run(command: ClientCommand, connection: &Connection) -> anyh
         ClientCommand::Show(show) => certificates::show(&client, show).await,
         ClientCommand::Revoke(revoke) => certificates::revoke(&client, revoke).await,
         ClientCommand::Rm(rm) => certificates::remove(&client, rm).await,
+        ClientCommand::Service(command) => services::run(&client, command).await,
         ClientCommand::Token(command) => tokens::run(&client, command).await,
         ClientCommand::Account(command) => accounts::run(&client, command).await,
+    }
+}
+
+/// All pages of a list, whose objects stand at `key`.
+async fn all_pages(client: &Client, query: &str, key: &str) -> anyhow::Result<Vec<Value>> {
+    let mut objects = Vec::new();
+    let mut path = query.to_owned();
+    loop {
+        let mut page = client.send(Method::GET, &path).await?;
+        if let Some(Value::Array(items)) = page.get_mut(key).map(Value::take) {
+            objects.extend(items);
+        }
+        match page.get("next").and_then(Value::as_str) {
+            Some(next) => path = format!("{query}&from={}", segment(next)),
+            None => return Ok(objects),
+        }
     }
 }
 
