@@ -11,12 +11,12 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use lifecycle::{
-    Addresses, AuthorityTemplate, Clock, DEFAULT_AUTHORITY, DEFAULT_METRO_DOMAIN, Dialect,
-    EgressPolicy, House, IssueRequest, Issued, KeySource, Principal, Role, Settings, Surroundings,
-    SystemRandomness, Tiers, TokenLimits, parse_identifiers,
+    Addresses, AuthorityTemplate, CertificateId, Clock, DEFAULT_AUTHORITY, DEFAULT_METRO_DOMAIN,
+    Dialect, EgressPolicy, House, IssueRequest, Issued, KeySource, Principal, Role, Settings,
+    Surroundings, SystemRandomness, Tiers, TokenLimits, parse_identifiers,
 };
 use pki::{DnsName, KeyAlgorithm, SubjectFields};
-use store::{DatabaseUrl, MasterKey, Store};
+use store::{DatabaseUrl, MasterKey, Scope, Store};
 use tempfile::TempDir;
 use time::OffsetDateTime;
 
@@ -140,6 +140,14 @@ impl Fixture {
         let minted = house.tokens.create(&self.principal, limits).await.unwrap();
         let principal = house.tokens.authenticate(&minted.text, Dialect::Chancery);
         principal.await.unwrap()
+    }
+
+    /// What a domain is served with: the certificate and its alternate.
+    pub(crate) async fn served(&self, domain: &str) -> [Option<CertificateId>; 2] {
+        let store = &self.nodes[0].store;
+        let found = store.domains_named(Scope::Everything, &[domain]).await;
+        let domain = found.unwrap().pop().unwrap();
+        [domain.certificate_id, domain.alternate_id]
     }
 
     /// A certificate of the default authority, whose key can be fetched for an hour.
