@@ -6,125 +6,12 @@ mod support;
 use std::time::Duration;
 
 use lifecycle::{
-    CertificateFilter, CertificateRef, DomainRequest, Edit, Error, Handlers, NewInstanceRequest,
-    NewServiceRequest, Noun, Order, Page, PageStart, PortRequest, Principal, Protocol,
-    PublishedPort, ServiceChange, ServiceChoice, ServiceId, ServiceRef, ServiceView, StateKind,
-    TokenLimits,
+    CertificateRef, DomainRequest, Edit, Error, Handlers, NewInstanceRequest, NewServiceRequest,
+    Noun, PortRequest, Protocol, PublishedPort, ServiceChange, ServiceChoice, ServiceRef,
+    ServiceView, StateKind, TokenLimits,
 };
-use pki::KeyAlgorithm;
 use store::Scope;
-use support::Fixture;
-
-const HTTPS: PortRequest = PortRequest {
-    port: 443,
-    destination_port: Some(8080),
-    handlers: None,
-    protocol: Protocol::Tcp,
-};
-
-async fn fixture() -> Fixture {
-    Fixture::new(KeyAlgorithm::P256).await
-}
-
-fn domain(name: &str) -> DomainRequest {
-    DomainRequest {
-        name: name.to_owned(),
-        certificate: None,
-    }
-}
-
-fn request(domains: &[&str]) -> NewServiceRequest {
-    NewServiceRequest {
-        ports: vec![HTTPS],
-        domains: domains.iter().copied().map(domain).collect(),
-        is_persistent: true,
-        ..NewServiceRequest::default()
-    }
-}
-
-fn named(name: &str, domains: &[&str]) -> NewServiceRequest {
-    NewServiceRequest {
-        name: Some(name.to_owned()),
-        ..request(domains)
-    }
-}
-
-fn by_id(view: &ServiceView) -> ServiceRef {
-    ServiceRef::Id(view.service.id)
-}
-
-fn names(view: &ServiceView) -> Vec<&str> {
-    view.domains
-        .iter()
-        .map(|domain| domain.name.as_str())
-        .collect()
-}
-
-fn page() -> Page<ServiceId> {
-    Page {
-        from: PageStart::Beginning,
-        limit: 100,
-        order: Order::Ascending,
-    }
-}
-
-impl Fixture {
-    async fn create(&self, request: NewServiceRequest) -> ServiceView {
-        let services = &self.house().services;
-        services.create(&self.principal, request).await.unwrap()
-    }
-
-    async fn refused(&self, principal: &Principal, request: NewServiceRequest) -> Error {
-        let services = &self.house().services;
-        services.create(principal, request).await.unwrap_err()
-    }
-
-    async fn show(&self, reference: &ServiceRef) -> Option<ServiceView> {
-        let services = &self.house().services;
-        let references = std::slice::from_ref(reference);
-        let found = services.find_each(&self.principal, references).await;
-        let found = found.unwrap().pop().flatten();
-        found.map(|view| ServiceView::clone(&view))
-    }
-
-    async fn change(
-        &self,
-        view: &ServiceView,
-        change: ServiceChange,
-    ) -> Result<ServiceView, Error> {
-        let services = &self.house().services;
-        let reference = by_id(view);
-        services.change(&self.principal, &reference, change).await?;
-        Ok(self.show(&reference).await.unwrap())
-    }
-
-    /// What happened since the last call, as kind and detail.
-    async fn events(&self, after: &mut Option<store::EventId>) -> Vec<(String, String)> {
-        let store = &self.nodes[0].store;
-        let events = store.events_after(Scope::Everything, *after, 1_000).await;
-        let events = events.unwrap();
-        *after = events.last().map(|event| event.id).or(*after);
-        events
-            .into_iter()
-            .map(|event| (event.kind, event.detail))
-            .collect()
-    }
-
-    async fn certificates_in(&self, principal: &Principal, state: StateKind) -> usize {
-        let filter = CertificateFilter {
-            state: Some(state),
-            ..CertificateFilter::default()
-        };
-        let page = Page {
-            from: PageStart::Beginning,
-            limit: 1_000,
-            order: Order::Ascending,
-        };
-        let certificates = &self.house().certificates;
-        let listed = certificates.list(principal, &filter, &page).await;
-        listed.unwrap().len()
-    }
-}
+use support::services::{HTTPS, by_id, domain, fixture, named, names, page, request};
 
 #[tokio::test]
 async fn a_service_has_all_that_was_asked_for() {
@@ -148,7 +35,7 @@ async fn a_service_has_all_that_was_asked_for() {
         autokill: Some(Duration::from_millis(1_500)),
         is_persistent: true,
     };
-    let made = fixture.create(asked).await;
+    let made = fixture.create_service(asked).await;
     assert_eq!(made.service.name, "shop");
     let expected = [
         PublishedPort {
@@ -194,7 +81,7 @@ async fn who_names_nothing_gets_a_name_and_a_subdomain_of_the_metro_domain() {
         let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
         text.len() == 8 && text.bytes().all(fits)
     };
-    let nameless = fixture.create(request(&[])).await;
+    let nameless = fixture.create_service(request(&[])).await;
     let drawn = [
         nameless.service.name.as_str(),
         nameless.domains[0]
@@ -207,7 +94,7 @@ async fn who_names_nothing_gets_a_name_and_a_subdomain_of_the_metro_domain() {
         assert_eq!(parts.len(), 3, "{drawn}");
         assert!(is_suffix(parts[2]), "{drawn}");
     }
-    let shop = fixture.create(named("My Shop", &[])).await;
+    let shop = fixture.create_service(named("My Shop", &[])).await;
     let label = shop.domains[0].name.strip_suffix(".metro.internal");
     let suffix = label.unwrap().strip_prefix("my-shop-").unwrap();
     assert!(is_suffix(suffix), "{suffix}");
@@ -216,7 +103,7 @@ async fn who_names_nothing_gets_a_name_and_a_subdomain_of_the_metro_domain() {
 #[tokio::test]
 async fn subdomains_of_the_metro_domain_are_served_with_a_certificate_that_nobody_sees() {
     let fixture = fixture().await;
-    let made = fixture.create(request(&["shop", "other."])).await;
+    let made = fixture.create_service(request(&["shop", "other."])).await;
     assert!(
         made.domains
             .iter()
@@ -240,7 +127,7 @@ async fn subdomains_of_the_metro_domain_are_served_with_a_certificate_that_nobod
 async fn what_nothing_covers_is_requested_and_obtained_wildcards_too() {
     let fixture = fixture().await;
     let made = fixture
-        .create(request(&[
+        .create_service(request(&[
             "new.example.org.",
             "*.example.net.",
             "a.example.net.",
@@ -263,7 +150,7 @@ async fn what_nothing_covers_is_requested_and_obtained_wildcards_too() {
         assert_eq!(state(&obtained, place).1, StateKind::Valid);
     }
     // What covers a name now, even if it is only on its way, is not requested again.
-    let again = fixture.create(request(&["b.example.net."])).await;
+    let again = fixture.create_service(request(&["b.example.net."])).await;
     assert_eq!(
         state(&again, 0),
         ("*.example.net".to_owned(), StateKind::Valid)
@@ -275,7 +162,9 @@ async fn a_name_or_domain_in_use_is_refused_and_free_again_after_deletion() {
     let fixture = fixture().await;
     let services = &fixture.house().services;
     let tenant = fixture.tenant("shop", TokenLimits::default()).await;
-    let made = fixture.create(named("web", &["example.com.", "web"])).await;
+    let made = fixture
+        .create_service(named("web", &["example.com.", "web"]))
+        .await;
     let refused = fixture
         .refused(&fixture.principal, named("web", &["other.com."]))
         .await;
@@ -423,198 +312,14 @@ async fn a_request_of_the_wrong_form_changes_nothing() {
     let listed = services.list(&fixture.principal, &page()).await.unwrap();
     assert_eq!(listed, []);
     assert!(services.check_request(&good()).is_ok());
-    assert_eq!(fixture.create(good()).await.service.name, "good");
-}
-
-#[tokio::test]
-async fn ports_and_limits_are_changed_one_by_one() {
-    let fixture = fixture().await;
-    let made = fixture.create(request(&["a.test."])).await;
-    let port = |port| PortRequest {
-        port,
-        destination_port: None,
-        ..HTTPS
-    };
-    let numbers = |view: &ServiceView| -> Vec<u16> {
-        view.service.ports.iter().map(|port| port.port).collect()
-    };
-    let ports = ServiceChange::Ports;
-    for (edit, expected) in [
-        (Edit::Add(vec![port(80), port(8080)]), vec![443, 80, 8080]),
-        (Edit::Delete(vec![80]), vec![443, 8080]),
-        (Edit::Set(vec![port(8080), port(443)]), vec![8080, 443]),
-        (Edit::Set(Vec::new()), vec![]),
-        (Edit::Add(vec![port(443)]), vec![443]),
-    ] {
-        let changed = fixture.change(&made, ports(edit)).await.unwrap();
-        assert_eq!(numbers(&changed), expected);
-    }
-    let refused = fixture
-        .change(&made, ports(Edit::Add(vec![port(443)])))
-        .await;
-    assert!(matches!(
-        refused,
-        Err(Error::NameTaken {
-            noun: Noun::Port,
-            ..
-        })
-    ));
-    let refused = fixture
-        .change(&made, ports(Edit::Delete(vec![443, 80])))
-        .await;
-    assert!(matches!(
-        refused,
-        Err(Error::NotFound {
-            noun: Noun::Port,
-            ..
-        })
-    ));
-    let many = (1_000..1_100).map(port).collect();
-    let refused = fixture.change(&made, ports(Edit::Add(many))).await;
-    assert!(matches!(refused, Err(Error::Unfit { .. })));
-
-    let limits = |view: &ServiceView| (view.service.soft_limit, view.service.hard_limit);
-    for (change, expected) in [
-        (ServiceChange::HardLimit(Some(10)), (1, 10)),
-        (ServiceChange::SoftLimit(Some(10)), (10, 10)),
-        (ServiceChange::HardLimit(None), (10, 65_535)),
-        (ServiceChange::SoftLimit(None), (1, 65_535)),
-        (ServiceChange::SoftLimit(Some(7)), (7, 65_535)),
-    ] {
-        let changed = fixture.change(&made, change).await.unwrap();
-        assert_eq!(limits(&changed), expected);
-    }
-    let refused = fixture
-        .change(&made, ServiceChange::HardLimit(Some(6)))
-        .await;
-    assert!(matches!(refused, Err(Error::Unfit { .. })));
-    let time = Some(Duration::from_secs(60));
-    for time in [time, None] {
-        let changed = fixture.change(&made, ServiceChange::Autokill(time)).await;
-        assert_eq!(changed.unwrap().service.autokill, time);
-    }
-}
-
-#[tokio::test]
-async fn no_port_is_lost_when_several_are_added_at_once() {
-    let fixture = fixture().await;
-    let made = fixture.create(request(&["a.test."])).await;
-    let add = |port| {
-        let port = PortRequest { port, ..HTTPS };
-        let change = ServiceChange::Ports(Edit::Add(vec![port]));
-        fixture.change(&made, change)
-    };
-    let (one, two, three) = tokio::join!(add(1_001), add(1_002), add(1_003));
-    assert!(one.is_ok() && two.is_ok() && three.is_ok());
-    let changed = fixture.show(&by_id(&made)).await.unwrap();
-    assert_eq!(changed.service.ports.len(), 4);
-}
-
-#[tokio::test]
-async fn domains_are_added_taken_away_and_replaced_and_the_feed_tells() {
-    let fixture = fixture().await;
-    let made = fixture.create(request(&["a.test.", "b.test."])).await;
-    let mut place = None;
-    fixture.events(&mut place).await;
-    let add = |names: &[&str]| Edit::Add(names.iter().copied().map(domain).collect());
-    let set = |names: &[&str]| Edit::Set(names.iter().copied().map(domain).collect());
-    let delete = |names: &[&str]| Edit::Delete(names.iter().map(ToString::to_string).collect());
-    let service = made.service.name.as_str();
-    for (edit, expected, told) in [
-        (
-            add(&["c.test.", "sub"]),
-            vec!["a.test", "b.test", "c.test", "sub.metro.internal"],
-            vec![
-                ("domain.added", "c.test"),
-                ("domain.added", "sub.metro.internal"),
-            ],
-        ),
-        (
-            // A final dot may be missing here.
-            delete(&["B.test", "sub"]),
-            vec!["a.test", "c.test"],
-            vec![
-                ("domain.removed", "b.test"),
-                ("domain.removed", "sub.metro.internal"),
-            ],
-        ),
-        (
-            set(&["c.test.", "d.test.", "a.test."]),
-            vec!["c.test", "d.test", "a.test"],
-            vec![("domain.added", "d.test"), ("service.changed", service)],
-        ),
-        (
-            set(&["c.test."]),
-            vec!["c.test"],
-            vec![
-                ("domain.removed", "a.test"),
-                ("domain.removed", "d.test"),
-                ("service.changed", service),
-            ],
-        ),
-        (
-            set(&[]),
-            vec![],
-            vec![("domain.removed", "c.test"), ("service.changed", service)],
-        ),
-    ] {
-        let changed = fixture.change(&made, ServiceChange::Domains(edit)).await;
-        assert_eq!(names(&changed.unwrap()), expected);
-        let mut events = fixture.events(&mut place).await;
-        events.retain(|(kind, _)| !kind.starts_with("certificate."));
-        events.sort();
-        let told = told
-            .iter()
-            .map(|(kind, name)| (kind.to_string(), name.to_string()));
-        assert_eq!(events, told.collect::<Vec<_>>());
-    }
-}
-
-#[tokio::test]
-async fn a_change_of_domains_that_cannot_be_made_changes_nothing() {
-    let fixture = fixture().await;
-    let made = fixture.create(request(&["a.test."])).await;
-    fixture.create(request(&["b.test."])).await;
-    let add = |name: &str| Edit::Add(vec![domain("new.test."), domain(name)]);
-    let change = |edit| fixture.change(&made, ServiceChange::Domains(edit));
-    for taken in ["a.test.", "b.test."] {
-        let refused = change(add(taken)).await;
-        assert!(matches!(refused, Err(Error::DomainTaken { .. })));
-    }
-    let set = Edit::Set(vec![domain("new.test."), domain("b.test.")]);
-    let refused = change(set).await;
-    assert!(matches!(refused, Err(Error::DomainTaken { .. })));
-    for absent in ["b.test", "never.test", "a", ""] {
-        let delete = Edit::Delete(vec!["a.test".to_owned(), absent.to_owned()]);
-        let refused = change(delete).await;
-        let noun = Noun::Domain;
-        assert!(matches!(refused, Err(Error::NotFound { noun: found, .. }) if found == noun));
-    }
-    let refused = change(add("www")).await;
-    assert!(matches!(refused, Err(Error::DomainReserved { .. })));
-    assert!(change(add("x.y")).await.unwrap_err().is_form_fault());
-    let unchanged = fixture.show(&by_id(&made)).await.unwrap();
-    assert_eq!(names(&unchanged), ["a.test"]);
-    let requested = fixture.certificates_in(&fixture.principal, StateKind::Pending);
-    assert_eq!(requested.await, 2);
-    let absent = ServiceRef::Name("absent".to_owned());
-    let services = &fixture.house().services;
-    let change = ServiceChange::SoftLimit(None);
-    let refused = services.change(&fixture.principal, &absent, change).await;
-    assert!(matches!(
-        refused,
-        Err(Error::NotFound {
-            noun: Noun::Service,
-            ..
-        })
-    ));
+    assert_eq!(fixture.create_service(good()).await.service.name, "good");
 }
 
 #[tokio::test]
 async fn a_service_with_instances_stays() {
     let fixture = fixture().await;
     let house = fixture.house();
-    let made = fixture.create(request(&["a.test."])).await;
+    let made = fixture.create_service(request(&["a.test."])).await;
     let instance = NewInstanceRequest {
         image: "web".to_owned(),
         service: Some(ServiceChoice::Existing(by_id(&made))),
@@ -652,7 +357,7 @@ async fn accounts_see_and_change_nothing_of_each_others_services() {
     let fixture = fixture().await;
     let services = &fixture.house().services;
     let tenant = fixture.tenant("shop", TokenLimits::default()).await;
-    let made = fixture.create(named("web", &["a.test."])).await;
+    let made = fixture.create_service(named("web", &["a.test."])).await;
     for reference in [by_id(&made), ServiceRef::Name("web".to_owned())] {
         let references = std::slice::from_ref(&reference);
         assert_eq!(
@@ -702,7 +407,7 @@ async fn ten_thousand_domains_come_in_one_request() {
         .map(|number| format!("c{number}.customers.test."))
         .collect();
     let all: Vec<&str> = all.iter().map(String::as_str).collect();
-    let made = fixture.create(request(&all)).await;
+    let made = fixture.create_service(request(&all)).await;
     assert_eq!(made.domains.len(), 10_000);
     let is_covered = |domain: &lifecycle::DomainView| {
         let certificate = domain.certificate.as_ref().unwrap();

@@ -12,11 +12,6 @@ pub const MAX_PORTS: usize = 100;
 
 const HTTP: u16 = 80;
 const HTTPS: u16 = 443;
-const NONE: Handlers = Handlers {
-    tls: false,
-    http: false,
-    redirect: false,
-};
 
 /// A port to publish, as the caller gave it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,7 +101,7 @@ fn number(number: i64) -> Result<u16, String> {
 }
 
 fn handlers(port: u16, request: &PortRequest) -> Result<Handlers, &'static str> {
-    let asked = request.handlers.unwrap_or(NONE);
+    let asked = request.handlers.unwrap_or_default();
     if request.protocol == Protocol::Udp {
         return Ok(asked);
     }
@@ -115,8 +110,13 @@ fn handlers(port: u16, request: &PortRequest) -> Result<Handlers, &'static str> 
         HTTPS => (true, true, "port 443 needs the handlers http and tls"),
         _ => (true, false, "this port needs the handler tls, and not http"),
     };
-    if asked == NONE {
-        return Ok(Handlers { tls, http, ..NONE });
+    if asked == Handlers::default() {
+        let redirect = false;
+        return Ok(Handlers {
+            tls,
+            http,
+            redirect,
+        });
     }
     if (asked.tls, asked.http) != (tls, http) {
         return Err(rule);
@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn missing_handlers_are_those_that_the_port_demands() {
         for (port, demanded) in [(80, "http"), (443, "tls+http"), (8080, "tls"), (1, "tls")] {
-            for handlers in [None, Some(NONE)] {
+            for handlers in [None, Some(Handlers::default())] {
                 let filled = PortRequest {
                     handlers,
                     ..request(port, "")

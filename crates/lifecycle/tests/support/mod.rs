@@ -5,6 +5,8 @@
 )]
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
+pub(crate) mod services;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
