@@ -2,7 +2,7 @@
 //! so that lists cost nothing when they are asked for again and again.
 
 use std::collections::{HashMap, HashSet};
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -22,6 +22,9 @@ const ALL_LOOKS: Duration = Duration::from_secs(3);
 const MEMORY: Duration = Duration::from_secs(2);
 /// Most looks at a time, over all answers.
 const CONCURRENT: usize = 64;
+/// Most host names that are being resolved at a time. The system cannot be stopped from resolving a
+/// name, and takes a thread for each.
+const RESOLVING: usize = 16;
 /// Most answers that are remembered.
 const REMEMBERED: usize = 4_096;
 
@@ -47,6 +50,7 @@ struct Seen {
 #[derive(Debug, Clone)]
 pub(super) struct Prober {
     permits: Arc<Semaphore>,
+    resolvers: Arc<Semaphore>,
     seen: Arc<Mutex<HashMap<Target, Seen>>>,
 }
 
@@ -54,6 +58,7 @@ impl Default for Prober {
     fn default() -> Self {
         Self {
             permits: Arc::new(Semaphore::new(CONCURRENT)),
+            resolvers: Arc::new(Semaphore::new(RESOLVING)),
             seen: Arc::default(),
         }
     }
@@ -89,9 +94,39 @@ impl Prober {
     /// The target, if it accepts connections.
     async fn look(&self, target: Target) -> Option<Target> {
         let _permit = self.permits.acquire().await.ok()?;
-        let is_running = timeout(LOOK, accepts(&target)).await.unwrap_or(false);
+        let is_running = timeout(LOOK, self.accepts(&target)).await.unwrap_or(false);
         self.remember(target.clone(), is_running);
         is_running.then_some(target)
+    }
+
+    /// Whether any of the addresses that the target stands for, and that may be connected to,
+    /// accepts.
+    async fn accepts(&self, target: &Target) -> bool {
+        let addresses = match target.address.parse() {
+            Ok(address) => vec![address],
+            Err(_) => self.resolve(target.address.clone()).await,
+        };
+        for address in addresses {
+            let is_allowed = target.policy.check(address).is_ok();
+            if is_allowed && TcpStream::connect((address, target.port)).await.is_ok() {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// The addresses of a host name. Whoever asked may go; the name keeps its place until the system
+    /// has answered.
+    async fn resolve(&self, name: String) -> Vec<IpAddr> {
+        let Ok(permit) = self.resolvers.clone().acquire_owned().await else {
+            return Vec::new();
+        };
+        let resolution = tokio::spawn(async move {
+            let found = lookup_host((name, 0)).await;
+            drop(permit);
+            Some(found.ok()?.map(|address| address.ip()).collect())
+        });
+        resolution.await.ok().flatten().unwrap_or_default()
     }
 
     fn remembered(&self, target: &Target) -> Option<bool> {
@@ -113,20 +148,6 @@ impl Prober {
     fn seen(&self) -> MutexGuard<'_, HashMap<Target, Seen>> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Whether any of the addresses that the target stands for, and that may be connected to, accepts.
-async fn accepts(target: &Target) -> bool {
-    let Ok(found) = lookup_host((target.address.as_str(), target.port)).await else {
-        return false;
-    };
-    let allowed = |address: &SocketAddr| target.policy.check(address.ip()).is_ok();
-    for address in found.filter(allowed) {
-        if TcpStream::connect(address).await.is_ok() {
-            return true;
-        }
-    }
-    false
 }
 
 #[cfg(test)]

@@ -102,15 +102,19 @@ impl Services {
                 .certificate_id
                 .is_some_and(|id| given_up.contains(&id))
         };
-        let (names, domains): (Vec<DnsName>, Vec<&Domain>) = uncovered
+        let (mut names, mut domains): (Vec<DnsName>, Vec<&Domain>) = uncovered
             .into_iter()
             .filter(|(_, domain)| !is_given_up(domain))
             .unzip();
         let requested = match self.request(account, HOUSE_ACCOUNT, &names).await {
-            // The rest is asked for when its own turn comes.
             Err(Error::NoCertificate { name }) => {
                 tracing::warn!(domain = name, "no certificate can be obtained for a domain");
-                return Ok(0);
+                // Only wildcards can be out of reach.
+                let is_obtainable = |name: &DnsName| !name.is_wildcard();
+                let mut obtainable = names.iter().map(is_obtainable);
+                domains.retain(|_| obtainable.next().unwrap_or_default());
+                names.retain(is_obtainable);
+                self.request(account, HOUSE_ACCOUNT, &names).await?
             }
             requested => requested?,
         };
