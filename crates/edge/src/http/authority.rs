@@ -42,6 +42,9 @@ pub(super) enum Malformed {
     /// More header fields than anybody needs.
     #[error("the request has too many header fields")]
     TooManyFields,
+    /// It came from the edge itself, over and over.
+    #[error("the request goes round in a loop")]
+    Loop,
 }
 
 impl Target {

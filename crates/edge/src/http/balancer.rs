@@ -89,6 +89,7 @@ impl Service {
             service: self,
             start: self.turn.fetch_add(1, Ordering::Relaxed),
             began: Instant::now(),
+            last: None,
             asked: Vec::new(),
         }
     }
@@ -100,6 +101,8 @@ pub(crate) struct Candidates<'a> {
     service: &'a Service,
     start: usize,
     began: Instant,
+    /// The one asked last, which is kept apart because commonly there is no other.
+    last: Option<InstanceId>,
     asked: Vec<InstanceId>,
 }
 
@@ -109,8 +112,11 @@ impl Candidates<'_> {
     /// # Errors
     /// [`NoInstance`] when there is no other, or none that takes another connection.
     pub(crate) fn next(&mut self) -> Result<Held, NoInstance> {
-        if !self.asked.is_empty() && self.began.elapsed() > SEARCH {
-            return Err(NoInstance::Unreachable);
+        if let Some(last) = self.last.take() {
+            self.asked.push(last);
+            if self.began.elapsed() > SEARCH {
+                return Err(NoInstance::Unreachable);
+            }
         }
         let Route {
             soft_limit,
@@ -125,7 +131,7 @@ impl Candidates<'_> {
                 .filter(|instance| is_resting || !instance.rests())
                 .find_map(|instance| instance.hold(limit));
             if let Some(held) = held {
-                self.asked.push(held.0.id);
+                self.last = Some(held.0.id);
                 return Ok(held);
             }
         }

@@ -122,7 +122,7 @@ impl<D: Directory> Handling<'_, D> {
         }
         let client = parts.extensions.remove::<OnUpgrade>();
         let is_head = parts.method == Method::HEAD;
-        let mut outgoing = self.outgoing(parts, body, &target, length);
+        let mut outgoing = self.outgoing(parts, body, &target, length)?;
         let progress = outgoing.progress.clone();
         let asked = outgoing.upgrade.take();
         let answered = if asked.is_some() {
@@ -154,11 +154,12 @@ impl<D: Directory> Handling<'_, D> {
         body: Incoming,
         target: &Target,
         length: Length,
-    ) -> Outgoing {
+    ) -> Result<Outgoing, Fault> {
         let upgrade = headers::upgrade(&parts.headers, parts.version, length);
         let expects = parts.version == Version::HTTP_11
             && headers::lists(&parts.headers, &EXPECT, "100-continue");
         headers::rewrite_request(&mut parts.headers, &target.host, length);
+        headers::pass(&mut parts.headers)?;
         self.session
             .introduction
             .introduce(&mut parts.headers, &target.host);
@@ -195,11 +196,11 @@ impl<D: Directory> Handling<'_, D> {
                 }
             });
         }
-        Outgoing {
+        Ok(Outgoing {
             request,
             progress,
             upgrade,
-        }
+        })
     }
 
     /// Sends a request to an instance, over a connection that waits for one or a new one.

@@ -16,6 +16,7 @@ pub(super) const MAX_FIELDS: usize = 100;
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -23,6 +24,11 @@ const HTTPS: HeaderValue = HeaderValue::from_static("https");
 const HTTP: HeaderValue = HeaderValue::from_static("http");
 const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
 const CHUNKED: HeaderValue = HeaderValue::from_static("chunked");
+
+/// What the edge calls itself where requests say whom they passed (RFC 8586).
+const PSEUDONYM: &str = "chancery";
+/// Most edges that a request may pass: some stand before others.
+const MAX_EDGES: usize = 4;
 
 /// How long the body of a request is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,8 +143,12 @@ pub(super) fn upgrade(
 ) -> Option<HeaderValue> {
     let mut upgrades = headers.get_all(UPGRADE).iter();
     let upgrade = upgrades.next()?;
-    let is_first_version = version == Version::HTTP_11 && length == Length::None;
-    if !is_first_version || upgrades.next().is_some() || !lists(headers, &CONNECTION, "upgrade") {
+    let is_bodiless = matches!(length, Length::None | Length::Known(0));
+    if version != Version::HTTP_11
+        || !is_bodiless
+        || upgrades.next().is_some()
+        || !lists(headers, &CONNECTION, "upgrade")
+    {
         return None;
     }
     let text = upgrade.to_str().ok()?;
@@ -177,6 +187,35 @@ pub(super) fn rewrite_request(headers: &mut HeaderMap, host: &HeaderValue, lengt
             headers.insert(TRANSFER_ENCODING, CHUNKED);
         }
     }
+}
+
+/// Notes that a request passed this edge. An instance whose address is the edge's own would
+/// otherwise have a request go round for as long as there are connections to take.
+///
+/// # Errors
+/// [`Malformed::Loop`] when it passed too many.
+pub(super) fn pass(headers: &mut HeaderMap) -> Result<(), Malformed> {
+    let Entry::Occupied(mut passed) = headers.entry(CDN_LOOP) else {
+        headers.insert(CDN_LOOP, HeaderValue::from_static(PSEUDONYM));
+        return Ok(());
+    };
+    let list = passed
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect::<Vec<_>>()
+        .join(&b", "[..]);
+    let edges = list.split(|byte| *byte == b',').filter(|edge| {
+        let name = edge.split(|byte| *byte == b';').next();
+        name.is_some_and(|name| name.trim_ascii().eq_ignore_ascii_case(PSEUDONYM.as_bytes()))
+    });
+    if edges.count() >= MAX_EDGES {
+        return Err(Malformed::Loop);
+    }
+    let longer = [&list[..], PSEUDONYM.as_bytes()].join(&b", "[..]);
+    if let Ok(longer) = HeaderValue::from_bytes(&longer) {
+        passed.insert(longer);
+    }
+    Ok(())
 }
 
 /// Takes from the trailers of a request what its header fields may not say either: some programs
@@ -425,6 +464,23 @@ mod tests {
     }
 
     #[test]
+    fn a_request_passes_a_few_edges_and_does_not_go_round() {
+        let mut headers = headers(&[
+            ("cdn-loop", "other; v=\"1, chancery\""),
+            ("cdn-loop", "more"),
+        ]);
+        for _ in 0..MAX_EDGES - 1 {
+            pass(&mut headers).unwrap();
+        }
+        assert_eq!(
+            headers[CDN_LOOP],
+            "other; v=\"1, chancery\", more, chancery, chancery, chancery"
+        );
+        pass(&mut headers).unwrap();
+        assert_eq!(pass(&mut headers), Err(Malformed::Loop));
+    }
+
+    #[test]
     fn a_client_with_an_ipv6_address_is_quoted() {
         let introduction = Introduction::new("[2001:db8::1]:1".parse().unwrap(), false);
         let mut headers = HeaderMap::new();
@@ -496,6 +552,8 @@ mod tests {
             asked(&socket, first, Length::None).as_deref(),
             Some("websocket")
         );
+        assert!(asked(&socket, first, Length::Known(0)).is_some());
+        assert_eq!(asked(&socket, first, Length::Known(1)), None);
         assert_eq!(asked(&socket, first, Length::Open), None);
         assert_eq!(asked(&socket, Version::HTTP_10, Length::None), None);
         assert_eq!(

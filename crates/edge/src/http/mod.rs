@@ -25,7 +25,7 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use http::{Method, Request};
+use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -59,7 +59,7 @@ const MAX_PENDING_RESETS: usize = 20;
 const MAX_LOCAL_RESETS: usize = 256;
 /// What a client may send ahead on one stream and on a connection, in octets.
 const STREAM_WINDOW: u32 = 256 * 1024;
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
+const CONNECTION_WINDOW: u32 = 512 * 1024;
 /// What waits to be sent on one stream, in octets.
 const SEND_BUFFER: usize = 64 * 1024;
 
@@ -176,6 +176,15 @@ where
         serve_http1(stream, &session).await
     };
     if let Err(error) = ended {
+        if error.is_parse() {
+            // hyper has answered it.
+            let status = if error.is_parse_too_large() {
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
+            } else {
+                StatusCode::BAD_REQUEST
+            };
+            session.directory.metrics().answered(status);
+        }
         tracing::debug!(%error, peer = %session.facts.peer, "a connection ended early");
     }
     if let Some(tunnel) = session.take_tunnel() {

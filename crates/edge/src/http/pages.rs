@@ -39,6 +39,7 @@ impl Fault {
             Self::Malformed(Malformed::TooManyFields) => {
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
             }
+            Self::Malformed(Malformed::Loop) => StatusCode::LOOP_DETECTED,
             Self::Malformed(_) => StatusCode::BAD_REQUEST,
             Self::UnknownHost | Self::NotPublished => StatusCode::NOT_FOUND,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,

@@ -279,6 +279,18 @@ async fn a_failing_service_does_not_touch_another() {
 }
 
 #[tokio::test]
+async fn a_service_whose_instance_is_the_edge_goes_round_a_few_times_only() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut house = House::new(["127.0.0.1"], port);
+    house.settings.answer = DEADLINE;
+    let edge = Edge::start_on(listener, house, Entrance::Http, None);
+    let answer = edge.ask(GET_AND_CLOSE).await;
+    assert_eq!(status(&answer), 508, "{answer}");
+    assert_eq!(edge.tasks.lock().unwrap().len(), 5);
+}
+
+#[tokio::test]
 async fn connections_are_kept_only_while_the_instance_is_in_the_service() {
     let instance = Instance::acting(|mut stream, _, log| async move {
         while !read_head(&mut stream).await.is_empty() {

@@ -176,6 +176,15 @@ impl Edge {
 
     async fn start(house: House, entrance: Entrance, tls: Option<TlsFacts>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_on(listener, house, entrance, tls)
+    }
+
+    fn start_on(
+        listener: TcpListener,
+        house: House,
+        entrance: Entrance,
+        tls: Option<TlsFacts>,
+    ) -> Self {
         let address = listener.local_addr().unwrap();
         let (shutdown, receiver) = watch::channel(false);
         let house = Arc::new(house);

@@ -31,6 +31,7 @@ async fn an_instance_learns_who_asks_for_what() {
         [
             "GET /a%20b?c=d HTTP/1.1",
             "accept: */*",
+            "cdn-loop: chancery",
             "forwarded: for=127.0.0.1;host=\"A.Test:8444\";proto=https",
             "host: A.Test:8444",
             "x-forwarded-for: 127.0.0.1",

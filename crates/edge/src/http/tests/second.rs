@@ -66,6 +66,7 @@ async fn a_request_becomes_one_of_the_first_version_and_its_answer_comes_back() 
         lines,
         [
             "GET /x?y HTTP/1.1",
+            "cdn-loop: chancery",
             "cookie: a=1; b=2",
             "forwarded: for=127.0.0.1;host=a.test;proto=https",
             "host: a.test",
