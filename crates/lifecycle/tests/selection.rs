@@ -6,11 +6,11 @@ mod support;
 use lifecycle::{
     CertificateId, CertificateRef, DEFAULT_AUTHORITY, DomainRequest, Edit, Error, IssueRequest,
     KeySource, NewServiceRequest, Principal, RevocationTarget, ServiceChange, ServiceRef,
-    ServiceView, State, StateKind, TokenLimits, parse_identifiers,
+    ServiceView, Settings, State, StateKind, TokenLimits, parse_identifiers,
 };
 use pki::{KeyAlgorithm, RevocationReason, SubjectFields};
 use store::{NewEvent, Scope};
-use support::{DAY, DEADLINE, Fixture, HOUR};
+use support::{DAY, DEADLINE, Fixture, HOUR, settings};
 
 type Check<'a> = &'a dyn Fn(&Error) -> bool;
 
@@ -385,4 +385,21 @@ async fn setting_the_same_domain_with_another_certificate_switches_it() {
 
 fn uuid_of(byte: u8) -> uuid::Uuid {
     uuid::Uuid::from_bytes([byte; 16])
+}
+
+#[tokio::test]
+async fn a_wildcard_out_of_reach_keeps_no_other_domain_from_its_certificate() {
+    let settings = Settings {
+        default_issuer: "nowhere".to_owned(),
+        ..settings(KeyAlgorithm::P256)
+    };
+    let fixture = Fixture::with(settings).await;
+    let listed = fixture.certificate(&["*.a.test", "b.test"], 90).await;
+    fixture
+        .create(&[("*.a.test.", None), ("b.test.", None)])
+        .await;
+    fixture.revoke(listed).await;
+    let requested = fixture.switched("b.test", listed).await;
+    assert_eq!(fixture.state(requested).await, StateKind::Pending);
+    assert_eq!(fixture.served("*.a.test").await, [Some(listed), None]);
 }
