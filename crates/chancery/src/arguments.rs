@@ -64,6 +64,23 @@ pub(crate) struct ServeFlags {
         value_delimiter = ','
     )]
     pub(crate) listen: Vec<String>,
+    /// Address of the edge's plain listener, for port 80 of every service; none turns it off
+    /// [default: 127.0.0.1:8081]
+    #[arg(long, env = "CHANCERY_EDGE_HTTP", value_name = "ADDR")]
+    pub(crate) edge_http: Option<String>,
+    /// Address of the edge's TLS listener, for port 443 of every service; none turns it off
+    /// [default: 127.0.0.1:8444]
+    #[arg(long, env = "CHANCERY_EDGE_HTTPS", value_name = "ADDR")]
+    pub(crate) edge_https: Option<String>,
+    /// Address of a TLS listener for another port of services: 0.0.0.0:5432, or 5432=127.0.0.1:15432
+    /// where the two differ; may repeat
+    #[arg(
+        long,
+        env = "CHANCERY_EDGE_LISTEN",
+        value_name = "[PORT=]ADDR",
+        value_delimiter = ','
+    )]
+    pub(crate) edge_listen: Vec<String>,
     /// Base of the URLs written into certificates and answers [default: the first plain listener]
     #[arg(long, env = "CHANCERY_PUBLIC_URL", value_name = "URL")]
     pub(crate) public_url: Option<String>,

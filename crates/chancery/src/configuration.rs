@@ -2,6 +2,7 @@
 //! precedence. Every fault is reported at once, each with the key it belongs to.
 
 mod certmaker;
+mod edge;
 mod file;
 
 use std::net::{IpAddr, SocketAddr};
@@ -11,7 +12,10 @@ use store::DatabaseUrl;
 
 use crate::arguments::ServeFlags;
 pub(crate) use certmaker::CertMaker;
+pub(crate) use edge::Edge;
 use file::Section;
+use lifecycle::DEFAULT_METRO_DOMAIN;
+use pki::DnsName;
 
 /// The configuration file that is read when none is named.
 const DEFAULT_FILE: &str = "chancery.toml";
@@ -26,6 +30,8 @@ pub(crate) struct Configuration {
     pub(crate) master_key_command: Option<String>,
     pub(crate) log: String,
     pub(crate) log_format: LogFormat,
+    pub(crate) edge: Edge,
+    pub(crate) metro_domain: DnsName,
     pub(crate) certmaker: CertMaker,
     /// Keys that are known but change nothing in this version.
     pub(crate) without_effect: Vec<&'static str>,
@@ -112,17 +118,21 @@ impl Configuration {
         if file.text("resolver").is_some() {
             without_effect.push("resolver");
         }
+        let given = edge::Given {
+            http: flags.edge_http,
+            https: flags.edge_https,
+            listen: flags.edge_listen,
+        };
+        let edge = Edge::read(given, &mut file);
         let mut kraftcloud = file.section("kraftcloud");
-        if kraftcloud.text("metro_domain").is_some() {
-            without_effect.push("kraftcloud.metro_domain");
-        }
+        let metro_domain = metro_domain(&mut kraftcloud);
         file.absorb(kraftcloud);
         let mut section = file.section("certmaker");
         let certmaker = CertMaker::read(&mut section, &mut without_effect);
         file.absorb(section);
         let faults = file.finish();
-        match database {
-            Some(database) if faults.is_empty() => Ok(Self {
+        match (database, metro_domain) {
+            (Some(database), Some(metro_domain)) if faults.is_empty() => Ok(Self {
                 data,
                 database,
                 listen,
@@ -130,6 +140,8 @@ impl Configuration {
                 master_key_command,
                 log,
                 log_format,
+                edge,
+                metro_domain,
                 certmaker,
                 without_effect,
             }),
@@ -162,6 +174,20 @@ fn database_url(text: Option<String>, data: &Path, file: &mut Section) -> Option
         Err(error) => {
             let error: store::DatabaseUrlError = error;
             file.fault("database", error.to_string());
+            None
+        }
+    }
+}
+
+/// A name that every subdomain can be put before.
+fn metro_domain(section: &mut Section) -> Option<DnsName> {
+    let text = section.text("metro_domain");
+    let text = text.as_deref().unwrap_or(DEFAULT_METRO_DOMAIN);
+    match DnsName::parse(text) {
+        Ok(name) if name.is_fully_qualified() && !name.is_wildcard() => Some(name),
+        _ => {
+            let reason = format!("'{text}' is not a domain such as metro.example.com");
+            section.fault("metro_domain", reason);
             None
         }
     }
@@ -281,6 +307,9 @@ mod tests {
             database = "mysql://x"
             public_url = "example.com"
             log_format = "xml"
+            edge_http = "somewhere"
+            [kraftcloud]
+            metro_domain = "*.example.com"
             [certmaker]
             root_key_algo = "rsa512"
             csr = "yes"
@@ -298,6 +327,8 @@ mod tests {
             "database",
             "public_url",
             "log_format",
+            "edge_http",
+            "kraftcloud.metro_domain",
             "certmaker.root_key_algo",
             "certmaker.csr",
             "certmaker.key_window_minutes",

@@ -6,10 +6,12 @@ mod arguments;
 mod client;
 mod commands;
 mod configuration;
+mod edge_listeners;
 mod furnishings;
 mod listener_certificate;
 mod output;
 mod serve;
+mod settings;
 mod telemetry;
 
 use std::process::ExitCode;

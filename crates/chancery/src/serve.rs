@@ -1,24 +1,21 @@
 //! `chancery serve`: wiring, first start, readiness, and shutdown.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use anyhow::Context as _;
-use api::{Api, CertMakerSettings, Listener, Metrics, Security};
-use lifecycle::{
-    Addresses, AuthorityTemplate, DEFAULT_AUTHORITY, DEFAULT_METRO_DOMAIN, Dialect, EgressPolicy,
-    House, Settings, Surroundings, Tiers,
-};
-use pki::{DnsName, KeyAlgorithm, SubjectFields};
+use api::{Api, Listener, Metrics, Security};
+use edge::Edge;
+use lifecycle::{DEFAULT_AUTHORITY, Dialect, House, Surroundings};
 use store::Store;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::configuration::{Configuration, LogFormat};
+use crate::edge_listeners::EdgeListeners;
 use crate::furnishings::DataDirectory;
 use crate::listener_certificate::ListenerCertificate;
+use crate::settings;
 
 /// A bound listener, and whether it speaks TLS.
 struct Bound {
@@ -55,25 +52,35 @@ pub(crate) async fn serve(configuration: Configuration) -> anyhow::Result<()> {
         .await
         .context("cannot open the database")?;
     let listeners = bind(&configuration).await?;
+    let edge_listeners = EdgeListeners::bind(&configuration.edge).await?;
     let public_url = configuration
         .public_url
         .clone()
         .unwrap_or_else(|| local_url(&listeners));
     let house = House::new(
         store.clone(),
-        surroundings,
-        house_settings(&configuration, &public_url)?,
+        surroundings.clone(),
+        settings::of_house(&configuration, &public_url),
     );
     furnish(&house, &data).await?;
 
+    let edge_metrics = edge::Metrics::default();
+    let metrics = Metrics::with(|registry| edge_metrics.register(registry));
+    let edge = Edge::new(
+        house.routing.clone(),
+        surroundings,
+        edge_listeners.settings(&configuration.edge),
+        edge_metrics,
+    )?;
+    edge.prepare().await?;
     let api = Api::new(
         house.clone(),
-        api_settings(&configuration, &public_url),
-        Metrics::new(),
+        settings::of_api(&configuration, &public_url, edge_listeners.https()),
+        metrics,
     );
     let (shutdown, watching) = watch::channel(false);
     let certificate = listener_certificate(&house, &listeners, &public_url).await?;
-    let summary = summary(&listeners);
+    let summary = summary(&listeners) + &edge_listeners.summary();
     data.keep_address(&local_url(&listeners))?;
     let mut serving = JoinSet::new();
     for Bound { listener, is_tls } in listeners {
@@ -88,12 +95,11 @@ pub(crate) async fn serve(configuration: Configuration) -> anyhow::Result<()> {
             watching.clone(),
         ));
     }
-    let housekeeping = tokio::spawn(async move { house.keep_house().await });
-    let renewal = tokio::spawn(async move {
-        if let Some(certificate) = certificate {
-            certificate.look_after().await;
-        }
-    });
+    edge_listeners.serve(&edge, &mut serving, &watching);
+    let mut upkeep = upkeep(&house, &edge);
+    if let Some(certificate) = certificate {
+        upkeep.spawn(async move { certificate.look_after().await });
+    }
 
     println!("chancery ready {summary}");
     if configuration.log_format == LogFormat::Text {
@@ -104,12 +110,29 @@ pub(crate) async fn serve(configuration: Configuration) -> anyhow::Result<()> {
         _ = interrupt.recv() => {}
     }
     tracing::info!("shutting down; requests in flight may finish");
-    housekeeping.abort();
-    renewal.abort();
+    upkeep.abort_all();
     shutdown.send_replace(true);
     while serving.join_next().await.is_some() {}
     store.close().await;
     Ok(())
+}
+
+/// What goes on beside requests and connections, for as long as the process serves.
+fn upkeep(house: &House, edge: &Edge) -> JoinSet<()> {
+    let mut upkeep = JoinSet::new();
+    let keeper = house.clone();
+    upkeep.spawn(async move { keeper.keep_house().await });
+    let obtainer = house.clone();
+    upkeep.spawn(async move { obtainer.obtain_due().await });
+    let (follower, told) = (house.clone(), edge.clone());
+    upkeep.spawn(async move {
+        follower
+            .follow_changes(|change| told.changed(&change))
+            .await;
+    });
+    let edge = edge.clone();
+    upkeep.spawn(async move { match edge.look_after().await {} });
+    upkeep
 }
 
 async fn bind(configuration: &Configuration) -> anyhow::Result<Vec<Bound>> {
@@ -152,63 +175,6 @@ async fn listener_certificate(
     }
     let certificate = ListenerCertificate::new(house.clone(), &addresses, public_url).await?;
     Ok(Some(certificate))
-}
-
-fn house_settings(configuration: &Configuration, public_url: &str) -> anyhow::Result<Settings> {
-    let certmaker = &configuration.certmaker;
-    let common_name = |text: &str| SubjectFields {
-        common_name: Some(text.to_owned()),
-        ..SubjectFields::default()
-    };
-    let mut authorities = HashMap::from([(
-        DEFAULT_AUTHORITY.to_owned(),
-        AuthorityTemplate {
-            tiers: Tiers::Two,
-            key_algorithm: KeyAlgorithm::P256,
-            subject: common_name("Chancery"),
-            addresses: Addresses::ByKeyIdentifier,
-        },
-    )]);
-    if certmaker.authority != DEFAULT_AUTHORITY {
-        let template = AuthorityTemplate {
-            tiers: Tiers::One,
-            key_algorithm: certmaker.root_key_algorithm,
-            subject: certmaker.root_subject.clone(),
-            addresses: Addresses::At {
-                ocsp: "/api/v1/ocsp",
-                ca_issuers: "/api/v1/ca.cer",
-                crl: "/api/v1/crl",
-            },
-        };
-        authorities.insert(certmaker.authority.clone(), template);
-    }
-    Ok(Settings {
-        public_url: public_url.to_owned(),
-        authorities,
-        key_window: Duration::from_secs(60 * u64::from(certmaker.key_window_minutes)),
-        allow_email_identifiers: certmaker.allow_email_sans,
-        demand_validation: certmaker.http01 || certmaker.dns01,
-        metro_domain: DnsName::parse(DEFAULT_METRO_DOMAIN)?,
-        default_issuer: DEFAULT_AUTHORITY.to_owned(),
-        backends: EgressPolicy::BACKENDS,
-    })
-}
-
-fn api_settings(configuration: &Configuration, public_url: &str) -> api::Settings {
-    let certmaker = &configuration.certmaker;
-    api::Settings {
-        public_url: public_url.to_owned(),
-        edge_https: None,
-        certmaker: CertMakerSettings {
-            authority: certmaker.authority.clone(),
-            simple_request: certmaker.simple_request,
-            csr: certmaker.csr,
-            key_algorithm: certmaker.key_algorithm,
-            g1_success_status: certmaker.g1_success_status,
-            unknown_account_status: certmaker.unknown_account_status,
-            allow_get_revoke: certmaker.allow_get_revoke,
-        },
-    }
 }
 
 /// A URL that reaches this process from this machine; a plain listener if there is one.
@@ -254,6 +220,7 @@ fn advice(configuration: &Configuration) -> String {
     format!(
         "\nTry next, in another terminal:\n  \
          {program} issue app.example.com --out .{option}   # a certificate and its key, signed by {data}/root.pem\n  \
+         {program} service create app.example.com --upstream 127.0.0.1:3000{option}   # serve a local program over TLS\n  \
          {program} ls{option}                              # what is in the inventory\n  \
          {program} show REF{option}                        # all about one of them (REF: a name or uuid of the list)\n\n"
     )
