@@ -16,6 +16,7 @@ use super::balancer::{Held, Service};
 use super::body::{Download, Gate, Progress, RequestBody, ResponseBody};
 use super::destination::{Destination, destination};
 use super::headers::{self, Length};
+use super::introduction;
 use super::pages::{Fault, wants_html};
 use super::pool::{Reason, Unanswered, Upstream};
 use super::upgrade::{self, Tunnel};
@@ -159,7 +160,7 @@ impl<D: Directory> Handling<'_, D> {
         let expects = parts.version == Version::HTTP_11
             && headers::lists(&parts.headers, &EXPECT, "100-continue");
         headers::rewrite_request(&mut parts.headers, &target.host, length);
-        headers::pass(&mut parts.headers)?;
+        introduction::pass(&mut parts.headers)?;
         self.session
             .introduction
             .introduce(&mut parts.headers, &target.host);

@@ -344,7 +344,7 @@ mod tests {
     fn scanned(text: &str, part: usize) -> String {
         let mut scanner = Scanner::default();
         let mut bytes = text.as_bytes().to_vec();
-        for part in bytes.chunks_mut(part) {
+        for part in bytes.chunks_mut(part.min(1 << 20)) {
             scanner.scan(part);
         }
         String::from_utf8(bytes).unwrap()
@@ -403,4 +403,35 @@ mod tests {
             assert_eq!(scanned(&text, 1000), text);
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn how_bytes_arrive_makes_no_difference(
+            pieces in proptest::collection::vec(proptest::sample::select(PIECES), 0..30),
+            part in 1_usize..40,
+        ) {
+            let text = pieces.concat();
+            let whole = scanned(&text, usize::MAX);
+            proptest::prop_assert_eq!(scanned(&text, part), whole.clone());
+            // At most the one colon is gone, and nothing after that is looked at.
+            let changed = text.bytes().zip(whole.bytes()).filter(|(a, b)| a != b);
+            proptest::prop_assert!(changed.count() <= 1);
+        }
+    }
+
+    const PIECES: &[&str] = &[
+        "POST / HTTP/1.1\r\n",
+        "Content-Length: 3\r\n",
+        "content-length:12\n",
+        "Transfer-Encoding: chunked\r\n",
+        "transfer-encoding",
+        "Upgrade: x\r\n",
+        "\r\n",
+        "\n",
+        ":",
+        "3\r\nabc\r\n",
+        "0\r\n\r\n",
+        "a",
+        "f;x\r\n",
+    ];
 }
