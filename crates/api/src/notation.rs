@@ -1,6 +1,7 @@
 //! How times, serial numbers and ports are written in answers.
 
-use lifecycle::{Handlers, Protocol};
+use lifecycle::{Handlers, Protocol, PublishedPort};
+use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -19,25 +20,36 @@ pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02X}")).collect()
 }
 
-/// The names of what is done to the traffic of a port.
-pub(crate) fn handler_names(handlers: Handlers) -> Vec<&'static str> {
-    let Handlers {
-        tls,
-        http,
-        redirect,
-    } = handlers;
-    let names = [("tls", tls), ("http", http), ("redirect", redirect)];
-    let names = names.into_iter();
-    names
-        .filter_map(|(name, is_set)| is_set.then_some(name))
-        .collect()
+/// A published port as answers show it.
+#[derive(Debug, Serialize)]
+pub(crate) struct PortView {
+    port: u16,
+    destination_port: u16,
+    protocol: &'static str,
+    handlers: Vec<&'static str>,
 }
 
-/// The name of what carries the traffic of a port.
-pub(crate) fn protocol_name(protocol: Protocol) -> &'static str {
-    match protocol {
-        Protocol::Tcp => "tcp",
-        Protocol::Udp => "udp",
+impl PortView {
+    /// How this port is shown.
+    pub(crate) fn of(published: &PublishedPort) -> Self {
+        let Handlers {
+            tls,
+            http,
+            redirect,
+        } = published.handlers;
+        let handlers = [("tls", tls), ("http", http), ("redirect", redirect)];
+        Self {
+            port: published.port,
+            destination_port: published.destination_port,
+            protocol: match published.protocol {
+                Protocol::Tcp => "tcp",
+                Protocol::Udp => "udp",
+            },
+            handlers: handlers
+                .into_iter()
+                .filter_map(|(name, is_set)| is_set.then_some(name))
+                .collect(),
+        }
     }
 }
 

@@ -8,8 +8,10 @@ mod paging;
 mod services;
 mod tokens;
 
+use std::str::FromStr;
+
 use http::{Method, StatusCode};
-use lifecycle::{CertificateRef, Dialect, Principal, ServiceRef, off_the_reactor};
+use lifecycle::{Dialect, Principal, Reference, off_the_reactor};
 use percent_encoding::percent_decode_str;
 
 use crate::Context;
@@ -54,21 +56,17 @@ async fn dispatch(context: &Context, request: Request) -> Result<Response, Fault
         (Method::GET, ["certificates"]) => certificates::list(call).await,
         (Method::POST, ["certificates"]) => certificates::issue(call).await,
         (Method::POST, ["certificates", "upload"]) => certificates::upload(call).await,
-        (Method::POST, ["certificates", reference, "revoke"]) => {
-            certificates::revoke(call, &certificate(reference)?).await
+        (Method::POST, ["certificates", name, "revoke"]) => {
+            certificates::revoke(call, &reference(name)?).await
         }
-        (Method::GET, ["certificates", reference]) => {
-            certificates::show(call, &certificate(reference)?).await
-        }
-        (Method::DELETE, ["certificates", reference]) => {
-            certificates::delete(call, &certificate(reference)?).await
+        (Method::GET, ["certificates", name]) => certificates::show(call, &reference(name)?).await,
+        (Method::DELETE, ["certificates", name]) => {
+            certificates::delete(call, &reference(name)?).await
         }
         (Method::GET, ["services"]) => services::list(call).await,
         (Method::POST, ["services"]) => services::create(call).await,
-        (Method::GET, ["services", reference]) => services::show(call, &service(reference)?).await,
-        (Method::DELETE, ["services", reference]) => {
-            services::delete(call, &service(reference)?).await
-        }
+        (Method::GET, ["services", name]) => services::show(call, &reference(name)?).await,
+        (Method::DELETE, ["services", name]) => services::delete(call, &reference(name)?).await,
         (Method::GET, ["tokens"]) => tokens::list(call).await,
         (Method::POST, ["tokens"]) => tokens::create(call).await,
         (Method::DELETE, ["tokens", id]) => tokens::delete(call, &decoded(id)?).await,
@@ -153,26 +151,17 @@ async fn authenticate(context: &Context, request: &Request) -> Result<Principal,
     Ok(authenticated?)
 }
 
-/// A certificate named by uuid or name in a path.
-fn certificate(segment: &str) -> Result<CertificateRef, Fault> {
-    decoded(segment).map(certificate_named)
+/// An object named by uuid or name in a path.
+fn reference<Id: FromStr>(segment: &str) -> Result<Reference<Id>, Fault> {
+    decoded(segment).map(named)
 }
 
-/// A certificate named by uuid or name.
-fn certificate_named(text: String) -> CertificateRef {
+/// An object named by uuid or name.
+fn named<Id: FromStr>(text: String) -> Reference<Id> {
     match text.parse() {
-        Ok(id) => CertificateRef::Id(id),
-        Err(_) => CertificateRef::Name(text),
+        Ok(id) => Reference::Id(id),
+        Err(_) => Reference::Name(text),
     }
-}
-
-/// A service named by uuid or name in a path.
-fn service(segment: &str) -> Result<ServiceRef, Fault> {
-    let text = decoded(segment)?;
-    Ok(match text.parse() {
-        Ok(id) => ServiceRef::Id(id),
-        Err(_) => ServiceRef::Name(text),
-    })
 }
 
 fn decoded(text: &str) -> Result<String, Fault> {

@@ -6,17 +6,17 @@ use std::sync::Arc;
 use http::StatusCode;
 use lifecycle::{
     Certificate, DomainRequest, DomainView, Error, Handlers, House, InstanceRef, InstanceView,
-    NewInstanceRequest, NewServiceRequest, Noun, PortRequest, Principal, Protocol, PublishedPort,
-    Service, ServiceChoice, ServiceId, ServiceRef, ServiceView, State,
+    NewInstanceRequest, NewServiceRequest, Noun, PortRequest, Principal, Protocol, Service,
+    ServiceChoice, ServiceId, ServiceRef, ServiceView, State,
 };
 use serde::Serialize;
 
 use super::faults::Fault;
-use super::{Body, Call, certificate_named, paging};
+use super::{Body, Call, named, paging};
 use crate::Context;
 use crate::exchange::{Response, json};
 use crate::json::{Malformed, Object};
-use crate::notation::{handler_names, protocol_name, timestamp};
+use crate::notation::{PortView, timestamp};
 
 /// Most upstreams of one service.
 const MAX_UPSTREAMS: usize = 64;
@@ -40,14 +40,6 @@ struct View<'a> {
     /// Where this server ends TLS for the domains.
     #[serde(skip_serializing_if = "Option::is_none")]
     edge_https: Option<String>,
-}
-
-#[derive(Serialize)]
-struct PortView {
-    port: u16,
-    destination_port: u16,
-    protocol: &'static str,
-    handlers: Vec<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -133,7 +125,7 @@ pub(super) async fn create(call: Call<'_>) -> Result<Response, Fault> {
     let context = call.context;
     let (principal, body, _room): (_, CreateBody, _) = call.body().await?;
     let upstreams = Upstreams::read(&body.upstreams)?;
-    let certificate = body.certificate.map(certificate_named);
+    let certificate = body.certificate.map(named);
     let domains = body.domains.iter().map(|name| DomainRequest {
         // People do not write the final dot that makes a name absolute.
         name: format!("{name}."),
@@ -371,17 +363,6 @@ fn url(domain: &str, edge: Option<SocketAddr>) -> String {
     match edge.map(|edge| edge.port()) {
         None | Some(HTTPS) => format!("https://{domain}/"),
         Some(port) => format!("https://{domain}:{port}/"),
-    }
-}
-
-impl PortView {
-    fn of(published: &PublishedPort) -> Self {
-        Self {
-            port: published.port,
-            destination_port: published.destination_port,
-            protocol: protocol_name(published.protocol),
-            handlers: handler_names(published.handlers),
-        }
     }
 }
 

@@ -11,6 +11,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeOwned, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::faults::{Code, Refusal};
+use super::kind::Filter;
 use super::references::Reference;
 
 /// The body of a request.
@@ -31,6 +32,11 @@ pub(super) trait Members: DeserializeOwned + Send + 'static {
 
     /// Refuses an object that holds more than a reference, where that matters.
     fn require_bare_reference(&self) -> Result<(), Refusal>;
+
+    /// What a list is filtered by, for an object that names nothing.
+    fn into_filter(self) -> Result<Filter, Refusal> {
+        Ok(Filter::default())
+    }
 
     /// The object that is named: by UUID or by name, not both, not neither.
     fn take_reference(&mut self) -> Result<Reference, Refusal> {

@@ -12,13 +12,16 @@ use uuid::Uuid;
 
 use super::body::{Document, Members, missing_reference};
 use super::envelope::{Reach, carried_out};
-use super::faults::{Code, Fault, Refusal};
+use super::faults::{Code, Fault, Refusal, word};
 use super::item::{Detail, Identity, Item};
 use super::listing::{self, Question};
 use super::outcomes::{Outcomes, settle};
 use super::query;
 use super::references::{Reference, Target, merge};
 use crate::exchange::{DECODED_AT_ONCE, Response};
+
+/// Most objects that one request creates.
+const MAX_NEW: usize = 16;
 
 /// A kind of objects of the house.
 pub(super) trait Kind: Sized + Send + Sync + 'static {
@@ -37,9 +40,9 @@ pub(super) trait Kind: Sized + Send + Sync + 'static {
     type Id: Copy + Send + Sync;
     /// The objects in bodies.
     type Members: Members;
-    /// Which objects a list shows.
-    type Filter: Default + PartialEq + Send + Sync + 'static;
-    /// One of them, as the house hands it out.
+    /// A well-formed wish for a new object.
+    type Order: Send;
+    /// An object, as the house hands it out.
     type Object: Send;
     /// What is shown of it beyond its identity.
     type Shown: Serialize + Send;
@@ -47,14 +50,10 @@ pub(super) trait Kind: Sized + Send + Sync + 'static {
     /// How an object is named and ordered.
     fn head(object: &Self::Object) -> Head<'_, Self::Id>;
 
-    /// The UUID of an object.
-    fn uuid(id: Self::Id) -> Uuid;
-
-    /// What a body without references filters by.
-    fn filter(members: Self::Members) -> Result<Self::Filter, Refusal>;
-
     /// Whether a list with this filter shows the object.
-    fn is_shown(filter: &Self::Filter, object: &Self::Object) -> bool;
+    fn is_shown(_: &Filter, _: &Self::Object) -> bool {
+        true
+    }
 
     /// The object of the caller that each target names.
     fn find_each(
@@ -67,7 +66,7 @@ pub(super) trait Kind: Sized + Send + Sync + 'static {
     fn list(
         house: &House,
         principal: &Principal,
-        filter: &Self::Filter,
+        filter: &Filter,
         detail: Detail,
         page: &Page<Self::Id>,
     ) -> impl Future<Output = Result<Vec<Self::Object>, Error>> + Send;
@@ -85,8 +84,19 @@ pub(super) trait Kind: Sized + Send + Sync + 'static {
         objects: Vec<Self::Object>,
     ) -> impl Future<Output = Result<Vec<Self::Shown>, Error>> + Send;
 
-    /// Carries out POST.
-    fn create(call: Call<'_, Self>) -> impl Future<Output = Result<Response, Refusal>> + Send;
+    /// Reads what the objects of a POST ask for, each with the name that it gives. The first fault
+    /// of form refuses all.
+    fn orders(
+        house: &House,
+        objects: Vec<Self::Members>,
+    ) -> impl Future<Output = Result<Orders<Self>, Refusal>> + Send;
+
+    /// Makes one of them.
+    fn make(
+        house: &House,
+        principal: &Principal,
+        order: Self::Order,
+    ) -> impl Future<Output = Result<Self::Object, Fault>> + Send;
 
     /// Carries out a change of the objects that the body names.
     fn update(call: Call<'_, Self>) -> impl Future<Output = Result<Response, Refusal>> + Send;
@@ -98,9 +108,19 @@ pub(super) trait Kind: Sized + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Response, Refusal>> + Send;
 }
 
+/// What a request asks for, each with the name that it gives.
+pub(super) type Orders<K> = Vec<(Option<String>, <K as Kind>::Order)>;
+
+/// Which objects a list shows; all by default.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Filter {
+    pub(super) common_name: Option<String>,
+}
+
 /// How an object is named, and its place in a list.
 pub(super) struct Head<'a, Id> {
     pub(super) id: Id,
+    pub(super) uuid: Uuid,
     pub(super) name: &'a str,
     pub(super) created_at: OffsetDateTime,
 }
@@ -182,7 +202,7 @@ impl<'a, K: Kind> Call<'a, K> {
     /// Carries the request out.
     pub(super) async fn respond(self, endpoint: Endpoint) -> Result<Response, Refusal> {
         match endpoint {
-            Endpoint::Create => K::create(self).await,
+            Endpoint::Create => self.create().await,
             Endpoint::Delete => self.delete().await,
             Endpoint::DeleteOne(own) => self.delete_one(own).await,
             Endpoint::Find(detail) => self.find(detail).await,
@@ -197,22 +217,29 @@ impl<'a, K: Kind> Call<'a, K> {
         self.take_body().into_objects()
     }
 
-    /// Takes out the objects that a POST is to make, at least one and at most `most`.
-    pub(super) fn take_new(&mut self, most: usize) -> Result<Vec<K::Members>, Refusal> {
-        let objects = self.take_objects();
-        if objects.is_empty() {
-            let message = format!("send the {} as a JSON object", super::faults::word(K::NOUN));
-            return Err(Refusal::form(Code::Malformed, message));
-        }
-        if objects.len() > most {
-            let message = format!("at most {most} can be created in one request");
-            return Err(Refusal::form(Code::TooMany, message));
-        }
-        Ok(objects)
-    }
-
     fn take_body(&mut self) -> Document<K::Members> {
         std::mem::replace(&mut self.body, Document::Empty)
+    }
+
+    /// Makes what the body asks for, after all of it was read.
+    async fn create(mut self) -> Result<Response, Refusal> {
+        let objects = self.take_objects();
+        if objects.is_empty() {
+            let message = format!("send the {} as a JSON object", word(K::NOUN));
+            return Err(Refusal::form(Code::Malformed, message));
+        }
+        if objects.len() > MAX_NEW {
+            let message = format!("at most {MAX_NEW} can be created in one request");
+            return Err(Refusal::form(Code::TooMany, message));
+        }
+        let mut outcomes = Outcomes::<K>::new();
+        for (name, order) in K::orders(self.house, objects).await? {
+            let made = K::make(self.house, &self.principal, order).await;
+            outcomes.push(Identity { uuid: None, name }, made)?;
+        }
+        outcomes
+            .answer(self.house, Detail::Full, Reach::Global, self.started)
+            .await
     }
 
     /// Refuses what names another object than the path does. One that does not exist is left to
@@ -230,8 +257,8 @@ impl<'a, K: Kind> Call<'a, K> {
         let Some(Some(found)) = found.pop() else {
             return Ok(());
         };
-        let Head { id, name, .. } = K::head(&found);
-        if others.iter().all(|other| other.names(K::uuid(id), name)) {
+        let Head { uuid, name, .. } = K::head(&found);
+        if others.iter().all(|other| other.names(uuid, name)) {
             return Ok(());
         }
         Err(Refusal::form(
@@ -246,21 +273,23 @@ impl<'a, K: Kind> Call<'a, K> {
         let detail = parameters.detail.unwrap_or(default);
         let named = query::references(self.query)?;
         let (filter, references) = match self.take_body() {
-            Document::One(members) if !members.is_reference() => (K::filter(*members)?, Vec::new()),
-            body => (K::Filter::default(), references_of(body)?),
+            Document::One(members) if !members.is_reference() => {
+                (members.into_filter()?, Vec::new())
+            }
+            body => (Filter::default(), references_of(body)?),
         };
         let references = merge(named, references);
         if references.is_empty() {
-            let question: Question<K> = Question {
+            let question = Question {
                 house: self.house.clone(),
                 principal: self.principal,
                 filter,
                 detail,
                 started: self.started,
             };
-            return listing::respond(question, &parameters).await;
+            return listing::respond::<K>(question, &parameters).await;
         }
-        if filter != K::Filter::default() {
+        if filter != Filter::default() {
             let message = "name objects or filter them, not both";
             return Err(Refusal::form(Code::NotBoth, message));
         }
@@ -345,8 +374,8 @@ pub(super) async fn items<K: Kind>(
     let identities: Vec<Identity> = objects
         .iter()
         .map(|object| {
-            let Head { id, name, .. } = K::head(object);
-            Identity::of(K::uuid(id), name)
+            let Head { uuid, name, .. } = K::head(object);
+            Identity::of(uuid, name)
         })
         .collect();
     let shown: Vec<Option<K::Shown>> = match detail {

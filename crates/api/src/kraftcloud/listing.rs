@@ -18,7 +18,7 @@ use lifecycle::{House, Order, PAGE_LIMIT, Page, PageStart, Principal};
 use super::envelope::op_time;
 use super::faults::Refusal;
 use super::item::Detail;
-use super::kind::{Head, Kind, items};
+use super::kind::{Filter, Head, Kind, items};
 use super::query::{From, Listing};
 use super::references::Target;
 use crate::exchange::{Response, answer};
@@ -30,20 +30,20 @@ const PAGE: usize = PAGE_LIMIT - 1;
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// What to list, for whom.
-pub(super) struct Question<K: Kind> {
+pub(super) struct Question {
     pub(super) house: House,
     pub(super) principal: Principal,
-    pub(super) filter: K::Filter,
+    pub(super) filter: Filter,
     pub(super) detail: Detail,
     pub(super) started: Instant,
 }
 
 /// Answers with the objects that `listing` asks for.
 pub(super) async fn respond<K: Kind>(
-    question: Question<K>,
+    question: Question,
     listing: &Listing,
 ) -> Result<Response, Refusal> {
-    let walk = Walk::begin(question, listing).await?;
+    let walk = Walk::<K>::begin(question, listing).await?;
     let head = format!(r#"{{"status":"success","data":{{"{}":["#, K::KEY);
     // The first page is read before the status is sent, so that most failures are clean answers.
     let first = walk.page(head.into_bytes()).await.map_err(|error| {
@@ -65,7 +65,7 @@ pub(super) async fn respond<K: Kind>(
 
 /// Where a list stands.
 struct Walk<K: Kind> {
-    question: Question<K>,
+    question: Question,
     start: PageStart<K::Id>,
     order: Order,
     /// How many more to show; `None` means all.
@@ -82,7 +82,7 @@ struct Part {
 type NextPage = Pin<Box<dyn Future<Output = Result<Part, BrokenOff>> + Send>>;
 
 impl<K: Kind> Walk<K> {
-    async fn begin(question: Question<K>, listing: &Listing) -> Result<Self, Refusal> {
+    async fn begin(question: Question, listing: &Listing) -> Result<Self, Refusal> {
         let mut remaining = listing.count;
         let start = match listing.from {
             None => PageStart::Beginning,

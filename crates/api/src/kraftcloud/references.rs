@@ -15,6 +15,16 @@ pub(super) enum Target {
     Uuid(Uuid),
 }
 
+impl Target {
+    /// What the house calls it.
+    pub(super) fn reference<Id>(&self, id: fn(Uuid) -> Id) -> lifecycle::Reference<Id> {
+        match self {
+            Self::Name(name) => lifecycle::Reference::Name(name.clone()),
+            Self::Uuid(uuid) => lifecycle::Reference::Id(id(*uuid)),
+        }
+    }
+}
+
 /// An object as a client named it. Two references are equal when they name the same object in the
 /// same way, however they are spelled.
 #[derive(Debug, Clone)]

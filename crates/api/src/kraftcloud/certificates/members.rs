@@ -5,6 +5,7 @@ use zeroize::Zeroizing;
 
 use crate::kraftcloud::body::Members;
 use crate::kraftcloud::faults::{Code, Refusal};
+use crate::kraftcloud::kind::Filter;
 
 /// Longest chain or key, in characters.
 const PEM_LIMIT: usize = 8_388_608;
@@ -108,6 +109,14 @@ impl CertificateMembers {
 }
 
 impl Members for CertificateMembers {
+    fn into_filter(mut self) -> Result<Filter, Refusal> {
+        let common_name = self.take_common_name()?;
+        self.require_bare_reference()?;
+        Ok(Filter {
+            common_name: common_name.map(|name| normal_name(&name)),
+        })
+    }
+
     fn take_identity(&mut self) -> Result<(Option<String>, Option<String>), Refusal> {
         Ok((self.uuid.take(), self.name.take()))
     }
@@ -134,7 +143,7 @@ impl Members for CertificateMembers {
 }
 
 /// A common name as it is stored: lower case, without final dots. What is no DNS name stays.
-pub(super) fn normal_name(text: &str) -> String {
+fn normal_name(text: &str) -> String {
     match lifecycle::parse_common_name(text) {
         Some(name) => name.as_str().to_owned(),
         None => text.to_owned(),

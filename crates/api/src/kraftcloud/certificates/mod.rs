@@ -12,16 +12,15 @@ use lifecycle::{
     Certificate, CertificateFilter, CertificateId, CertificateRef, Error, House, Noun, Page,
     Principal,
 };
-use uuid::Uuid;
 
-use super::body::Members as _;
-use super::faults::Refusal;
+use super::faults::{Fault, Refusal};
 use super::item::{Detail, Identity};
-use super::kind::{Call, Head, Kind};
+use super::kind::{Call, Filter, Head, Kind, Orders};
 use super::references::{Reference, Target};
 use crate::exchange::Response;
-use members::{CertificateMembers, normal_name};
+use members::CertificateMembers;
 use object::Shown;
+use writing::Order;
 
 pub(super) use object::state;
 
@@ -37,31 +36,21 @@ impl Kind for Certificates {
 
     type Id = CertificateId;
     type Members = CertificateMembers;
-    /// A common name.
-    type Filter = Option<String>;
+    type Order = Order;
     type Object = Certificate;
     type Shown = Shown;
 
     fn head(certificate: &Certificate) -> Head<'_, CertificateId> {
         Head {
             id: certificate.id,
+            uuid: certificate.id.as_uuid(),
             name: &certificate.name,
             created_at: certificate.created_at,
         }
     }
 
-    fn uuid(id: CertificateId) -> Uuid {
-        id.as_uuid()
-    }
-
-    fn filter(mut members: CertificateMembers) -> Result<Option<String>, Refusal> {
-        let common_name = members.take_common_name()?;
-        members.require_bare_reference()?;
-        Ok(common_name.map(|name| normal_name(&name)))
-    }
-
-    fn is_shown(filter: &Option<String>, certificate: &Certificate) -> bool {
-        let wanted = filter.as_ref();
+    fn is_shown(filter: &Filter, certificate: &Certificate) -> bool {
+        let wanted = filter.common_name.as_ref();
         wanted.is_none_or(|name| *name == certificate.common_name)
     }
 
@@ -81,12 +70,12 @@ impl Kind for Certificates {
     async fn list(
         house: &House,
         principal: &Principal,
-        filter: &Option<String>,
+        filter: &Filter,
         _: Detail,
         page: &Page<CertificateId>,
     ) -> Result<Vec<Certificate>, Error> {
         let filter = CertificateFilter {
-            common_name: filter.clone(),
+            common_name: filter.common_name.clone(),
             ..CertificateFilter::default()
         };
         house.certificates.list(principal, &filter, page).await
@@ -113,8 +102,16 @@ impl Kind for Certificates {
         Ok(shown.collect())
     }
 
-    async fn create(call: Call<'_, Self>) -> Result<Response, Refusal> {
-        writing::create(call).await
+    async fn orders(_: &House, objects: Vec<CertificateMembers>) -> Result<Orders<Self>, Refusal> {
+        writing::orders(objects).await
+    }
+
+    async fn make(
+        house: &House,
+        principal: &Principal,
+        order: Order,
+    ) -> Result<Certificate, Fault> {
+        order.carry_out(&house.certificates, principal).await
     }
 
     async fn update(call: Call<'_, Self>) -> Result<Response, Refusal> {
@@ -128,10 +125,7 @@ impl Kind for Certificates {
 
 /// What the house calls it.
 pub(super) fn certificate(target: &Target) -> CertificateRef {
-    match target {
-        Target::Name(name) => CertificateRef::Name(name.clone()),
-        Target::Uuid(id) => CertificateRef::Id(CertificateId::from_uuid(*id)),
-    }
+    target.reference(CertificateId::from_uuid)
 }
 
 #[cfg(test)]

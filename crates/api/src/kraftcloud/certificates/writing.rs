@@ -1,8 +1,6 @@
-//! The calls that bring certificates in: create, and update with a newer pair.
-//!
-//! The form of every object of an array is checked before the first one is carried out.
+//! What brings certificates in: orders for new ones, and updates with a newer pair.
 
-use lifecycle::{Error, Noun, Replacement, Upload, off_the_reactor};
+use lifecycle::{Certificate, Error, Noun, Principal, Replacement, Upload, off_the_reactor};
 
 use super::members::CertificateMembers;
 use super::{Certificates, certificate};
@@ -10,7 +8,7 @@ use crate::exchange::Response;
 use crate::kraftcloud::body::{Members as _, missing_reference};
 use crate::kraftcloud::envelope::Reach;
 use crate::kraftcloud::faults::{Code, Fault, ItemFault, Refusal};
-use crate::kraftcloud::item::{Detail, Identity};
+use crate::kraftcloud::item::Detail;
 use crate::kraftcloud::kind;
 use crate::kraftcloud::outcomes::Outcomes;
 use crate::kraftcloud::query;
@@ -18,22 +16,17 @@ use crate::kraftcloud::references::Reference;
 
 type Call<'a> = kind::Call<'a, Certificates>;
 
-/// Most certificates that one request creates.
-const MAX_NEW: usize = 16;
-
 /// A well-formed request for one certificate.
-struct Order {
-    name: Option<String>,
-    kind: OrderKind,
-}
-
-enum OrderKind {
-    /// Chain and key are here.
-    Upload(Box<Upload>),
+pub(in crate::kraftcloud) enum Order {
     /// The server is to obtain it.
-    Managed { common_name: String },
+    Managed {
+        name: Option<String>,
+        common_name: String,
+    },
     /// The form is right, but chain and key do not fit each other.
     Misfit(ItemFault),
+    /// Chain and key are here.
+    Upload(Box<Upload>),
 }
 
 /// A well-formed change of one certificate.
@@ -51,29 +44,15 @@ enum UpdateKind {
     Restart,
 }
 
-/// POST /v1/certificates.
-pub(super) async fn create(mut call: Call<'_>) -> Result<Response, Refusal> {
-    let objects = call.take_new(MAX_NEW)?;
-    let orders = read_each(objects, Order::read).await?;
-    let certificates = &call.house.certificates;
-    let mut outcomes = Outcomes::<Certificates>::new();
-    for Order { name, kind } in orders {
-        let made = match kind {
-            OrderKind::Upload(upload) => certificates
-                .upload(&call.principal, *upload)
-                .await
-                .map_err(Fault::from),
-            OrderKind::Managed { common_name } => certificates
-                .request_managed(&call.principal, name.as_deref(), &common_name)
-                .await
-                .map_err(Fault::from),
-            OrderKind::Misfit(fault) => Err(Fault::Item(fault)),
-        };
-        outcomes.push(Identity { uuid: None, name }, made)?;
-    }
-    outcomes
-        .answer(call.house, Detail::Full, Reach::Global, call.started)
-        .await
+/// Reads what the objects of POST /v1/certificates ask for, each with the name that it gives.
+pub(super) async fn orders(
+    objects: Vec<CertificateMembers>,
+) -> Result<kind::Orders<Certificates>, Refusal> {
+    read_each(objects, |members| {
+        let name = members.name.clone();
+        Ok((name, Order::read(members)?))
+    })
+    .await
 }
 
 /// PUT and PATCH /v1/certificates.
@@ -134,6 +113,24 @@ async fn carry_out(
 }
 
 impl Order {
+    /// Makes the certificate.
+    pub(super) async fn carry_out(
+        self,
+        certificates: &lifecycle::Certificates,
+        principal: &Principal,
+    ) -> Result<Certificate, Fault> {
+        let made = match self {
+            Self::Managed { name, common_name } => {
+                certificates
+                    .request_managed(principal, name.as_deref(), &common_name)
+                    .await
+            }
+            Self::Misfit(fault) => return Err(Fault::Item(fault)),
+            Self::Upload(upload) => certificates.upload(principal, *upload).await,
+        };
+        made.map_err(Fault::from)
+    }
+
     fn read(mut members: CertificateMembers) -> Result<Self, Refusal> {
         for (member, is_given) in [
             ("metro", members.has("metro")),
@@ -147,26 +144,27 @@ impl Order {
         members.check_lengths()?;
         let common_name = members.take_common_name()?;
         let name = members.name.take();
-        let kind = match (members.chain.take(), members.pkey.take(), common_name) {
-            (Some(chain), Some(pkey), common_name) => {
-                let upload = Upload::parse(name.clone(), common_name.as_deref(), &chain, &pkey);
-                match upload.map_err(Fault::from) {
-                    Ok(upload) => OrderKind::Upload(Box::new(upload)),
-                    Err(Fault::Item(fault)) => OrderKind::Misfit(fault),
-                    Err(Fault::Request(refusal)) => return Err(refusal),
+        Ok(
+            match (members.chain.take(), members.pkey.take(), common_name) {
+                (Some(chain), Some(pkey), common_name) => {
+                    let upload = Upload::parse(name, common_name.as_deref(), &chain, &pkey);
+                    match upload.map_err(Fault::from) {
+                        Ok(upload) => Self::Upload(Box::new(upload)),
+                        Err(Fault::Item(fault)) => Self::Misfit(fault),
+                        Err(Fault::Request(refusal)) => return Err(refusal),
+                    }
                 }
-            }
-            (None, None, Some(common_name)) => {
-                lifecycle::Certificates::check_managed_request(name.as_deref(), &common_name)?;
-                OrderKind::Managed { common_name }
-            }
-            (None, None, None) => {
-                let message = "send chain and pkey, or the cn of a certificate to be obtained";
-                return Err(Refusal::form(Code::Malformed, message));
-            }
-            (chain, _, _) => return Err(half_a_pair(chain.is_some())),
-        };
-        Ok(Self { name, kind })
+                (None, None, Some(common_name)) => {
+                    lifecycle::Certificates::check_managed_request(name.as_deref(), &common_name)?;
+                    Self::Managed { name, common_name }
+                }
+                (None, None, None) => {
+                    let message = "send chain and pkey, or the cn of a certificate to be obtained";
+                    return Err(Refusal::form(Code::Malformed, message));
+                }
+                (chain, _, _) => return Err(half_a_pair(chain.is_some())),
+            },
+        )
     }
 }
 

@@ -7,24 +7,22 @@ mod request;
 use std::sync::Arc;
 
 use http::{Method, StatusCode};
-use lifecycle::{Error, House, InstanceId, InstanceRef, InstanceView, Noun, Page, Principal};
-use uuid::Uuid;
+use lifecycle::{
+    Error, House, InstanceId, InstanceRef, InstanceView, NewInstanceRequest, Noun, Page, Principal,
+};
 
 use super::body::{Members as _, missing_reference};
 use super::envelope::Reach;
 use super::faults::{Code, Fault, ItemFault, Refusal};
 use super::fields::Fields;
 use super::item::{Detail, Identity};
-use super::kind::{Call, Endpoint, Head, Kind, named_by};
+use super::kind::{Call, Endpoint, Filter, Head, Kind, Orders, named_by};
 use super::outcomes::Outcomes;
 use super::query;
 use super::references::{Reference, Target, merge};
 use super::services::require_form;
 use crate::exchange::Response;
 use object::Shown;
-
-/// Most instances that one request creates.
-const MAX_NEW: usize = 16;
 
 /// What clients want done to instances.
 const ACTIONS: [&str; 3] = ["start", "stop", "suspend"];
@@ -53,28 +51,17 @@ impl Kind for Instances {
 
     type Id = InstanceId;
     type Members = Fields;
-    type Filter = ();
+    type Order = NewInstanceRequest;
     type Object = Arc<InstanceView>;
     type Shown = Shown;
 
     fn head(view: &Arc<InstanceView>) -> Head<'_, InstanceId> {
         Head {
             id: view.instance.id,
+            uuid: view.instance.id.as_uuid(),
             name: &view.instance.name,
             created_at: view.instance.created_at,
         }
-    }
-
-    fn uuid(id: InstanceId) -> Uuid {
-        id.as_uuid()
-    }
-
-    fn filter(_: Fields) -> Result<(), Refusal> {
-        Ok(())
-    }
-
-    fn is_shown((): &(), _: &Arc<InstanceView>) -> bool {
-        true
     }
 
     async fn find_each(
@@ -89,7 +76,7 @@ impl Kind for Instances {
     async fn list(
         house: &House,
         principal: &Principal,
-        (): &(),
+        _: &Filter,
         detail: Detail,
         page: &Page<InstanceId>,
     ) -> Result<Vec<Arc<InstanceView>>, Error> {
@@ -129,26 +116,22 @@ impl Kind for Instances {
         Ok(shown.collect())
     }
 
-    async fn create(mut call: Call<'_, Self>) -> Result<Response, Refusal> {
-        let objects = call.take_new(MAX_NEW)?;
-        let instances = &call.house.instances;
-        // The form of every object of an array is checked before the first one is carried out.
-        let mut requests = Vec::with_capacity(objects.len());
-        for object in objects {
-            let request = request::new_instance(object)?;
-            require_form(instances.check_request(&request))?;
-            requests.push(request);
-        }
-        let mut outcomes = Outcomes::<Self>::new();
-        for request in requests {
-            let name = request.name.clone();
-            let created = instances.create(&call.principal, request).await;
-            let created = created.map(Arc::new).map_err(Fault::from);
-            outcomes.push(Identity { uuid: None, name }, created)?;
-        }
-        outcomes
-            .answer(call.house, Detail::Full, Reach::Global, call.started)
-            .await
+    async fn orders(house: &House, objects: Vec<Fields>) -> Result<Orders<Self>, Refusal> {
+        let read = |object| {
+            let order = request::new_instance(object)?;
+            require_form(house.instances.check_request(&order))?;
+            Ok((order.name.clone(), order))
+        };
+        objects.into_iter().map(read).collect()
+    }
+
+    async fn make(
+        house: &House,
+        principal: &Principal,
+        order: NewInstanceRequest,
+    ) -> Result<Arc<InstanceView>, Fault> {
+        let made = house.instances.create(principal, order).await?;
+        Ok(Arc::new(made))
     }
 
     async fn update(mut call: Call<'_, Self>) -> Result<Response, Refusal> {
@@ -171,10 +154,7 @@ impl Kind for Instances {
 
 /// What the house calls it.
 fn instance(target: &Target) -> InstanceRef {
-    match target {
-        Target::Name(name) => InstanceRef::Name(name.clone()),
-        Target::Uuid(id) => InstanceRef::Id(InstanceId::from_uuid(*id)),
-    }
+    target.reference(InstanceId::from_uuid)
 }
 
 /// Says of each instance that nothing can be done to it.

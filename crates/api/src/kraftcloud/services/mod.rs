@@ -7,24 +7,20 @@ mod request;
 use std::sync::Arc;
 
 use http::StatusCode;
-use lifecycle::{Error, House, Noun, Page, Principal, ServiceId, ServiceRef, ServiceView};
-use uuid::Uuid;
+use lifecycle::{
+    Error, House, NewServiceRequest, Noun, Page, Principal, ServiceId, ServiceRef, ServiceView,
+};
 
-use super::envelope::Reach;
 use super::faults::{Fault, Refusal};
 use super::fields::Fields;
 use super::item::{Detail, Identity};
-use super::kind::{Call, Head, Kind};
-use super::outcomes::Outcomes;
+use super::kind::{Call, Filter, Head, Kind, Orders};
 use super::references::{Reference, Target};
 use crate::exchange::Response;
 use object::Shown;
 
 pub(super) use object::Domain;
 pub(super) use request::service_of_instance;
-
-/// Most services that one request creates.
-const MAX_NEW: usize = 16;
 
 /// The kind of object that is a service.
 pub(super) struct Services;
@@ -38,28 +34,17 @@ impl Kind for Services {
 
     type Id = ServiceId;
     type Members = Fields;
-    type Filter = ();
+    type Order = NewServiceRequest;
     type Object = Arc<ServiceView>;
     type Shown = Shown;
 
     fn head(view: &Arc<ServiceView>) -> Head<'_, ServiceId> {
         Head {
             id: view.service.id,
+            uuid: view.service.id.as_uuid(),
             name: &view.service.name,
             created_at: view.service.created_at,
         }
-    }
-
-    fn uuid(id: ServiceId) -> Uuid {
-        id.as_uuid()
-    }
-
-    fn filter(_: Fields) -> Result<(), Refusal> {
-        Ok(())
-    }
-
-    fn is_shown((): &(), _: &Arc<ServiceView>) -> bool {
-        true
     }
 
     async fn find_each(
@@ -74,7 +59,7 @@ impl Kind for Services {
     async fn list(
         house: &House,
         principal: &Principal,
-        (): &(),
+        _: &Filter,
         detail: Detail,
         page: &Page<ServiceId>,
     ) -> Result<Vec<Arc<ServiceView>>, Error> {
@@ -114,26 +99,22 @@ impl Kind for Services {
         Ok(shown.collect())
     }
 
-    async fn create(mut call: Call<'_, Self>) -> Result<Response, Refusal> {
-        let objects = call.take_new(MAX_NEW)?;
-        let services = &call.house.services;
-        // The form of every object of an array is checked before the first one is carried out.
-        let mut requests = Vec::with_capacity(objects.len());
-        for object in objects {
-            let request = request::new_service(object)?;
-            require_form(services.check_request(&request))?;
-            requests.push(request);
-        }
-        let mut outcomes = Outcomes::<Self>::new();
-        for request in requests {
-            let name = request.name.clone();
-            let created = services.create(&call.principal, request).await;
-            let created = created.map(Arc::new).map_err(Fault::from);
-            outcomes.push(Identity { uuid: None, name }, created)?;
-        }
-        outcomes
-            .answer(call.house, Detail::Full, Reach::Global, call.started)
-            .await
+    async fn orders(house: &House, objects: Vec<Fields>) -> Result<Orders<Self>, Refusal> {
+        let read = |object| {
+            let order = request::new_service(object)?;
+            require_form(house.services.check_request(&order))?;
+            Ok((order.name.clone(), order))
+        };
+        objects.into_iter().map(read).collect()
+    }
+
+    async fn make(
+        house: &House,
+        principal: &Principal,
+        order: NewServiceRequest,
+    ) -> Result<Arc<ServiceView>, Fault> {
+        let made = house.services.create(principal, order).await?;
+        Ok(Arc::new(made))
     }
 
     async fn update(call: Call<'_, Self>) -> Result<Response, Refusal> {
@@ -147,10 +128,7 @@ impl Kind for Services {
 
 /// What the house calls it.
 pub(super) fn service(target: &Target) -> ServiceRef {
-    match target {
-        Target::Name(name) => ServiceRef::Name(name.clone()),
-        Target::Uuid(id) => ServiceRef::Id(ServiceId::from_uuid(*id)),
-    }
+    target.reference(ServiceId::from_uuid)
 }
 
 /// Refuses what is wrong in form. What else a check found out is for the item to tell.

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use lifecycle::{Certificate, Certificates, DomainView, PublishedPort, ServiceView};
+use lifecycle::{Certificate, Certificates, DomainView, ServiceView};
 use serde::Serialize;
 
 use crate::kraftcloud::certificates::state;
 use crate::kraftcloud::item::Identity;
-use crate::notation::{handler_names, protocol_name, timestamp};
+use crate::notation::{PortView, timestamp};
 
 /// What is shown of a service beyond its identity.
 #[derive(Debug, Serialize)]
@@ -20,19 +20,11 @@ pub(in crate::kraftcloud) struct Shown {
     /// The first domain, for clients that know only one.
     #[serde(skip_serializing_if = "Option::is_none")]
     fqdn: Option<String>,
-    services: Vec<Port>,
+    services: Vec<PortView>,
     domains: Vec<Domain>,
     instances: Vec<Identity>,
     #[serde(skip_serializing_if = "Option::is_none")]
     autokill: Option<Autokill>,
-}
-
-#[derive(Debug, Serialize)]
-struct Port {
-    port: u16,
-    destination_port: u16,
-    protocol: &'static str,
-    handlers: Vec<&'static str>,
 }
 
 /// A domain with the certificate that it is served with, if that is one of the account's.
@@ -70,7 +62,7 @@ impl Shown {
             soft_limit: service.soft_limit,
             hard_limit: service.hard_limit,
             fqdn: domains.first().map(|domain| domain.name.clone()),
-            services: service.ports.iter().map(Port::of).collect(),
+            services: service.ports.iter().map(PortView::of).collect(),
             domains: Domain::each(domains, certificates),
             instances: instances
                 .iter()
@@ -105,17 +97,6 @@ impl CertificateOfDomain {
         Self {
             identity: Identity::of(certificate.id.as_uuid(), &certificate.name),
             state: state(certificate, certificates),
-        }
-    }
-}
-
-impl Port {
-    fn of(published: &PublishedPort) -> Self {
-        Self {
-            port: published.port,
-            destination_port: published.destination_port,
-            protocol: protocol_name(published.protocol),
-            handlers: handler_names(published.handlers),
         }
     }
 }
