@@ -31,6 +31,8 @@ pub(super) trait Kind: Sized + Send + Sync + 'static {
     const NOUN: Noun;
     /// The status of an answer when the object that the path names does not exist.
     const ABSENT: StatusCode;
+    /// Whether even a short object takes a processor for milliseconds.
+    const IS_HEAVY: bool = false;
     /// The methods of the collection.
     const METHODS: &'static str;
     /// The methods of one object.
@@ -84,14 +86,13 @@ pub(super) trait Kind: Sized + Send + Sync + 'static {
         objects: Vec<Self::Object>,
     ) -> impl Future<Output = Result<Vec<Self::Shown>, Error>> + Send;
 
-    /// Reads what the objects of a POST ask for, each with the name that it gives. The first fault
-    /// of form refuses all.
-    fn orders(
+    /// Reads what an object of a POST asks for, and the name that it gives.
+    fn order(
         house: &House,
-        objects: Vec<Self::Members>,
-    ) -> impl Future<Output = Result<Orders<Self>, Refusal>> + Send;
+        members: Self::Members,
+    ) -> Result<(Option<String>, Self::Order), Refusal>;
 
-    /// Makes one of them.
+    /// Makes what was asked for.
     fn make(
         house: &House,
         principal: &Principal,
@@ -107,9 +108,6 @@ pub(super) trait Kind: Sized + Send + Sync + 'static {
         own: Reference,
     ) -> impl Future<Output = Result<Response, Refusal>> + Send;
 }
-
-/// What a request asks for, each with the name that it gives.
-pub(super) type Orders<K> = Vec<(Option<String>, <K as Kind>::Order)>;
 
 /// Which objects a list shows; all by default.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -174,6 +172,8 @@ pub(super) struct Call<'a, K: Kind> {
     pub(super) query: &'a str,
     pub(super) started: Instant,
     body: Document<K::Members>,
+    /// Whether it takes a processor so long to read that others would wait.
+    is_long: bool,
 }
 
 impl<'a, K: Kind> Call<'a, K> {
@@ -185,7 +185,8 @@ impl<'a, K: Kind> Call<'a, K> {
         octets: impl AsRef<[u8]> + Send + 'static,
         started: Instant,
     ) -> Result<Self, Refusal> {
-        let body = if octets.as_ref().len() > DECODED_AT_ONCE {
+        let is_long = octets.as_ref().len() > DECODED_AT_ONCE;
+        let body = if is_long {
             off_the_reactor(move || Document::read(octets.as_ref())).await??
         } else {
             Document::read(octets.as_ref())?
@@ -196,6 +197,7 @@ impl<'a, K: Kind> Call<'a, K> {
             query,
             started,
             body,
+            is_long,
         })
     }
 
@@ -221,6 +223,26 @@ impl<'a, K: Kind> Call<'a, K> {
         std::mem::replace(&mut self.body, Document::Empty)
     }
 
+    /// Reads objects of the body, where that delays nobody. The first fault of form refuses all.
+    pub(super) async fn read_each<O: Send + 'static, T: Send + 'static>(
+        &self,
+        objects: Vec<O>,
+        read: impl Fn(&House, O) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<Vec<T>, Refusal> {
+        let house = self.house.clone();
+        let read = move || {
+            objects
+                .into_iter()
+                .map(|object| read(&house, object))
+                .collect()
+        };
+        if self.is_long || K::IS_HEAVY {
+            off_the_reactor(read).await?
+        } else {
+            read()
+        }
+    }
+
     /// Makes what the body asks for, after all of it was read.
     async fn create(mut self) -> Result<Response, Refusal> {
         let objects = self.take_objects();
@@ -233,7 +255,7 @@ impl<'a, K: Kind> Call<'a, K> {
             return Err(Refusal::form(Code::TooMany, message));
         }
         let mut outcomes = Outcomes::<K>::new();
-        for (name, order) in K::orders(self.house, objects).await? {
+        for (name, order) in self.read_each(objects, K::order).await? {
             let made = K::make(self.house, &self.principal, order).await;
             outcomes.push(Identity { uuid: None, name }, made)?;
         }

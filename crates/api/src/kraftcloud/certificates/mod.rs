@@ -15,7 +15,7 @@ use lifecycle::{
 
 use super::faults::{Fault, Refusal};
 use super::item::{Detail, Identity};
-use super::kind::{Call, Filter, Head, Kind, Orders};
+use super::kind::{Call, Filter, Head, Kind};
 use super::references::{Reference, Target};
 use crate::exchange::Response;
 use members::CertificateMembers;
@@ -31,6 +31,7 @@ impl Kind for Certificates {
     const KEY: &'static str = "certificates";
     const NOUN: Noun = Noun::Certificate;
     const ABSENT: StatusCode = StatusCode::NOT_FOUND;
+    const IS_HEAVY: bool = true;
     const METHODS: &'static str = "GET, HEAD, POST, PUT, PATCH, DELETE";
     const METHODS_OF_ONE: &'static str = "GET, HEAD, PUT, PATCH, DELETE";
 
@@ -102,8 +103,9 @@ impl Kind for Certificates {
         Ok(shown.collect())
     }
 
-    async fn orders(_: &House, objects: Vec<CertificateMembers>) -> Result<Orders<Self>, Refusal> {
-        writing::orders(objects).await
+    fn order(_: &House, members: CertificateMembers) -> Result<(Option<String>, Order), Refusal> {
+        let name = members.name.clone();
+        Ok((name, Order::read(members)?))
     }
 
     async fn make(

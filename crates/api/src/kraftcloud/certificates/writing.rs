@@ -1,6 +1,6 @@
 //! What brings certificates in: orders for new ones, and updates with a newer pair.
 
-use lifecycle::{Certificate, Error, Noun, Principal, Replacement, Upload, off_the_reactor};
+use lifecycle::{Certificate, Error, Noun, Principal, Replacement, Upload};
 
 use super::members::CertificateMembers;
 use super::{Certificates, certificate};
@@ -44,24 +44,13 @@ enum UpdateKind {
     Restart,
 }
 
-/// Reads what the objects of POST /v1/certificates ask for, each with the name that it gives.
-pub(super) async fn orders(
-    objects: Vec<CertificateMembers>,
-) -> Result<kind::Orders<Certificates>, Refusal> {
-    read_each(objects, |members| {
-        let name = members.name.clone();
-        Ok((name, Order::read(members)?))
-    })
-    .await
-}
-
 /// PUT and PATCH /v1/certificates.
 pub(super) async fn update(mut call: Call<'_>) -> Result<Response, Refusal> {
     let objects = call.take_objects();
     if objects.is_empty() {
         return Err(missing_reference());
     }
-    let updates = read_each(objects, |mut members| {
+    let updates = call.read_each(objects, |_, mut members: CertificateMembers| {
         let reference = members.take_reference()?;
         Update::read(reference, members)
     });
@@ -78,7 +67,7 @@ pub(super) async fn update_one(mut call: Call<'_>, own: Reference) -> Result<Res
     };
     others.extend(members.take_references()?);
     call.require_same(&own, &others).await?;
-    let updates = read_each(vec![members], move |members| {
+    let updates = call.read_each(vec![members], move |_, members| {
         Update::read(own.clone(), members)
     });
     carry_out(&call, updates.await?, Reach::Local).await
@@ -131,7 +120,8 @@ impl Order {
         made.map_err(Fault::from)
     }
 
-    fn read(mut members: CertificateMembers) -> Result<Self, Refusal> {
+    /// Reads what an object asks for.
+    pub(super) fn read(mut members: CertificateMembers) -> Result<Self, Refusal> {
         for (member, is_given) in [
             ("metro", members.has("metro")),
             ("uuid", members.uuid.is_some()),
@@ -200,13 +190,4 @@ fn half_a_pair(has_chain: bool) -> Refusal {
         "chain is missing: a key comes with its chain"
     };
     Refusal::form(Code::Invalid, message)
-}
-
-/// Reads all objects where it delays nobody: keys and certificates take milliseconds of CPU. The
-/// first fault of form refuses all.
-async fn read_each<T: Send + 'static>(
-    objects: Vec<CertificateMembers>,
-    read: impl FnMut(CertificateMembers) -> Result<T, Refusal> + Send + 'static,
-) -> Result<Vec<T>, Refusal> {
-    off_the_reactor(move || objects.into_iter().map(read).collect()).await?
 }

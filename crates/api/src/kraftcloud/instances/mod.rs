@@ -16,7 +16,7 @@ use super::envelope::Reach;
 use super::faults::{Code, Fault, ItemFault, Refusal};
 use super::fields::Fields;
 use super::item::{Detail, Identity};
-use super::kind::{Call, Endpoint, Filter, Head, Kind, Orders, named_by};
+use super::kind::{Call, Endpoint, Filter, Head, Kind, named_by};
 use super::outcomes::Outcomes;
 use super::query;
 use super::references::{Reference, Target, merge};
@@ -116,13 +116,13 @@ impl Kind for Instances {
         Ok(shown.collect())
     }
 
-    async fn orders(house: &House, objects: Vec<Fields>) -> Result<Orders<Self>, Refusal> {
-        let read = |object| {
-            let order = request::new_instance(object)?;
-            require_form(house.instances.check_request(&order))?;
-            Ok((order.name.clone(), order))
-        };
-        objects.into_iter().map(read).collect()
+    fn order(
+        house: &House,
+        fields: Fields,
+    ) -> Result<(Option<String>, NewInstanceRequest), Refusal> {
+        let order = request::new_instance(fields)?;
+        require_form(house.instances.check_request(&order))?;
+        Ok((order.name.clone(), order))
     }
 
     async fn make(

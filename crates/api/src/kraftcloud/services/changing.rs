@@ -1,7 +1,7 @@
 //! PATCH: operations on properties of services. Each is carried out by itself, and answered by an
 //! item of its own.
 
-use lifecycle::{Noun, ServiceChange};
+use lifecycle::{House, Noun, ServiceChange};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -33,11 +33,11 @@ pub(super) async fn update(mut call: Call<'_>) -> Result<Response, Refusal> {
     if objects.is_empty() {
         return Err(missing_reference());
     }
-    let mut operations = Vec::with_capacity(objects.len());
-    for mut object in objects {
+    let operations = call.read_each(objects, |house, mut object: Fields| {
         let reference = object.take_reference()?;
-        operations.push((reference, operation(&call, object)?));
-    }
+        Ok((reference, operation(house, object)?))
+    });
+    let operations = operations.await?;
     carry_out(&call, operations, Reach::Global).await
 }
 
@@ -49,18 +49,22 @@ pub(super) async fn update_one(mut call: Call<'_>, own: Reference) -> Result<Res
         let message = "send an operation as a JSON object";
         return Err(Refusal::form(Code::Malformed, message));
     }
-    let mut operations = Vec::with_capacity(objects.len());
-    for mut object in objects {
-        others.extend(object.take_references()?);
-        operations.push((own.clone(), operation(&call, object)?));
+    let operations = call.read_each(objects, |house, mut object: Fields| {
+        let named = object.take_references()?;
+        Ok((named, operation(house, object)?))
+    });
+    let mut own_operations = Vec::new();
+    for (named, operation) in operations.await? {
+        others.extend(named);
+        own_operations.push((own.clone(), operation));
     }
     call.require_same(&own, &others).await?;
-    carry_out(&call, operations, Reach::Local).await
+    carry_out(&call, own_operations, Reach::Local).await
 }
 
-fn operation(call: &Call<'_>, object: Fields) -> Result<Operation, Refusal> {
+fn operation(house: &House, object: Fields) -> Result<Operation, Refusal> {
     let operation = Operation::read(object)?;
-    require_form(call.house.services.check_change(&operation.change))?;
+    require_form(house.services.check_change(&operation.change))?;
     Ok(operation)
 }
 

@@ -14,7 +14,7 @@ use lifecycle::{
 use super::faults::{Fault, Refusal};
 use super::fields::Fields;
 use super::item::{Detail, Identity};
-use super::kind::{Call, Filter, Head, Kind, Orders};
+use super::kind::{Call, Filter, Head, Kind};
 use super::references::{Reference, Target};
 use crate::exchange::Response;
 use object::Shown;
@@ -99,13 +99,13 @@ impl Kind for Services {
         Ok(shown.collect())
     }
 
-    async fn orders(house: &House, objects: Vec<Fields>) -> Result<Orders<Self>, Refusal> {
-        let read = |object| {
-            let order = request::new_service(object)?;
-            require_form(house.services.check_request(&order))?;
-            Ok((order.name.clone(), order))
-        };
-        objects.into_iter().map(read).collect()
+    fn order(
+        house: &House,
+        fields: Fields,
+    ) -> Result<(Option<String>, NewServiceRequest), Refusal> {
+        let order = request::new_service(fields)?;
+        require_form(house.services.check_request(&order))?;
+        Ok((order.name.clone(), order))
     }
 
     async fn make(
