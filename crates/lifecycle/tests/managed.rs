@@ -487,7 +487,8 @@ async fn every_start_and_every_node_finds_the_one_certificate_of_the_metro_domai
         fixture.house().furnish(keep),
         fixture.other_node().furnish(keep)
     );
-    (one.unwrap(), other.unwrap());
+    one.unwrap();
+    other.unwrap();
     fixture.house().obtain_due_now().await.unwrap();
     fixture.other_node().furnish(keep).await.unwrap();
     let found = metro_certificates(&fixture).await;
