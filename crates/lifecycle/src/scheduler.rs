@@ -7,7 +7,7 @@
 use std::error::Error as StdError;
 use std::time::Duration;
 
-use store::{Certificate, Store};
+use store::{Certificate, NewVersionRecord, Store};
 use time::OffsetDateTime;
 use tokio::task::JoinSet;
 
@@ -74,48 +74,100 @@ impl Scheduler {
         let mut attempted = 0;
         loop {
             let now = self.surroundings.now();
-            let claimed = self.store.claim_due(now, now + LEASE, BATCH).await?;
+            let until = now + LEASE;
+            let claimed = self.store.claim_due(now, until, BATCH).await?;
             let is_last = claimed.len() < BATCH;
             attempted += claimed.len();
-            let mut attempts = JoinSet::new();
-            for certificate in claimed {
-                let scheduler = self.clone();
-                attempts.spawn(async move { scheduler.attempt(&certificate).await });
-            }
-            attempts.join_all().await;
+            self.attempt(claimed, until).await?;
             if is_last {
                 return Ok(attempted);
             }
         }
     }
 
-    async fn attempt(&self, certificate: &Certificate) {
-        let name = &certificate.common_name;
-        let id = certificate.id;
-        match self.certificates.obtain(certificate).await {
-            Ok(leaf) => {
-                let (serial, not_after) = (leaf.serial().to_hex(), leaf.not_after());
-                if certificate.current.is_none() {
-                    tracing::info!(name, certificate = %id, serial, %not_after, "issued a certificate");
-                } else {
-                    tracing::info!(name, certificate = %id, serial, %not_after, "renewed a certificate");
-                }
+    /// Makes one attempt for each of the certificates that are claimed until `until`.
+    async fn attempt(&self, claimed: Vec<Certificate>, until: OffsetDateTime) -> Result<(), Error> {
+        let mut attempts = JoinSet::new();
+        for certificate in claimed {
+            let certificates = self.certificates.clone();
+            attempts.spawn(async move {
+                let made = certificates.next_version(&certificate).await;
+                (certificate, made)
+            });
+        }
+        let mut obtained = Vec::new();
+        while let Some(attempt) = attempts.join_next().await {
+            match attempt.map_err(Error::signing)? {
+                (certificate, Ok(record)) => obtained.push((certificate, record)),
+                // Not the issuer's fault, so it does not count: the lease runs out, and another
+                // attempt is made.
+                (certificate, Err(error @ Error::Store(_))) => tracing::warn!(
+                    name = certificate.common_name,
+                    certificate = %certificate.id,
+                    error = &error as &dyn StdError,
+                    "could not try to obtain a certificate"
+                ),
+                (certificate, Err(error)) => self.put_off(&certificate, &error, until).await,
             }
-            // Not the issuer's fault, so it does not count; the lease runs out, and another
-            // attempt is made.
-            Err(error @ Error::Store(_)) => tracing::warn!(
-                name,
-                certificate = %id,
-                error = &error as &dyn StdError,
-                "could not record a certificate"
-            ),
-            Err(error) => self.put_off(certificate, &error).await,
+        }
+        self.put_into_service(obtained, until).await
+    }
+
+    /// Stores what was obtained, all of it together, or piece by piece if that does not go.
+    async fn put_into_service(
+        &self,
+        obtained: Vec<(Certificate, NewVersionRecord)>,
+        until: OffsetDateTime,
+    ) -> Result<(), Error> {
+        match self.store_together(&obtained, until).await {
+            // A serial number was used before. Whoever drew it draws again when the lease is over.
+            Err(store::Error::DuplicateSerial) => {
+                for piece in &obtained {
+                    let piece = std::slice::from_ref(piece);
+                    match self.store_together(piece, until).await {
+                        Err(store::Error::DuplicateSerial) => {}
+                        stored => stored?,
+                    }
+                }
+                Ok(())
+            }
+            stored => Ok(stored?),
         }
     }
 
+    async fn store_together(
+        &self,
+        obtained: &[(Certificate, NewVersionRecord)],
+        until: OffsetDateTime,
+    ) -> Result<(), store::Error> {
+        let records = obtained.iter();
+        let records = records.map(|(certificate, record)| (certificate.id, record.clone()));
+        let stored = self.store.finish_claimed(until, records.collect()).await?;
+        for (certificate, record) in obtained {
+            let id = certificate.id;
+            // Deleted or revoked meanwhile, or the lease was over: this version does not count.
+            if !stored.contains(&id) {
+                continue;
+            }
+            let name = &certificate.common_name;
+            let not_after = record.version.not_after;
+            if certificate.current.is_none() {
+                tracing::info!(name, certificate = %id, %not_after, "issued a certificate");
+            } else {
+                tracing::info!(name, certificate = %id, %not_after, "renewed a certificate");
+            }
+        }
+        Ok(())
+    }
+
     /// Plans the next attempt after one that failed, or gives up.
-    async fn put_off(&self, certificate: &Certificate, error: &Error) {
-        let plan = after_failure(certificate.attempt, self.surroundings.now(), error);
+    async fn put_off(&self, certificate: &Certificate, error: &Error, until: OffsetDateTime) {
+        let now = self.surroundings.now();
+        if now >= until {
+            // Somebody else may be at it already.
+            return;
+        }
+        let plan = after_failure(certificate.attempt, now, error);
         let next = match plan {
             Plan::Attempt { at, .. } => Some(at),
             Plan::GiveUp { .. } => None,

@@ -13,8 +13,8 @@ use lifecycle::{
 };
 use lifecycle::{DEFAULT_AUTHORITY, Edit, NewInstanceRequest, ServiceChoice};
 use pki::{
-    CertId, CertStatus, DnsName, HashAlgorithm, IssuerHashes, KeyAlgorithm, RevocationReason,
-    SubjectFields, VerifiedAnswer,
+    CertId, DnsName, HashAlgorithm, IssuerHashes, KeyAlgorithm, RevocationReason, SubjectFields,
+    VerifiedAnswer,
 };
 use store::Scope;
 use tokio::task::JoinHandle;
@@ -450,9 +450,13 @@ async fn credentials_hold_the_whole_chain_the_key_and_a_staple_until_tomorrow() 
     assert_eq!(staple.produced_at, fixture.now());
     assert_eq!(staple.next_update, fixture.now() + time::Duration::days(1));
     let issuer = authority.issuing_certificate();
-    let question = CertId::new(HashAlgorithm::Sha1, &IssuerHashes::of(issuer), leaf.serial());
+    let question = CertId::new(
+        HashAlgorithm::Sha1,
+        &IssuerHashes::of(issuer),
+        leaf.serial(),
+    );
     let answer = VerifiedAnswer::read(&staple.response, &question, issuer, fixture.now()).unwrap();
-    assert_eq!(answer.status, CertStatus::Good);
+    assert!(answer.is_good);
     assert_eq!(answer.next_update, Some(staple.next_update));
 
     // A leaf that has ended is better than none.

@@ -292,7 +292,7 @@ fn certificate_row(
 }
 
 /// The names of a certificate as they are kept: one a line.
-fn joined(identifiers: &[String]) -> Result<String, Error> {
+pub(crate) fn joined(identifiers: &[String]) -> Result<String, Error> {
     let lines = identifiers.join("\n");
     within(
         "the list of names of the certificate",
@@ -302,7 +302,10 @@ fn joined(identifiers: &[String]) -> Result<String, Error> {
     Ok(lines)
 }
 
-fn check_version(version: &NewVersion, key: Option<&NewPrivateKey>) -> Result<(), Error> {
+pub(crate) fn check_version(
+    version: &NewVersion,
+    key: Option<&NewPrivateKey>,
+) -> Result<(), Error> {
     let named: Option<PrivateKeyId> = version.private_key_id;
     if key.is_some_and(|key| named != Some(key.id)) {
         return Err(Error::Inconsistent(

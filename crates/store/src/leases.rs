@@ -3,17 +3,49 @@
 //! A lease is nothing but the time of the next action moved forward. A node that dies loses its
 //! lease, never the work.
 
+use std::collections::{HashMap, HashSet};
+
 use time::OffsetDateTime;
 
-use crate::backend::in_transaction;
+use crate::backend::{Transaction, in_transaction};
 use crate::certificates::{self, Certificate};
 use crate::error::Error;
-use crate::events::{self, NewEvent};
-use crate::ids::CertificateId;
+use crate::events::{self, EventRow, NewEvent};
+use crate::ids::{AccountId, CertificateId};
+use crate::inventory::{NewVersionRecord, check_version, joined};
+use crate::names::{self, CERTIFICATE_NAMES};
+use crate::private_keys::{Exportable, SealedKey};
+use crate::recorder::{PRIVATE_KEYS, VERSIONS, insert_rows, largest_portion};
 use crate::references::LOOKUP_PORTION;
 use crate::scope::{Scope, page_limit};
-use crate::sql::Statement;
+use crate::sql::{Statement, Value, row_marks};
 use crate::store::Store;
+use crate::versions::NewVersion;
+
+/// What is written for a certificate when the work on it is done.
+struct Finished {
+    id: CertificateId,
+    version: NewVersion,
+    key: Option<SealedKey>,
+    identifiers: Vec<String>,
+    /// The identifiers as they are kept.
+    lines: String,
+    next_action_at: Option<OffsetDateTime>,
+    event: EventRow,
+}
+
+impl Finished {
+    /// What [`finishing`] wants of it.
+    fn values(&self) -> [Value; 5] {
+        [
+            self.id.into(),
+            self.version.id.into(),
+            self.lines.as_str().into(),
+            self.version.not_after.into(),
+            self.next_action_at.into(),
+        ]
+    }
+}
 
 impl Store {
     /// Claims certificates whose next action is due at `now`, those due longest first, at most
@@ -38,6 +70,68 @@ impl Store {
                 }
             }
             Ok(claimed)
+        })
+    }
+
+    /// Adds versions to certificates that were claimed together until `until`, as
+    /// [`Store::add_version`] does, all in one transaction. Certificates whose claim is over in
+    /// whatever way, because somebody else has claimed, changed or removed them, are left alone.
+    /// Returns those that were changed. No certificate may be named twice.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::DuplicateSerial`] when an authority of ours used any of the serial numbers before.
+    /// [`Error::Inconsistent`] for a private key that is exportable for a limited time. Nothing is
+    /// changed then, as after any other error.
+    pub async fn finish_claimed(
+        &self,
+        until: OffsetDateTime,
+        records: Vec<(CertificateId, NewVersionRecord)>,
+    ) -> Result<HashSet<CertificateId>, Error> {
+        let finished = records
+            .into_iter()
+            .map(|(id, record)| self.finished(id, record));
+        let finished: Vec<Finished> = finished.collect::<Result<_, _>>()?;
+        in_transaction!(self.backend(), |transaction| {
+            let mut held = HashMap::with_capacity(finished.len());
+            let mut rest = finished.as_slice();
+            while !rest.is_empty() {
+                let (portion, later) = rest.split_at(largest_portion(rest.len()));
+                let rows = portion.iter().map(Finished::values).collect();
+                for mut row in transaction.rows(finishing(until, rows)).await? {
+                    let id: CertificateId = row.take()?;
+                    held.insert(id, (row.take::<AccountId>()?, row.take::<String>()?));
+                }
+                rest = later;
+            }
+            write(transaction, &finished, &held).await?;
+            Ok(held.into_keys().collect())
+        })
+    }
+
+    fn finished(&self, id: CertificateId, record: NewVersionRecord) -> Result<Finished, Error> {
+        let NewVersionRecord {
+            version,
+            key,
+            identifiers,
+            next_action_at,
+            event,
+        } = record;
+        check_version(&version, key.as_ref())?;
+        let exportable = key.as_ref().map(|key| key.exportable);
+        if matches!(exportable, Some(Exportable::Until(_))) {
+            return Err(Error::Inconsistent(
+                "a key that the house obtained for itself is exportable for a time",
+            ));
+        }
+        Ok(Finished {
+            id,
+            version,
+            key: self.seal(key.as_ref(), &event)?,
+            lines: joined(&identifiers)?,
+            identifiers,
+            next_action_at,
+            event: event.into_row(),
         })
     }
 
@@ -68,6 +162,66 @@ impl Store {
             events::insert(transaction, vec![event.clone()]).await
         })
     }
+}
+
+/// Changes those certificates that are still claimed until `until`: each row names one, its current
+/// version, its names, the end of the version, and when its next action is due.
+pub(crate) fn finishing(until: OffsetDateTime, rows: Vec<[Value; 5]>) -> Statement {
+    let marks = row_marks(rows.len(), 5);
+    let values = rows.into_iter().flatten().chain([until.into()]);
+    Statement::with_values(
+        // Both databases name the columns of such a list in the same way. No index serves an
+        // expression, so the rows are found by what they are, not by when they are due.
+        format!(
+            "update certificates set current_version_id = fresh.column2, \
+             identifiers = fresh.column3, not_after = fresh.column4, state = 'valid', attempt = 0, \
+             next_action_at = fresh.column5, reason = null from (values {marks}) as fresh \
+             where certificates.id = fresh.column1 and +certificates.next_action_at = ? \
+             returning certificates.id, certificates.account_id, certificates.common_name"
+        ),
+        values.collect(),
+    )
+}
+
+/// Writes everything but the certificates themselves, for those of them that are `held`.
+async fn write(
+    transaction: &mut Transaction,
+    finished: &[Finished],
+    held: &HashMap<CertificateId, (AccountId, String)>,
+) -> Result<(), Error> {
+    let (mut names, mut versions) = (Vec::new(), Vec::new());
+    let (mut keys, mut events) = (Vec::new(), Vec::new());
+    for finished in finished {
+        let id = finished.id;
+        let Some((account, common_name)) = held.get(&id) else {
+            continue;
+        };
+        names.extend(names::rows(
+            *account,
+            id,
+            common_name,
+            &finished.identifiers,
+        ));
+        versions.push(finished.version.clone().into_row(id, *account));
+        let key = finished.key.clone();
+        keys.extend(key.map(|key| key.into_row(Some(*account))));
+        events.push(finished.event.clone());
+    }
+    let ids: Vec<CertificateId> = held.keys().copied().collect();
+    for portion in ids.chunks(LOOKUP_PORTION) {
+        let delete = Statement::new("delete from certificate_names where certificate_id in ");
+        let delete = delete.list(portion.iter().copied());
+        transaction.execute(delete).await?;
+    }
+    for (table, rows) in [
+        (&CERTIFICATE_NAMES, names),
+        (&VERSIONS, versions),
+        (&PRIVATE_KEYS, keys),
+    ] {
+        let rows: Vec<_> = rows.iter().collect();
+        insert_rows(transaction, table, &rows).await?;
+    }
+    events::insert(transaction, events).await
 }
 
 pub(crate) fn claim(now: OffsetDateTime, until: OffsetDateTime, limit: usize) -> Statement {

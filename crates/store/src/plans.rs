@@ -13,7 +13,7 @@ use crate::certificates::{
 use crate::ids::{AccountId, AuthorityId, CertificateId, InstanceId, ServiceId, VersionId};
 use crate::page::{Order, Page, PageStart};
 use crate::scope::Scope;
-use crate::sql::Statement;
+use crate::sql::{Statement, Value};
 use crate::url::DatabaseUrl;
 use crate::{domains, events, instances, leases, migrate, names, private_keys, services, versions};
 
@@ -282,6 +282,21 @@ async fn changes_of_a_few_rows_look_at_few_rows() {
     let (backend, _directory) = database().await;
     let statement = leases::claim(NOW, NOW, 10);
     assert_uses(&backend, "certificates_next_action", statement).await;
+    let row = || -> [Value; 5] {
+        let (id, version) = (CertificateId::random(), VersionId::at(NOW));
+        [
+            id.into(),
+            version.into(),
+            "a".into(),
+            NOW.into(),
+            NOW.into(),
+        ]
+    };
+    let statement = leases::finishing(NOW, vec![row(), row()]);
+    let finishing = plan(&backend, statement).await;
+    let search = "SEARCH certificates USING INDEX sqlite_autoindex_certificates";
+    assert!(finishing.contains(search), "{finishing}");
+    assert!(!finishing.contains("SCAN certificates"), "{finishing}");
     let statement = private_keys::expired_in_use(NOW);
     assert_uses(&backend, "private_keys_exportable_until", statement).await;
     let statement = attachments::keeping(&[CertificateId::random()]);

@@ -27,7 +27,7 @@ const DEFAULT_DAYS: u32 = 7;
 /// Longest lifetime of a leaf, in days.
 const MAX_DAYS: u32 = 182;
 /// Draws of a serial number before giving up; a second draw is already unlikely.
-pub(super) const SERIAL_DRAWS: u32 = 4;
+const SERIAL_DRAWS: u32 = 4;
 
 /// Where the certificate's key comes from.
 #[derive(Debug)]

@@ -12,7 +12,7 @@ use store::{
 use time::{Duration, OffsetDateTime};
 use tokio::task::JoinSet;
 
-use super::issue::{SERIAL_DRAWS, generate_key, sign_leaf};
+use super::issue::{generate_key, sign_leaf};
 use super::upload::{NAME_DRAWS, account_gone, fully_qualified};
 use super::{Certificates, naming};
 use crate::accounts::HOUSE_ACCOUNT;
@@ -205,15 +205,16 @@ impl Certificates {
         }
     }
 
-    /// Makes one version of a managed certificate and puts it into service.
+    /// Makes the next version of a managed certificate. It is not in service, and nobody has it,
+    /// before it is stored.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for the issuer, or when the certificate was deleted meanwhile;
-    /// [`Error::Signing`], [`Error::Invalid`] when the issuer refuses the names, [`Error::Store`].
-    pub(crate) async fn obtain(
+    /// [`Error::NotFound`] for the issuer; [`Error::Invalid`] when the issuer refuses the names;
+    /// [`Error::Signing`], [`Error::Store`].
+    pub(crate) async fn next_version(
         &self,
         certificate: &Certificate,
-    ) -> Result<pki::Certificate, Error> {
+    ) -> Result<NewVersionRecord, Error> {
         let issuer = certificate.issuer.as_deref();
         let issuer = issuer.unwrap_or(&self.settings.default_issuer);
         let authority = self.authorities.named(issuer).await?;
@@ -226,56 +227,36 @@ impl Certificates {
             validity: validity(now, days(LIFETIME_DAYS))?,
             urls: authority.leaf_urls.clone(),
         };
+        let leaf = sign_leaf(authority.clone(), profile, self.authorities.serial()).await?;
         let key = NewPrivateKey {
             id: PrivateKeyId::from_time_and_random(now, self.surroundings.random()),
             key,
             exportable: Exportable::Never,
         };
-        for _ in 0..SERIAL_DRAWS {
-            let serial = self.authorities.serial();
-            let leaf = sign_leaf(authority.clone(), profile.clone(), serial).await?;
-            let version = NewVersion {
-                id: VersionId::from_time_and_random(now, self.surroundings.random()),
-                authority_id: Some(authority.id),
-                serial: leaf.serial().as_be_bytes().to_vec(),
-                subject: leaf.subject().to_string(),
-                issuer: leaf.issuer().to_string(),
-                not_before: leaf.not_before(),
-                not_after: leaf.not_after(),
-                leaf: leaf.der().to_vec(),
-                intermediates: Vec::new(),
-                private_key_id: Some(key.id),
-                created_at: now,
-            };
-            let kind = match certificate.current {
-                None => events::CERTIFICATE_ISSUED,
-                Some(_) => events::CERTIFICATE_RENEWED,
-            };
-            let event = self.event(certificate, HOUSE_ACCOUNT, kind, &leaf.serial().to_hex());
-            let added = self
-                .store
-                .add_version(
-                    Scope::Account(certificate.account_id),
-                    certificate.id,
-                    NewVersionRecord {
-                        version,
-                        key: Some(key.clone()),
-                        identifiers: certificate.identifiers.clone(),
-                        next_action_at: Some(renewal_time(leaf.not_before(), leaf.not_after())),
-                        event,
-                    },
-                )
-                .await;
-            match added {
-                Ok(()) => return Ok(leaf),
-                Err(store::Error::DuplicateSerial) => {}
-                Err(store::Error::NotFound) => {
-                    return Err(Error::not_found(Noun::Certificate, certificate.id));
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Err(Error::signing("no unused serial number was drawn"))
+        let version = NewVersion {
+            id: VersionId::from_time_and_random(now, self.surroundings.random()),
+            authority_id: Some(authority.id),
+            serial: leaf.serial().as_be_bytes().to_vec(),
+            subject: leaf.subject().to_string(),
+            issuer: leaf.issuer().to_string(),
+            not_before: leaf.not_before(),
+            not_after: leaf.not_after(),
+            leaf: leaf.der().to_vec(),
+            intermediates: Vec::new(),
+            private_key_id: Some(key.id),
+            created_at: now,
+        };
+        let kind = match certificate.current {
+            None => events::CERTIFICATE_ISSUED,
+            Some(_) => events::CERTIFICATE_RENEWED,
+        };
+        Ok(NewVersionRecord {
+            next_action_at: Some(renewal_time(version.not_before, version.not_after)),
+            version,
+            key: Some(key),
+            identifiers: certificate.identifiers.clone(),
+            event: self.event(certificate, HOUSE_ACCOUNT, kind, &leaf.serial().to_hex()),
+        })
     }
 
     /// Writes down how it goes on with a certificate after an attempt that failed, or from a new

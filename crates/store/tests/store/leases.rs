@@ -2,10 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use store::{AccountId, CertificateId, Error, Scope, State, Store};
+use store::{
+    AccountId, AuthorityId, CertificateId, Error, Exportable, NewVersionRecord, Scope, State, Store,
+};
 use tokio::task::JoinSet;
 
-use crate::support::{Database, account, event, find, moment, record, renewal, version};
+use crate::support::{
+    Database, account, authority, event, find, moment, private_key, record, renewal, version,
+};
 
 on_both_databases!(
     what_is_due_is_claimed_longest_due_first,
@@ -13,6 +17,9 @@ on_both_databases!(
     no_two_nodes_claim_the_same_work,
     a_failed_attempt_is_noted_and_postponed,
     a_renewal_is_due_when_the_version_says,
+    claimed_work_is_finished_together,
+    work_whose_claim_is_over_is_left_alone,
+    a_serial_that_was_used_before_spoils_all_that_is_finished_with_it,
 );
 
 async fn request(store: &Store, account: AccountId, due: i64) -> CertificateId {
@@ -125,4 +132,124 @@ async fn a_renewal_is_due_when_the_version_says(database: &Database) {
     );
     assert_eq!(claim(&store, 499, 600, 10).await, [].into());
     assert_eq!(claim(&store, 500, 600, 10).await, [id].into());
+}
+
+/// A version with a key of the house's own, and names.
+fn obtained(authority: Option<AuthorityId>, names: &[&str]) -> NewVersionRecord {
+    let key = private_key(Exportable::Never);
+    let mut version = version(authority);
+    version.private_key_id = Some(key.id);
+    let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+    let mut obtained = renewal(
+        version,
+        &names,
+        Some(key),
+        event(None, "certificate.issued"),
+    );
+    obtained.next_action_at = Some(moment(500));
+    obtained
+}
+
+async fn claimed_work_is_finished_together(database: &Database) {
+    let store = database.open().await;
+    let account = account(&store).await;
+    let scope = Scope::Account(account);
+    let mut ids = BTreeSet::new();
+    for _ in 0..5 {
+        ids.insert(request(&store, account, 10).await);
+    }
+    assert_eq!(claim(&store, 10, 50, 10).await, ids);
+    let names = ["a.example", "b.example"];
+    let finished: Vec<_> = ids.iter().map(|id| (*id, obtained(None, &names))).collect();
+    let held = store.finish_claimed(moment(50), finished.clone()).await;
+    assert_eq!(held.unwrap().into_iter().collect::<BTreeSet<_>>(), ids);
+    for (id, record) in finished {
+        let found = find(&store, scope, id).await.unwrap();
+        assert_eq!((found.state, found.attempt), (State::Valid, 0));
+        assert_eq!(found.next_action_at, Some(moment(500)));
+        assert_eq!(found.identifiers, names);
+        let current = found.current.unwrap();
+        assert_eq!(
+            (current.id, current.certificate_id),
+            (record.version.id, id)
+        );
+        let key = record.key.unwrap().id;
+        assert!(store.private_key(scope, key).await.unwrap().is_some());
+    }
+    let covering = store.certificates_covering(scope, &["b.example"]).await;
+    assert!(ids.contains(&covering.unwrap()[0].certificate_id));
+    let issued = store
+        .events_after(Scope::Everything, None, 1_000)
+        .await
+        .unwrap()
+        .into_iter();
+    assert_eq!(
+        issued
+            .filter(|event| event.kind == "certificate.issued")
+            .count(),
+        5
+    );
+    assert_eq!(database.count("certificate_names").await, 10);
+    assert_eq!(database.count("versions").await, 5);
+}
+
+async fn work_whose_claim_is_over_is_left_alone(database: &Database) {
+    let store = database.open().await;
+    let account = account(&store).await;
+    let scope = Scope::Account(account);
+    let held = request(&store, account, 10).await;
+    let deleted = request(&store, account, 10).await;
+    let claimed_again = request(&store, account, 10).await;
+    let all = BTreeSet::from([held, deleted, claimed_again]);
+    assert_eq!(claim(&store, 10, 50, 10).await, all);
+    let gone = store.delete_certificate(scope, deleted, event(None, "certificate.deleted"));
+    assert!(gone.await.unwrap());
+    let state = State::Pending {
+        attempt: 2,
+        next_attempt_at: moment(90),
+    };
+    let moved = store.set_certificate_state(scope, claimed_again, state, event(None, "claimed"));
+    moved.await.unwrap();
+    let before = find(&store, scope, claimed_again).await;
+
+    let finished = all
+        .into_iter()
+        .map(|id| (id, obtained(None, &["a.example"])));
+    let finished = store.finish_claimed(moment(50), finished.collect()).await;
+    assert_eq!(finished.unwrap(), [held].into());
+    assert_eq!(find(&store, scope, claimed_again).await, before);
+    assert_eq!(database.count("versions").await, 1);
+    assert_eq!(database.count("private_keys").await, 1);
+    assert_eq!(database.count("certificate_names").await, 1);
+}
+
+async fn a_serial_that_was_used_before_spoils_all_that_is_finished_with_it(database: &Database) {
+    let store = database.open().await;
+    let account = account(&store).await;
+    let authority = authority(&store).await;
+    let used = record(account, Some(authority));
+    let serial = used.version.clone().unwrap().serial;
+    store.add_certificate(used).await.unwrap();
+    let fine = request(&store, account, 10).await;
+    let spoilt = request(&store, account, 10).await;
+    assert_eq!(claim(&store, 10, 50, 10).await.len(), 2);
+    let mut same = obtained(Some(authority), &[]);
+    same.version.serial = serial;
+    let finished = vec![(fine, obtained(Some(authority), &[])), (spoilt, same)];
+    let refused = store.finish_claimed(moment(50), finished).await;
+    assert!(matches!(refused, Err(Error::DuplicateSerial)));
+    let found = find(&store, Scope::Account(account), fine).await.unwrap();
+    assert_eq!(found.current, None);
+    assert_eq!(database.count("versions").await, 1);
+
+    let mut fetchable = obtained(Some(authority), &[]);
+    fetchable.key.as_mut().unwrap().exportable = Exportable::Until(moment(60));
+    let refused = store
+        .finish_claimed(moment(50), vec![(fine, fetchable)])
+        .await;
+    assert!(matches!(refused, Err(Error::Inconsistent(_))));
+    assert_eq!(
+        store.finish_claimed(moment(50), Vec::new()).await.unwrap(),
+        [].into()
+    );
 }
