@@ -75,6 +75,13 @@ impl Question {
         Some(Self { url, id, issuer })
     }
 
+    /// Whom it is for, whatever it is about.
+    pub(crate) fn responder(&self) -> String {
+        let host = self.url.host().unwrap_or_default();
+        let port = self.url.port_u16();
+        port.map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+    }
+
     /// Asks, and gives what can be stapled: an answer in force that says "good".
     ///
     /// # Errors
@@ -145,14 +152,11 @@ impl Question {
             nonce: None,
         };
         let path = self.url.path_and_query().map_or("/", |path| path.as_str());
-        let host = self.url.host().unwrap_or_default();
-        let port = self.url.port_u16();
-        let host = port.map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
         let mut request = Request::new(Full::from(question.to_der()));
         *request.method_mut() = http::Method::POST;
         *request.uri_mut() = path.parse().unwrap_or_default();
         let headers = request.headers_mut();
-        if let Ok(host) = host.parse() {
+        if let Ok(host) = self.responder().parse() {
             headers.insert(HOST, host);
         }
         let kind = http::HeaderValue::from_static("application/ocsp-request");

@@ -7,7 +7,8 @@ use lifecycle::EgressPolicy;
 /// Settings of the edge. Times that concern connections in general are in `limits`.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The domain that is served to clients that name none; without it they are refused.
+    /// The domain, in lower case, that is served to clients that name none; without it they are
+    /// refused.
     pub default_domain: Option<String>,
     /// The port of https that redirects name; 443 is left out.
     pub https_port: u16,

@@ -278,3 +278,19 @@ impl Shared {
         Ok(identity)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_changes_while_it_is_loaded_is_not_kept() {
+        let cache: Cache<u32, &str> = Cache::new(16);
+        let Err(loading) = cache.get_value_or_guard_async(&1).await else {
+            panic!("nobody has put anything in");
+        };
+        cache.remove(&1);
+        assert!(loading.insert("as it was before").is_err());
+        assert_eq!(cache.get(&1), None);
+    }
+}
