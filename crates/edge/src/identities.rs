@@ -63,6 +63,9 @@ impl Templates {
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(Nobody));
+        // The library's order has nothing weak in it; a client that prefers something else is better
+        // served by the order than by its own wish.
+        raw.ignore_client_order = true;
         raw.session_storage = Arc::new(NoServerSessionStorage {});
         raw.ticketer = tickets;
         let mut http = raw.clone();
