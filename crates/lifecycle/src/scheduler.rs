@@ -15,8 +15,9 @@ use crate::accounts::HOUSE_ACCOUNT;
 use crate::certificates::Plan;
 use crate::{Certificates, Error, Surroundings, events};
 
-/// How long the node that claimed a certificate has it to itself.
-const LEASE: Duration = Duration::from_secs(5 * 60);
+/// How long the node that claimed a certificate has it to itself. A private authority answers within
+/// milliseconds, and whoever waits for a node that was killed meanwhile waits as long as this.
+const LEASE: Duration = Duration::from_secs(20);
 /// Certificates claimed and worked on at a time.
 const BATCH: usize = 128;
 /// How often a node looks for what has become due without its doing.
