@@ -15,7 +15,7 @@ use crate::{Workdir, eventually};
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// How to start the program, beyond what every start has: a fresh data directory, and one plain
-/// and one TLS listener on free ports of 127.0.0.1.
+/// and one TLS listener for the API and for the edge each, on free ports of 127.0.0.1.
 #[derive(Clone, Debug, Default)]
 pub struct ChanceryOptions {
     args: Vec<String>,
@@ -90,6 +90,7 @@ impl ChanceryOptions {
             "--listen",
             "https://127.0.0.1:0",
         ]);
+        command.args(["--edge-http", "127.0.0.1:0", "--edge-https", "127.0.0.1:0"]);
         if let Some(content) = &self.config {
             command
                 .arg("--config")
@@ -152,6 +153,12 @@ impl Chancery {
     #[track_caller]
     pub fn https(&self) -> String {
         self.url("https", "api_https")
+    }
+
+    /// Whether this start or an earlier one on the same data directory made the account `admin`.
+    #[must_use]
+    pub fn has_token(&self) -> bool {
+        self.data().join("admin.token").exists()
     }
 
     /// Where the edge takes plain HTTP.
@@ -237,11 +244,19 @@ impl Chancery {
         let mut command = self.options.command(&self.workdir);
         command.env("CHANCERY_URL", self.https());
         // A node that joined others has no token of its own; its tests give one.
-        if self.data().join("admin.token").exists() {
+        if self.has_token() {
             command.env("CHANCERY_TOKEN", self.token());
         }
         command.env("CHANCERY_CA", self.root_certificate());
         command.args(args);
+        process::finish(command, b"")
+    }
+
+    /// Runs a line of shell where [`Chancery::cli`] runs, however it ends.
+    #[track_caller]
+    pub fn shell(&self, line: &str) -> Output {
+        let mut command = Command::new("sh");
+        command.args(["-c", line]).current_dir(self.workdir.root());
         process::finish(command, b"")
     }
 

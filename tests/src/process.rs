@@ -94,7 +94,13 @@ pub fn try_run(program: &str, args: &[&str], stdin: &[u8]) -> Output {
 
 /// Starts `command`, feeds it `stdin` and waits for its end.
 #[track_caller]
-pub(crate) fn finish(mut command: Command, stdin: &[u8]) -> Output {
+pub(crate) fn finish(command: Command, stdin: &[u8]) -> Output {
+    finish_within(DEADLINE, command, stdin)
+}
+
+/// [`finish`] for a program that may take its time.
+#[track_caller]
+pub(crate) fn finish_within(deadline: Duration, mut command: Command, stdin: &[u8]) -> Output {
     let shown = format!("{command:?}");
     let mut child = command
         .stdin(Stdio::piped())
@@ -109,7 +115,7 @@ pub(crate) fn finish(mut command: Command, stdin: &[u8]) -> Output {
     let status = thread::scope(|scope| {
         // A program may end without having read all: that is its choice, and no error here.
         scope.spawn(move || input.map(|mut input| input.write_all(stdin)));
-        wait(&mut child, DEADLINE, &shown)
+        wait(&mut child, deadline, &shown)
     });
     Output {
         status,

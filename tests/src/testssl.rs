@@ -4,10 +4,26 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::{Workdir, process};
+
+/// How long it may take on a machine that does other things as well.
+const DEADLINE: Duration = Duration::from_secs(400);
+
+/// Everything that it judges. What is left out, lists of ciphers and of clients, only describes and
+/// takes most of the time.
+const EXAMINATIONS: [&str; 7] = [
+    "--protocols",
+    "--standard",
+    "--pfs",
+    "--server-preference",
+    "--server-defaults",
+    "--headers",
+    "--vulnerable",
+];
 
 /// How bad a finding is, the worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -50,7 +66,7 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Looks for everything that testssl looks for, which takes about a minute, at the server at `address`, asked for `name`, with the certificates of the PEM file
+/// Looks at the server at `address`, asked for `name`, with the certificates of the PEM file
 /// `root` trusted.
 ///
 /// # Panics
@@ -70,9 +86,10 @@ pub fn examine(address: SocketAddr, name: &str, root: &Path) -> Vec<Finding> {
         .arg("--add-ca")
         .arg(root)
         .args(["--jsonfile", &json])
+        .args(EXAMINATIONS)
         .arg(format!("https://{name}:{}", address.port()));
     // It ends with the number of findings, so that its status says nothing.
-    let output = process::finish(command, b"");
+    let output = process::finish_within(DEADLINE, command, b"");
     let written = std::fs::read(&json).unwrap_or_default();
     let findings: Value = serde_json::from_slice(&written)
         .unwrap_or_else(|error| panic!("testssl wrote no JSON ({error}): {output:?}"));

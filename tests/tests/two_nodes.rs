@@ -4,45 +4,20 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use testbed::{Chancery, Postgres, Workdir, eventually, http, openssl};
+use testbed::{Chancery, Cluster, Workdir, eventually, http, openssl};
 
 const SOON: Duration = Duration::from_secs(20);
 
-/// Two nodes that share a database and a master key, started at the same time.
-fn pair() -> (Chancery, Chancery) {
-    let database = Postgres::shared().create_database();
-    let key = "5a".repeat(32);
-    let start = || {
-        Chancery::options()
-            .args(&["--database", &database])
-            .env("CHANCERY_MASTER_KEY", &key)
-            .start()
-    };
-    std::thread::scope(|scope| {
-        let first = scope.spawn(start);
-        let second = scope.spawn(start);
-        (first.join().unwrap(), second.join().unwrap())
-    })
-}
-
-/// Whichever node was first has made the administrator's token.
-fn token_of(first: &Chancery, second: &Chancery) -> String {
-    let has_token = |node: &Chancery| node.data().join("admin.token").exists();
-    match (has_token(first), has_token(second)) {
-        (true, _) => first.token(),
-        (false, true) => second.token(),
-        (false, false) => panic!("no node has a token"),
-    }
-}
-
 #[test]
 fn nodes_that_start_together_share_one_authority_and_one_inventory() {
-    let (first, second) = pair();
+    let Cluster { nodes, token } = Cluster::start(2);
+    let [first, second] = &nodes[..] else {
+        panic!("two nodes were asked for");
+    };
     assert_eq!(
         std::fs::read(first.root_certificate()).unwrap(),
         std::fs::read(second.root_certificate()).unwrap()
     );
-    let token = token_of(&first, &second);
     let issued = first.cli(&["--token", &token, "issue", "shared.test", "--json"]);
     assert_eq!(issued.code(), Some(0), "{issued:?}");
     let listed: Value =
@@ -52,8 +27,10 @@ fn nodes_that_start_together_share_one_authority_and_one_inventory() {
 
 #[test]
 fn a_revocation_on_one_node_shows_in_the_answers_of_the_other() {
-    let (first, second) = pair();
-    let token = token_of(&first, &second);
+    let Cluster { nodes, token } = Cluster::start(2);
+    let [first, second] = &nodes[..] else {
+        panic!("two nodes were asked for");
+    };
     let workdir = Workdir::new();
     let out = workdir.path("out");
     let issued = first.cli(&[
@@ -83,21 +60,23 @@ fn a_revocation_on_one_node_shows_in_the_answers_of_the_other() {
         )
         .text()
     };
-    assert!(status(&second).contains(": good"));
+    assert!(status(second).contains(": good"));
     let name = issued["name"].as_str().unwrap();
     assert_eq!(
         first.cli(&["--token", &token, "revoke", name]).code(),
         Some(0)
     );
     eventually(SOON, "the other node says revoked", || {
-        status(&second).contains(": revoked").then_some(())
+        status(second).contains(": revoked").then_some(())
     });
 }
 
 #[test]
 fn a_token_deleted_on_one_node_is_refused_by_the_other() {
-    let (first, second) = pair();
-    let token = token_of(&first, &second);
+    let Cluster { nodes, token } = Cluster::start(2);
+    let [first, second] = &nodes[..] else {
+        panic!("two nodes were asked for");
+    };
     let spare = first
         .cli(&["--token", &token, "token", "create", "--name", "spare"])
         .text();
@@ -113,7 +92,7 @@ fn a_token_deleted_on_one_node_is_refused_by_the_other() {
         )
         .status
     };
-    assert_eq!((status(&first), status(&second)), (200, 200));
+    assert_eq!((status(first), status(second)), (200, 200));
     let tokens: Value = serde_json::from_str(
         &first
             .cli(&["--token", &token, "token", "ls", "--json"])
@@ -131,8 +110,8 @@ fn a_token_deleted_on_one_node_is_refused_by_the_other() {
         first.cli(&["--token", &token, "token", "rm", uuid]).code(),
         Some(0)
     );
-    assert_eq!(status(&first), 401);
+    assert_eq!(status(first), 401);
     eventually(SOON, "the other node refuses the token", || {
-        (status(&second) == 401).then_some(())
+        (status(second) == 401).then_some(())
     });
 }

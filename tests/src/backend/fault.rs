@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::read_head;
 
-/// How fast the dribbling one writes.
+/// How fast the dribbling one writes, and how soon those that do nothing notice the end.
 const DRIP: Duration = Duration::from_millis(50);
 
 /// What goes wrong at every request.
@@ -15,6 +15,8 @@ const DRIP: Duration = Duration::from_millis(50);
 pub enum Fault {
     /// The request is read and nothing is ever answered.
     Silence,
+    /// Of the request no more than the head is read, and nothing is ever answered.
+    Deafness,
     /// The connection is reset before the request is read.
     Reset,
     /// The connection is closed after the request, without an answer.
@@ -53,6 +55,12 @@ impl Fault {
             Self::Silence => {
                 // Until the other side goes away.
                 std::io::copy(&mut stream, &mut std::io::sink())?;
+                Ok(())
+            }
+            Self::Deafness => {
+                while !is_stopping() {
+                    thread::sleep(DRIP);
+                }
                 Ok(())
             }
             Self::Garbage => stream.write_all(&[0x16, 0x03, 0x01, 0xff, b'\n', 0, b'\r', b'\n']),

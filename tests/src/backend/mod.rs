@@ -33,6 +33,7 @@ const SILENCE: Duration = Duration::from_secs(120);
 /// | `/digest` | number and digest of the request body's bytes, as [`Tally`] writes them |
 /// | `/socket` | a WebSocket that sends back what it gets |
 /// | `/page` | an HTML page whose script opens `/socket` and writes the answer into the page |
+/// | `/after-socket` | nothing, once a WebSocket has ended |
 /// | all else | `hello from NAME` |
 pub struct Backend {
     address: SocketAddr,
@@ -49,6 +50,8 @@ struct Shared {
     sent: AtomicU64,
     /// Bytes of bodies that came in.
     received: AtomicU64,
+    /// WebSockets that have come to their end.
+    sockets: AtomicU64,
     /// Second handles of the connections that are open, by their numbers, so that they can be ended.
     open: Mutex<HashMap<u64, TcpStream>>,
 }
@@ -135,6 +138,7 @@ impl Backend {
             requests: AtomicU64::new(0),
             sent: AtomicU64::new(0),
             received: AtomicU64::new(0),
+            sockets: AtomicU64::new(0),
             open: Mutex::new(HashMap::new()),
         });
         let serve = Arc::new(serve);

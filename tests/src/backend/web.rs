@@ -3,18 +3,25 @@
 use std::io::{BufRead, BufReader, BufWriter, Error, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::Duration;
 
 use super::pattern::{Pattern, Tally};
 use super::{Shared, read_head, websocket};
 
-/// The page of `/page`. Its script tells by the page's content what became of the WebSocket.
+/// How often it is looked whether a WebSocket has ended.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// The page of `/page`. Its script tells by the page's content what became of the WebSocket; it has
+/// not finished loading before that.
 const PAGE: &str = r#"<!doctype html><title>NAME</title><p>GREETING</p><p id="echo">waiting</p><script>
 const show = text => { document.getElementById("echo").textContent = text; };
 const socket = new WebSocket("wss://" + location.host + "/socket");
 socket.onopen = () => socket.send("marco");
-socket.onmessage = event => show("echoed " + event.data);
+socket.onmessage = event => { show("echoed " + event.data); socket.close(); };
 socket.onerror = () => show("broken");
 </script>
+<script async src="/after-socket"></script>
 "#;
 
 /// A request's head, read.
@@ -49,7 +56,9 @@ pub(super) fn serve(stream: &TcpStream, shared: &Shared) -> std::io::Result<()> 
         let request = read_request(head)?;
         if request.path == "/socket" && request.says("upgrade", "websocket") {
             let key = request.header("sec-websocket-key").unwrap_or_default();
-            return websocket::serve(key, &mut reader, &mut writer);
+            let served = websocket::serve(key, &mut reader, &mut writer);
+            shared.sockets.fetch_add(1, Ordering::SeqCst);
+            return served;
         }
         if request.says("expect", "100-continue") {
             writer.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
@@ -91,6 +100,12 @@ fn answer(
         }
     }
     let (kind, body) = match request.path.as_str() {
+        "/after-socket" => {
+            while shared.sockets.load(Ordering::SeqCst) == 0 && !shared.is_stopping() {
+                thread::sleep(PAUSE);
+            }
+            ("text/javascript", String::new())
+        }
         "/head" => ("text/plain", request.text.clone()),
         "/digest" => ("text/plain", tally.finish()),
         "/page" => {
