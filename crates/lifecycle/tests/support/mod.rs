@@ -7,6 +7,8 @@
 
 pub(crate) mod services;
 
+pub(crate) mod served;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
