@@ -10,21 +10,33 @@
 //! Where a head begins depends on how long the body before it is. Should this ever disagree with
 //! hyper about that, then what hyper does by itself remains.
 
+use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
+
+/// How long what a client still sends is read after it was answered.
+const LINGERING: Duration = Duration::from_secs(5);
 
 const LENGTH: &[u8] = b"content-length";
 const CODING: &[u8] = b"transfer-encoding";
 const UPGRADE: &[u8] = b"upgrade";
 
 /// A stream on which a client sends HTTP/1.1 requests.
+///
+/// When it is shut down while the client still sends, what comes is read for a while and thrown away:
+/// the system would otherwise tell the client that nobody wants it, and with that destroy the answer
+/// that says why (RFC 9112 section 9.6).
 #[derive(Debug)]
 pub(super) struct Guarded<S> {
     inner: S,
     scanner: Scanner,
+    /// Runs after the shutdown.
+    lingering: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Guarded<S> {
@@ -33,7 +45,25 @@ impl<S> Guarded<S> {
         Self {
             inner,
             scanner: Scanner::default(),
+            lingering: None,
         }
+    }
+}
+
+impl<S: AsyncRead + Unpin> Guarded<S> {
+    fn poll_linger(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let deadline = self
+            .lingering
+            .get_or_insert_with(|| Box::pin(sleep(LINGERING)));
+        let mut bytes = [0; 8 * 1024];
+        while deadline.as_mut().poll(context).is_pending() {
+            let mut buffer = ReadBuf::new(&mut bytes);
+            let read = ready!(Pin::new(&mut self.inner).poll_read(context, &mut buffer));
+            if read.is_err() || buffer.filled().is_empty() {
+                break;
+            }
+        }
+        Poll::Ready(())
     }
 }
 
@@ -52,7 +82,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -78,7 +108,13 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(context)
+        if self.lingering.is_none() {
+            ready!(Pin::new(&mut self.inner).poll_shutdown(context))?;
+            if self.scanner.is_between_requests() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        self.poll_linger(context).map(Ok)
     }
 }
 
@@ -136,6 +172,11 @@ impl Default for Scanner {
 }
 
 impl Scanner {
+    /// Whether nothing of a request has come that is not wholly there.
+    fn is_between_requests(&self) -> bool {
+        self.place == Place::Name(0) && !self.has_begun
+    }
+
     fn scan(&mut self, mut bytes: &mut [u8]) {
         while let Some((first, rest)) = bytes.split_first_mut() {
             bytes = rest;

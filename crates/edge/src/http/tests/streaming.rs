@@ -109,6 +109,24 @@ async fn a_client_is_held_back_by_an_instance_that_does_not_read() {
 }
 
 #[tokio::test]
+async fn an_answer_reaches_a_client_that_sends_all_of_its_body_first() {
+    let edge = Edge::plain(House::new([], 80)).await;
+    for (fields, expected) in [
+        ("Host: a.test\r\n", 503),
+        ("Host: b.test\r\n", 404),
+        ("Host: a.test\r\nTransfer-Encoding: chunked\r\n", 400),
+    ] {
+        let mut client = edge.connect().await;
+        let request = format!("POST / HTTP/1.1\r\n{fields}Content-Length: {PLENTY}\r\n\r\n");
+        client.send(&request).await;
+        let sent = AtomicU64::new(0);
+        pour(&mut client.0, PLENTY, &sent).await;
+        assert_eq!(sent.load(Ordering::Relaxed), PLENTY, "{fields:?}");
+        assert_eq!(status(&client.rest().await), expected, "{fields:?}");
+    }
+}
+
+#[tokio::test]
 async fn bodies_go_both_ways_at_once() {
     let instance = Instance::acting(|mut stream, _, _| async move {
         read_head(&mut stream).await;
