@@ -217,3 +217,82 @@ impl ResolvesServerCert for Nobody {
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use pki::{KeyAlgorithm, PrivateKey};
+
+    use super::*;
+    use crate::tickets::Tickets;
+
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+    fn now() -> OffsetDateTime {
+        OffsetDateTime::UNIX_EPOCH + 20_000 * DAY
+    }
+
+    fn templates() -> Templates {
+        Templates::new(Arc::new(Tickets::new())).unwrap()
+    }
+
+    async fn identity(templates: &Templates, staple: Option<Staple>) -> Identity {
+        let credentials = Credentials {
+            version: format!("{:032x}", 1).parse().unwrap(),
+            chain: vec![b"not looked at".to_vec()],
+            key: PrivateKey::generate(KeyAlgorithm::P256).unwrap(),
+            not_after: now() + 30 * DAY,
+            staple,
+        };
+        Identity::new(templates, credentials, now()).await.unwrap()
+    }
+
+    fn staple() -> Staple {
+        Staple {
+            response: b"good".to_vec(),
+            produced_at: now() - 4 * DAY,
+            next_update: now() + 2 * DAY,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_response_is_renewed_when_half_of_what_is_left_of_it_is_over() {
+        let identity = identity(&templates(), Some(staple())).await;
+        assert_eq!(identity.key.ocsp.as_deref(), Some(&b"good"[..]));
+        assert_eq!(identity.staple_due, Some(now() + DAY));
+    }
+
+    #[tokio::test]
+    async fn a_response_that_cannot_be_renewed_is_kept_to_its_end_and_no_longer() {
+        let templates = templates();
+        let identity = identity(&templates, Some(staple())).await;
+        let late = now() + 2 * DAY - Duration::from_secs(10);
+        let kept = identity.postponed(&templates, late + DAY, late);
+        assert_eq!(kept.key.ocsp.as_deref(), Some(&b"good"[..]));
+        assert_eq!(kept.staple_due, Some(now() + 2 * DAY));
+        let end = now() + 2 * DAY;
+        let dropped = kept.postponed(&templates, end + DAY, end);
+        assert_eq!(dropped.key.ocsp, None);
+        assert_eq!(dropped.staple_due, Some(end + DAY));
+    }
+
+    #[tokio::test]
+    async fn without_a_responder_nobody_is_asked() {
+        let identity = identity(&templates(), None).await;
+        assert_eq!(identity.staple_due, None);
+        assert!(!identity.is_foreign);
+    }
+
+    #[tokio::test]
+    async fn only_http_has_protocols_to_choose_from() {
+        let templates = templates();
+        let identity = identity(&templates, None).await;
+        let http = identity.configuration(&templates, true);
+        assert_eq!(http.alpn_protocols.len(), 2);
+        let raw = identity.configuration(&templates, false);
+        assert!(raw.alpn_protocols.is_empty());
+        assert_eq!(raw.max_early_data_size, 0);
+        assert_eq!(http.max_early_data_size, 0);
+    }
+}

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use pki::KeyAlgorithm;
 
-use crate::support::Server;
+use crate::support::{LONG, Server, Session};
 
 const NAME: &str = "db.example.com";
 
@@ -96,4 +96,38 @@ fn without_an_instance_that_takes_it_a_connection_is_closed() {
     let mut rest = Vec::new();
     let _ = session.0.read_to_end(&mut rest);
     assert_eq!(rest, b"");
+}
+
+/// A server that was asked to stop, and a tunnel of before.
+fn stopping(drain: Duration) -> (Server, Session) {
+    let server = server(|settings| settings.limits.drain = drain, echo);
+    let mut session = server.client().connect(server.raw, NAME).unwrap();
+    exchange(&mut session);
+    server.ask_to_stop();
+    server.eventually("the listener to close", || {
+        TcpStream::connect(server.raw).err()
+    });
+    (server, session)
+}
+
+fn exchange(session: &mut Session) {
+    let mut answer = [0; 4];
+    session.0.write_all(b"ping").unwrap();
+    session.0.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"ping");
+}
+
+#[test]
+fn a_shutdown_waits_for_tunnels() {
+    let (mut server, mut session) = stopping(4 * LONG);
+    exchange(&mut session);
+    session.end();
+    assert!(server.stops_within(LONG));
+}
+
+#[test]
+fn a_shutdown_waits_for_tunnels_only_as_long_as_it_may() {
+    let (mut server, mut session) = stopping(Duration::from_millis(200));
+    assert!(server.stops_within(LONG));
+    assert!(!matches!(session.0.read(&mut [0]), Ok(1..)));
 }
