@@ -24,6 +24,8 @@ use crate::{Error, events};
 
 /// How often the feed is read when nothing is new.
 const POLL: Duration = Duration::from_millis(200);
+/// How long changes gather that this process makes itself, before the feed is read.
+const GATHERING: Duration = Duration::from_millis(10);
 /// Pause after a fault of the store.
 const PAUSE: Duration = Duration::from_secs(1);
 /// How often the place is kept when nothing had to be done for the events before it.
@@ -83,7 +85,7 @@ impl<N: Fn(Change)> Follower<N> {
             };
             match step.await {
                 Ok(true) => {}
-                Ok(false) => tokio::time::sleep(POLL).await,
+                Ok(false) => self.wait().await,
                 Err(error) => {
                     tracing::warn!(
                         error = &error as &dyn StdError,
@@ -92,6 +94,15 @@ impl<N: Fn(Change)> Follower<N> {
                     tokio::time::sleep(PAUSE).await;
                 }
             }
+        }
+    }
+
+    /// Until there may be something new: soon after this process has changed what is served, since
+    /// who asked for it will try it at once; other nodes' changes are found by looking.
+    async fn wait(&self) {
+        let rung = self.services.published.notified();
+        if tokio::time::timeout(POLL, rung).await.is_ok() {
+            tokio::time::sleep(GATHERING).await;
         }
     }
 

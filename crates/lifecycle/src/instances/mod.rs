@@ -110,6 +110,7 @@ impl Instances {
                 .create_instance(instance, new_service, events)
                 .await;
             let Err(error) = created else {
+                self.services.published.notify_one();
                 return self.view(principal, id).await;
             };
             if let Some((_, draft)) = &draft {
@@ -214,6 +215,7 @@ impl Instances {
             .store
             .delete_instance(principal.scope(), instance.id, vec![gone], service_events)
             .await?;
+        self.services.published.notify_one();
         match removal {
             InstanceRemoval::NotFound => Err(not_found(reference)),
             InstanceRemoval::Removed | InstanceRemoval::RemovedWithService(_) => Ok(instance),

@@ -49,6 +49,7 @@ impl Services {
                 .change_service(scope, id, draft.change, draft.events)
                 .await;
             let Err(error) = changed else {
+                self.published.notify_one();
                 return self.find_bare(principal, &ServiceRef::Id(id)).await;
             };
             let (account, actor) = (principal.account_id(), principal.account_name());

@@ -21,7 +21,7 @@ use store::{
     AccountId, CertificateId, NewDomain, NewEvent, NewService, Page, Service, ServiceId,
     ServiceRef, Store,
 };
-use tokio::sync::OnceCell;
+use tokio::sync::{Notify, OnceCell};
 
 use crate::certificates::{MAX_REFERENCES, account_gone};
 use crate::settings::Settings;
@@ -47,6 +47,8 @@ pub struct Services {
     certificates: Certificates,
     /// The account that the certificate of the metro domain belongs to, once it was looked up.
     house: Arc<OnceCell<AccountId>>,
+    /// Wakes who tells the edge of this process, when what it serves has changed.
+    pub(crate) published: Arc<Notify>,
 }
 
 /// A service that could be stored as it is.
@@ -71,6 +73,7 @@ impl Services {
             settings,
             certificates,
             house: Arc::default(),
+            published: Arc::default(),
         }
     }
 
@@ -106,6 +109,7 @@ impl Services {
                 .create_service(service, domains, draft.events.clone())
                 .await;
             let Err(error) = created else {
+                self.published.notify_one();
                 return self.view(principal, draft.service.id).await;
             };
             self.withdraw(principal, &draft).await;
@@ -186,7 +190,10 @@ impl Services {
         let events = self.farewell(principal, &service).await?;
         let scope = principal.scope();
         match self.store.delete_service(scope, service.id, events).await {
-            Ok(true) => Ok(service),
+            Ok(true) => {
+                self.published.notify_one();
+                Ok(service)
+            }
             Ok(false) => Err(not_found(reference)),
             Err(store::Error::Attached) => Err(Error::HasInstances { name: service.name }),
             Err(error) => Err(error.into()),
