@@ -1,5 +1,6 @@
 //! The command line of what measures TLS.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -69,6 +70,13 @@ pub(crate) struct Edge {
     /// Of the order in which names are asked for
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
+}
+
+impl Edge {
+    /// The numbers of domains, each once, small ones first.
+    pub(crate) fn sizes(&self) -> BTreeSet<usize> {
+        self.domains.iter().copied().collect()
+    }
 }
 
 /// What servers are measured with.

@@ -65,8 +65,8 @@ impl Field {
     ) -> anyhow::Result<Self> {
         let mut contestants = vec![bare(options, edge, ground).await?];
         if !edge.without_chancery {
-            for domains in &edge.domains {
-                contestants.push(chancery(options, ground, *domains).await?);
+            for domains in edge.sizes() {
+                contestants.push(chancery(options, ground, domains).await?);
             }
         }
         let names = [ground.shared.name.clone()];

@@ -38,8 +38,8 @@ pub(crate) async fn run(options: &Options, edge: &Edge) -> anyhow::Result<Vec<Re
     let (peers, mut notes) = peers::find(edge)?;
     let ground = Ground::prepare(edge)?;
     if !edge.without_chancery {
-        for domains in &edge.domains {
-            ground.fill(options, *domains).await?;
+        for domains in edge.sizes() {
+            ground.fill(options, domains).await?;
         }
     }
     pin_load_generator(options).await?;

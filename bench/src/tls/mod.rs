@@ -1,14 +1,16 @@
 //! What clients offer in a handshake. They accept every certificate and do not check signatures: the
 //! server is measured, not the client.
 
+mod shares;
+
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::ValueEnum;
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{self, cipher_suite as suites, kx_group as groups};
+use rustls::crypto::{CryptoProvider, SupportedKxGroup};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{
     ClientConfig, DigitallySignedStruct, ProtocolVersion, SignatureScheme, SupportedCipherSuite,
@@ -73,9 +75,10 @@ impl Offer {
     /// When the library finds the offer inconsistent.
     pub(crate) fn config(self) -> anyhow::Result<Arc<ClientConfig>> {
         // In TLS 1.2 the curve of the certificate has to be among them (RFC 8422 section 5.1).
-        let mut kx_groups = vec![groups::X25519, groups::SECP256R1];
+        let mut kx_groups: Vec<&'static dyn SupportedKxGroup> =
+            vec![&shares::CLASSIC, groups::SECP256R1];
         if self.groups == Groups::Hybrid {
-            kx_groups.insert(0, groups::X25519MLKEM768);
+            kx_groups.insert(0, &shares::HYBRID);
         }
         let provider = Arc::new(CryptoProvider {
             cipher_suites: SUITES.to_vec(),
