@@ -59,10 +59,10 @@ impl Process {
         self.kibibytes("status", "VmHWM:")
     }
 
-    /// The memory that the process and its children hold now, in octets. What several of them
-    /// share is counted once.
-    pub(crate) fn family_memory(self) -> anyhow::Result<u64> {
-        let mut total = self.kibibytes("smaps_rollup", "Pss:")?;
+    /// The memory that the process and its children hold now. What several of them share is
+    /// counted once.
+    pub(crate) fn family_memory(self) -> anyhow::Result<Memory> {
+        let mut anonymous = self.kibibytes("smaps_rollup", "Pss_Anon:")?;
         for entry in fs::read_dir("/proc")?.flatten() {
             let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
             let id = entry
@@ -73,10 +73,16 @@ impl Process {
                 && stat.parent == self.0
             {
                 // A child may have ended since; it then has no memory.
-                total += Self(id).kibibytes("smaps_rollup", "Pss:").unwrap_or(0);
+                anonymous += Self(id).kibibytes("smaps_rollup", "Pss_Anon:").unwrap_or(0);
             }
         }
-        Ok(total)
+        // Children of these servers have the program and its libraries in common with it.
+        let files =
+            self.kibibytes("status", "RssFile:")? + self.kibibytes("status", "RssShmem:")?;
+        Ok(Memory {
+            anonymous,
+            all: anonymous + files,
+        })
     }
 
     /// A number of kibibytes from a file of `/proc/PID`, in octets.
@@ -89,6 +95,15 @@ impl Process {
             .with_context(|| format!("no {label} in {path}"))?;
         Ok(kibibytes * 1024)
     }
+}
+
+/// What a process holds, in octets.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Memory {
+    /// Its own data.
+    pub(crate) anonymous: u64,
+    /// That, and what is resident of its program and of other files.
+    pub(crate) all: u64,
 }
 
 /// CPU time of the calling thread, up to the last tick of the clock: some milliseconds too little.
@@ -168,7 +183,8 @@ mod tests {
     #[test]
     fn this_process_can_be_looked_at() {
         assert!(Process::own().peak_memory().unwrap() > 100_000);
-        assert!(Process::own().family_memory().unwrap() > 100_000);
+        let memory = Process::own().family_memory().unwrap();
+        assert!(memory.anonymous > 100_000 && memory.all > memory.anonymous);
         let earlier = Process::own().cpu_time().unwrap();
         assert!(Process::own().family_cpu_time().unwrap() >= earlier);
         assert!(thread_cpu_time().is_ok());

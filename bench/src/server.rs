@@ -18,6 +18,8 @@ use crate::process::Process;
 
 /// How long a start or an orderly end may take.
 const DEADLINE: Duration = Duration::from_secs(60);
+/// Arguments of a server without a TLS edge.
+pub(crate) const WITHOUT_EDGE: [&str; 4] = ["--edge-http", "none", "--edge-https", "none"];
 /// How much of the server's log is shown when it does not start.
 const LOG_SHOWN: usize = 4_000;
 
@@ -48,7 +50,7 @@ impl Server {
         if let (Some(url), Some(token)) = (&options.url, &options.token) {
             return Self::running(url, token, options.pid.map(Process::new));
         }
-        Self::start_on(None, options, &[]).await
+        Self::start_on(None, options, &WITHOUT_EDGE).await
     }
 
     /// A server on a data directory, or on a new one, with arguments of its own.
@@ -58,7 +60,7 @@ impl Server {
     pub(crate) async fn start_on(
         data: Option<&Path>,
         options: &Options,
-        arguments: &[String],
+        arguments: &[&str],
     ) -> anyhow::Result<Self> {
         let directory = tempfile::Builder::new()
             .prefix("chancery-bench-")

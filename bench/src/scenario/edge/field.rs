@@ -12,7 +12,7 @@ use super::results::{Footprint, Kind};
 use crate::arguments::{Edge, Load, Options};
 use crate::load::Target;
 use crate::peers::{Orders, Peer};
-use crate::process::Process;
+use crate::process::{Memory, Process};
 use crate::server::Server;
 use crate::standing::{Standing, Start, free_port, wait};
 use crate::{material, names};
@@ -42,8 +42,8 @@ pub(super) struct Contestant {
     all: Option<Arc<[ServerName<'static>]>>,
     /// From its start to the end of the first handshake.
     ready_after: Duration,
-    /// What it held when it had done what a start makes it do, in octets.
-    settled_memory: u64,
+    /// What it held when it had done what a start makes it do.
+    settled: Memory,
     running: Running,
 }
 
@@ -119,10 +119,10 @@ impl Contestant {
             hot,
             all: all.transpose()?,
             ready_after,
-            settled_memory: 0,
+            settled: Memory::default(),
             running,
         };
-        contestant.settled_memory = settle(contestant.process()?).await?;
+        contestant.settled = settle(contestant.process()?).await?;
         Ok(contestant)
     }
 
@@ -160,7 +160,7 @@ impl Contestant {
             label: self.label.clone(),
             domains: self.domains,
             ready_after: self.ready_after,
-            settled: self.settled_memory,
+            settled: self.settled,
             loaded: process.family_memory()?,
         })
     }
@@ -245,7 +245,7 @@ async fn chancery(
         "warn",
     ];
     let started = Instant::now();
-    let server = Server::start_on(Some(&data), options, &arguments.map(str::to_owned)).await?;
+    let server = Server::start_on(Some(&data), options, &arguments).await?;
     let address = server.edge.context("the ready line has no edge_https")?;
     let name = names.first().context("no name to serve")?;
     let ready_after = wait(address, name, started, || Ok(true)).await?;
@@ -262,7 +262,7 @@ async fn chancery(
 }
 
 /// Waits until a server has done what its start makes it do, and tells what it holds then.
-async fn settle(process: Process) -> anyhow::Result<u64> {
+async fn settle(process: Process) -> anyhow::Result<Memory> {
     let begun = Instant::now();
     let mut before = process.family_cpu_time()?;
     loop {

@@ -13,7 +13,7 @@ use crate::filling::Filling;
 use crate::hello::Hello;
 use crate::material::{self, Identity};
 use crate::peers;
-use crate::server::{Server, Side};
+use crate::server::{Server, Side, WITHOUT_EDGE};
 use crate::standing::free_port;
 
 /// Where everything is kept while it is needed, or for longer.
@@ -100,7 +100,7 @@ impl Ground {
             std::fs::remove_dir_all(&data)?;
         }
         // The first start makes the master key, the accounts and the authority.
-        Server::start_on(Some(&data), options, &[])
+        Server::start_on(Some(&data), options, &WITHOUT_EDGE)
             .await?
             .stop()
             .await?;

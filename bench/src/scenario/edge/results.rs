@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::arguments::Load;
 use crate::load::Measurement;
+use crate::process::Memory;
 use crate::report::{Budget, Cell, Line, Ratio, Report, Table};
 
 /// How near the bare server full handshakes should come.
@@ -61,10 +62,10 @@ pub(super) struct Footprint {
     pub(super) domains: usize,
     /// From the start to the end of the first handshake.
     pub(super) ready_after: Duration,
-    /// Memory when everything was done that a start makes it do, in octets.
-    pub(super) settled: u64,
-    /// Memory after the load, in octets.
-    pub(super) loaded: u64,
+    /// Memory when everything was done that a start makes it do.
+    pub(super) settled: Memory,
+    /// Memory after the load.
+    pub(super) loaded: Memory,
 }
 
 impl Results {
@@ -221,18 +222,19 @@ fn start_and_memory(footprints: &[Footprint], notes: Vec<String>) -> Report {
             ..
         } = footprint;
         let alone = alone(footprints, footprint);
-        let each = |octets: u64, alone: fn(&Footprint) -> u64, one: Option<&Footprint>| {
-            let more = octets as f64 - alone(one?) as f64;
+        // Of its program more or less may happen to be resident, whatever the names.
+        let each = |memory: &Memory, of_one: Option<Memory>| {
+            let more = memory.anonymous as f64 - of_one?.anonymous as f64;
             Some(more / (*domains as f64 - 1.0))
         };
         vec![
             Cell::Text(label.clone()),
             Cell::Number(*domains as f64, 0),
             Cell::Number(ready_after.as_secs_f64() * 1e3, 0),
-            Cell::Number(*settled as f64 / MEBIBYTE, 1),
-            Cell::Number(*loaded as f64 / MEBIBYTE, 1),
-            Cell::number(each(*settled, |one| one.settled, alone), 0),
-            Cell::number(each(*loaded, |one| one.loaded, alone), 0),
+            Cell::Number(settled.all as f64 / MEBIBYTE, 1),
+            Cell::Number(loaded.all as f64 / MEBIBYTE, 1),
+            Cell::number(each(settled, alone.map(|one| one.settled)), 0),
+            Cell::number(each(loaded, alone.map(|one| one.loaded)), 0),
         ]
     };
     let mut report = Report::new("edge: start and memory");
@@ -251,7 +253,7 @@ fn start_and_memory(footprints: &[Footprint], notes: Vec<String>) -> Report {
             ));
             report.ratios.push(Ratio::new(
                 &format!("GiB after the load, {label}"),
-                footprint.loaded as f64,
+                footprint.loaded.all as f64,
                 1024.0 * MEBIBYTE,
                 Some(MEMORY_BUDGET),
             ));
@@ -334,13 +336,19 @@ mod tests {
 
     #[test]
     fn memory_of_a_name_is_what_many_take_more_than_one() {
-        let footprint = |label: &str, domains, settled| Footprint {
-            kind: Kind::Chancery,
-            label: label.to_owned(),
-            domains,
-            ready_after: Duration::from_secs(3),
-            settled,
-            loaded: settled,
+        let footprint = |label: &str, domains, anonymous| {
+            let memory = Memory {
+                anonymous,
+                all: 10_000,
+            };
+            Footprint {
+                kind: Kind::Chancery,
+                label: label.to_owned(),
+                domains,
+                ready_after: Duration::from_secs(3),
+                settled: memory,
+                loaded: memory,
+            }
         };
         let footprints = [
             footprint("Chancery, 1 name", 1, 1_000),
