@@ -14,7 +14,7 @@ const NAME: &str = "busy.example.com";
 const REPLACEMENTS: usize = 8;
 const CLIENTS: usize = 8;
 /// Connections that have to come between one replacement and the next.
-const CONNECTIONS: usize = 100;
+const CONNECTIONS: usize = 300;
 
 /// The certificates, in the order in which they come into service, and how far each node is.
 struct Generations {
