@@ -33,6 +33,7 @@ fn the_python_sdk_has_two_domains_served_each_with_its_own_certificate() {
     assert_eq!(made["instance"]["service_group"]["name"], "web");
     assert_eq!(made["service"]["instances"][0]["name"], "web-1");
 
+    server.wait_for_edge(&["app.example.com"]);
     let automatic = made["issued"]["serial_number"].as_str().unwrap();
     let roots = [server.root_certificate(), elsewhere.root()];
     let sites = [

@@ -163,9 +163,11 @@ fn plain_http_is_redirected_except_for_challenges_and_served_where_it_is_publish
         http::send(&edge, "GET", path, &[("Host", host)], b"")
     };
     let name = "redirected.example.com";
-    eventually(SOON, "the service is known to the edge", || {
-        (get(name, "/").status != 404).then_some(())
-    });
+    for name in [name, "plain.example.com"] {
+        eventually(SOON, "the edge knows the domain", || {
+            (get(name, "/").status != 404).then_some(())
+        });
+    }
     let https = format!("https://{name}:{}", server.edge_https().port());
     for path in ["/", "/a%2Fb/?c=d&e", "/.well-known/other/x"] {
         let answer = get(&name.to_uppercase(), path);
