@@ -48,8 +48,12 @@ impl Finished {
 }
 
 impl Store {
-    /// Claims certificates whose next action is due at `now`, those due longest first, at most
-    /// `limit` (and never more than 1,000), until `until`. Whoever asks meanwhile gets others.
+    /// Claims certificates whose next action is due at `now`, at most `limit` (and never more than
+    /// 1,000), until `until`. Whoever asks meanwhile gets others.
+    ///
+    /// When more are due, half of them are those due longest, so that none waits for ever, and half
+    /// those that have just become due, so that none waits behind all of what somebody else has
+    /// asked for at once.
     pub async fn claim_due(
         &self,
         now: OffsetDateTime,
@@ -225,15 +229,26 @@ async fn write(
 }
 
 pub(crate) fn claim(now: OffsetDateTime, until: OffsetDateTime, limit: usize) -> Statement {
-    Statement::new(
+    let limit = page_limit(limit);
+    let newest = limit / 2;
+    let part = |order: &str| {
+        format!(
+            "select id from (select id from certificates where next_action_at <= ? \
+             order by next_action_at {order} limit ?) as {order}ending"
+        )
+    };
+    Statement::new(format!(
         // The condition is repeated for PostgreSQL, where another node may have been faster. No index
         // serves an expression, so the rows are found by what the inner statement says.
         "update certificates set next_action_at = ? where +next_action_at <= ? and id in \
-         (select id from certificates where next_action_at <= ? order by next_action_at limit ?) \
-         returning id",
-    )
+         ({} union {}) returning id",
+        part("asc"),
+        part("desc")
+    ))
     .bind(until)
     .bind(now)
     .bind(now)
-    .bind(page_limit(limit))
+    .bind(limit - newest)
+    .bind(now)
+    .bind(newest)
 }

@@ -280,8 +280,11 @@ async fn certificates_for_domains_are_found_by_index() {
 #[tokio::test]
 async fn changes_of_a_few_rows_look_at_few_rows() {
     let (backend, _directory) = database().await;
-    let statement = leases::claim(NOW, NOW, 10);
-    assert_uses(&backend, "certificates_next_action", statement).await;
+    let claim = plan(&backend, leases::claim(NOW, NOW, 10)).await;
+    let search = "SEARCH certificates USING INDEX certificates_next_action";
+    assert_eq!(claim.matches(search).count(), 2, "{claim}");
+    assert!(!claim.contains("SCAN certificates"), "{claim}");
+    assert!(!claim.contains("ORDER BY"), "{claim}");
     let row = || -> [Value; 5] {
         let (id, version) = (CertificateId::random(), VersionId::at(NOW));
         [

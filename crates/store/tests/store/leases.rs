@@ -13,6 +13,7 @@ use crate::support::{
 
 on_both_databases!(
     what_is_due_is_claimed_longest_due_first,
+    nothing_waits_behind_all_that_was_due_before_it,
     a_claim_that_was_not_used_is_due_again,
     no_two_nodes_claim_the_same_work,
     a_failed_attempt_is_noted_and_postponed,
@@ -60,6 +61,22 @@ async fn what_is_due_is_claimed_longest_due_first(database: &Database) {
     assert_eq!((&claimed[0].state, claimed[0].attempt), (&state, 2));
     assert_eq!(claimed[0].next_action_at, Some(moment(100)));
     assert_eq!(claim(&store, 99, 100, 0).await, [].into());
+}
+
+async fn nothing_waits_behind_all_that_was_due_before_it(database: &Database) {
+    let store = database.open().await;
+    let greedy = account(&store).await;
+    let modest = account(&store).await;
+    let oldest = request(&store, greedy, 10).await;
+    for _ in 0..20 {
+        request(&store, greedy, 20).await;
+    }
+    let newest = request(&store, modest, 30).await;
+    let claimed = claim(&store, 30, 100, 4).await;
+    assert_eq!(claimed.len(), 4);
+    assert!(claimed.contains(&oldest) && claimed.contains(&newest));
+    // What stands on both sides is claimed once.
+    assert_eq!(claim(&store, 30, 100, 100).await.len(), 18);
 }
 
 async fn a_claim_that_was_not_used_is_due_again(database: &Database) {
