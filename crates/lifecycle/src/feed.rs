@@ -1,9 +1,11 @@
 //! Following the change feed: telling the edge what changed, and selecting the certificates of
 //! domains again when the inventory did.
 //!
-//! Each node reads the feed for its own edge from where it was when it started. Up to which event
-//! domains were selected again is kept in the store, and moved only afterwards: what a crash
-//! interrupts is done again. Selecting twice, or on two nodes at a time, changes nothing more.
+//! Two readers go through the feed, each at its own pace: selecting again may take long, and the
+//! edge must not wait for it. Each node reads for its own edge from where the feed was when it
+//! started. Up to which event domains were selected again is kept in the store, and moved only
+//! afterwards: what a crash interrupts is done again. Selecting twice, or on two nodes at a time,
+//! changes nothing more.
 
 use std::collections::{HashMap, HashSet};
 use std::error::Error as StdError;
@@ -14,7 +16,7 @@ use store::{
     AccountId, Certificate, CertificateId, CertificateRef, Domain, Event, EventId, PAGE_LIMIT,
     Scope, ServiceId, StateKind, Store,
 };
-use tokio::sync::OnceCell;
+use tokio::sync::{Notify, OnceCell};
 use tokio::time::Instant;
 
 use crate::accounts::HOUSE_ACCOUNT;
@@ -35,16 +37,116 @@ const CURSOR: &str = "reconciler";
 /// Domains that are selected again at a time.
 const PORTION: usize = 500;
 
-/// A reader of the change feed.
-#[derive(Debug)]
-pub(crate) struct Follower<N> {
+/// Reads the feed for ever: calls `notify` with what the edge has to know, from after `beginning`
+/// on, which is now if nobody said before; and selects domains again. Faults are logged and tried
+/// again.
+pub(crate) async fn follow<N: Fn(Change)>(
     store: Store,
     services: Services,
+    beginning: Arc<OnceCell<Option<EventId>>>,
     notify: N,
-    /// From where on the edge has to be told.
+) {
+    let teller = Teller {
+        store: store.clone(),
+        published: services.published.clone(),
+        notify,
+        beginning,
+        told: None,
+    };
+    let reconciler = Reconciler {
+        store,
+        services,
+        followed: None,
+        kept: None,
+        kept_at: Instant::now(),
+    };
+    tokio::join!(read(teller), read(reconciler));
+}
+
+/// Somebody who reads the feed.
+trait Reader {
+    /// Finds out where to begin.
+    async fn orient(&mut self) -> Result<(), Error>;
+
+    /// Reads one page; the answer is whether it was full, so that there is more at once.
+    async fn step(&mut self) -> Result<bool, Error>;
+
+    /// Until there may be something new.
+    async fn wait(&self) {
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+async fn read(mut reader: impl Reader) {
+    let mut is_oriented = false;
+    loop {
+        let step = async {
+            if !is_oriented {
+                reader.orient().await?;
+                is_oriented = true;
+            }
+            reader.step().await
+        };
+        match step.await {
+            Ok(true) => {}
+            Ok(false) => reader.wait().await,
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn StdError,
+                    "could not follow the change feed"
+                );
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Tells the edge of this node.
+struct Teller<N> {
+    store: Store,
+    /// Rings when this process has changed what is served.
+    published: Arc<Notify>,
+    notify: N,
     beginning: Arc<OnceCell<Option<EventId>>>,
     /// Up to where the edge was told.
     told: Option<EventId>,
+}
+
+impl<N: Fn(Change)> Reader for Teller<N> {
+    async fn orient(&mut self) -> Result<(), Error> {
+        let now = || self.store.last_event();
+        self.told = *self.beginning.get_or_try_init(now).await?;
+        Ok(())
+    }
+
+    async fn step(&mut self) -> Result<bool, Error> {
+        let events = page(&self.store, self.told).await?;
+        let Some(last) = events.last().map(|event| event.id) else {
+            return Ok(false);
+        };
+        let concerned = concerned(&self.store, &events).await?;
+        concerned
+            .into_iter()
+            .filter_map(change)
+            .for_each(&self.notify);
+        self.told = Some(last);
+        Ok(events.len() == PAGE_LIMIT)
+    }
+
+    /// Not for long after this process has changed what is served, since who asked for it will try
+    /// it at once; other nodes' changes are found by looking.
+    async fn wait(&self) {
+        let rung = self.published.notified();
+        if tokio::time::timeout(POLL, rung).await.is_ok() {
+            tokio::time::sleep(GATHERING).await;
+        }
+    }
+}
+
+/// Selects domains again.
+struct Reconciler {
+    store: Store,
+    services: Services,
     /// Up to where domains were selected again.
     followed: Option<EventId>,
     /// Up to where that is kept in the store.
@@ -52,96 +154,20 @@ pub(crate) struct Follower<N> {
     kept_at: Instant,
 }
 
-impl<N: Fn(Change)> Follower<N> {
-    /// A reader that tells of what happened after `beginning`, which is now if nobody said before.
-    pub(crate) fn new(
-        store: Store,
-        services: Services,
-        beginning: Arc<OnceCell<Option<EventId>>>,
-        notify: N,
-    ) -> Self {
-        Self {
-            store,
-            services,
-            notify,
-            beginning,
-            told: None,
-            followed: None,
-            kept: None,
-            kept_at: Instant::now(),
-        }
-    }
-
-    /// Reads for ever. Faults are logged and tried again.
-    pub(crate) async fn run(mut self) {
-        let mut is_oriented = false;
-        loop {
-            let step = async {
-                if !is_oriented {
-                    self.orient().await?;
-                    is_oriented = true;
-                }
-                self.step().await
-            };
-            match step.await {
-                Ok(true) => {}
-                Ok(false) => self.wait().await,
-                Err(error) => {
-                    tracing::warn!(
-                        error = &error as &dyn StdError,
-                        "could not follow the change feed"
-                    );
-                    tokio::time::sleep(PAUSE).await;
-                }
-            }
-        }
-    }
-
-    /// Until there may be something new: soon after this process has changed what is served, since
-    /// who asked for it will try it at once; other nodes' changes are found by looking.
-    async fn wait(&self) {
-        let rung = self.services.published.notified();
-        if tokio::time::timeout(POLL, rung).await.is_ok() {
-            tokio::time::sleep(GATHERING).await;
-        }
-    }
-
+impl Reader for Reconciler {
     async fn orient(&mut self) -> Result<(), Error> {
-        let now = || self.store.last_event();
-        self.told = *self.beginning.get_or_try_init(now).await?;
         self.kept = self.store.cursor(CURSOR).await?;
         self.followed = self.kept;
         Ok(())
     }
 
-    /// Reads one page; the answer is whether it was full, so that there is more at once.
     async fn step(&mut self) -> Result<bool, Error> {
-        let after = self.told.min(self.followed);
-        let scope = Scope::Everything;
-        let events = self.store.events_after(scope, after, PAGE_LIMIT).await?;
+        let events = page(&self.store, self.followed).await?;
         let Some(last) = events.last().map(|event| event.id) else {
             return Ok(false);
         };
-        let concerned = concerned(&self.store, &events).await?;
-        for event in &concerned {
-            if Some(event.id) > self.told
-                && let Some(change) = change(event)
-            {
-                (self.notify)(change);
-            }
-        }
-        self.told = self.told.max(Some(last));
-        self.follow(&concerned, last).await?;
-        Ok(events.len() == PAGE_LIMIT)
-    }
-
-    /// Selects again what `events` may have changed, and remembers that it was done up to `last`.
-    async fn follow(&mut self, events: &[&Event], last: EventId) -> Result<(), Error> {
-        let touched: Vec<&Event> = events
-            .iter()
-            .copied()
-            .filter(|event| Some(event.id) > self.followed && touches_selection(event))
-            .collect();
+        let mut touched = concerned(&self.store, &events).await?;
+        touched.retain(|event| touches_selection(event));
         if !touched.is_empty() && !self.is_done_elsewhere(&touched).await? {
             match reconcile(&self.store, &self.services, &touched).await {
                 Ok(0) => {}
@@ -156,13 +182,15 @@ impl<N: Fn(Change)> Follower<N> {
                 ),
             }
         }
-        self.followed = self.followed.max(Some(last));
+        self.followed = Some(last);
         if !touched.is_empty() || self.kept_at.elapsed() >= KEEPING {
             self.keep().await?;
         }
-        Ok(())
+        Ok(events.len() == PAGE_LIMIT)
     }
+}
 
+impl Reconciler {
     /// Whether another node was here first.
     async fn is_done_elsewhere(&self, events: &[&Event]) -> Result<bool, Error> {
         let place = self.store.cursor(CURSOR).await?;
@@ -179,6 +207,12 @@ impl<N: Fn(Change)> Follower<N> {
         self.kept_at = Instant::now();
         Ok(())
     }
+}
+
+async fn page(store: &Store, after: Option<EventId>) -> Result<Vec<Event>, Error> {
+    Ok(store
+        .events_after(Scope::Everything, after, PAGE_LIMIT)
+        .await?)
 }
 
 /// Those of `events` that can matter to somebody's domains. Certificates come and go by the
@@ -243,6 +277,9 @@ fn touches_selection(event: &Event) -> bool {
             | events::CERTIFICATE_REPLACED
             | events::CERTIFICATE_REVOKED
             | events::CERTIFICATE_UPLOADED
+            // While the choice for it was made, a better certificate may have come.
+            | events::DOMAIN_ADDED
+            | events::DOMAIN_SWITCHED
     )
 }
 
@@ -251,7 +288,15 @@ fn touches_selection(event: &Event) -> bool {
 async fn reconcile(store: &Store, services: &Services, events: &[&Event]) -> Result<usize, Error> {
     let mut references = Vec::new();
     let mut replaced = HashSet::new();
+    let mut chosen = HashSet::new();
     for event in events {
+        if matches!(
+            event.kind.as_str(),
+            events::DOMAIN_ADDED | events::DOMAIN_SWITCHED
+        ) {
+            chosen.insert(event.detail.as_str());
+            continue;
+        }
         let Some(id) = event.object.map(CertificateId::from_uuid) else {
             continue;
         };
@@ -281,6 +326,11 @@ async fn reconcile(store: &Store, services: &Services, events: &[&Event]) -> Res
         switched += follow_served(store, services, certificate.id).await?;
     }
     switched += names.follow(store, services).await?;
+    let chosen: Vec<&str> = chosen.into_iter().collect();
+    for portion in chosen.chunks(PORTION) {
+        let domains = store.domains_named(Scope::Everything, portion).await?;
+        switched += services.follow(&domains).await?;
+    }
     Ok(switched)
 }
 
@@ -340,27 +390,26 @@ impl Names {
             switched += services.follow(&domains).await?;
         }
         for (account, parents) in self.parents {
-            let parents: Vec<&str> = parents.iter().map(String::as_str).collect();
-            for portion in parents.chunks(PORTION) {
-                switched += follow_under(store, services, account, portion).await?;
+            for parent in parents {
+                switched += follow_under(store, services, account, &parent).await?;
             }
         }
         Ok(switched)
     }
 }
 
-/// Selects again the domains of an account that are subdomains of `parents`.
+/// Selects again the domains of an account that lie directly under `parent`.
 async fn follow_under(
     store: &Store,
     services: &Services,
     account: AccountId,
-    parents: &[&str],
+    parent: &str,
 ) -> Result<usize, Error> {
     let mut switched = 0;
     let mut after: Option<String> = None;
     loop {
         let domains = store
-            .domains_under(account, parents, after.as_deref(), PORTION)
+            .domains_under(account, parent, after.as_deref(), PORTION)
             .await?;
         switched += services.follow(&domains).await?;
         let is_last = domains.len() < PORTION;

@@ -9,13 +9,12 @@ use tokio::sync::OnceCell;
 
 use crate::accounts::{FIRST_ADMINISTRATOR, HOUSE_ACCOUNT};
 use crate::certificates::{IssueRequest, KeySource};
-use crate::feed::Follower;
 use crate::scheduler::Scheduler;
 use crate::settings::{DEFAULT_AUTHORITY, Settings};
 use crate::tokens::TokenLimits;
 use crate::{
     Accounts, Authorities, Certificates, Change, Error, Instances, Principal, Routing, Services,
-    Surroundings, Tokens,
+    Surroundings, Tokens, feed,
 };
 
 /// Subject CN of the certificates of the house's own API listener.
@@ -214,13 +213,8 @@ impl House {
     /// [`Self::furnish`], on each node, within a fraction of a second; and selects the certificates
     /// of domains again when the inventory has changed. Faults are logged and tried again.
     pub async fn follow_changes(&self, notify: impl Fn(Change)) {
-        let follower = Follower::new(
-            self.store.clone(),
-            self.services.clone(),
-            self.beginning.clone(),
-            notify,
-        );
-        follower.run().await;
+        let (store, services) = (self.store.clone(), self.services.clone());
+        feed::follow(store, services, self.beginning.clone(), notify).await;
     }
 
     async fn make_administrator(

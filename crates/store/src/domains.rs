@@ -93,26 +93,17 @@ impl Store {
         self.domains_named(Scope::Everything, names).await
     }
 
-    /// The domains of an account that lie directly under one of these names (`a.example.com` under
+    /// The domains of an account that lie directly under a name (`a.example.com` under
     /// `example.com`), by name, those after `after`, at most `limit` (and never more than 1,000).
     pub async fn domains_under(
         &self,
         account: AccountId,
-        parents: &[&str],
+        parent: &str,
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<Domain>, Error> {
-        let mut parents = parents.to_vec();
-        parents.sort_unstable();
-        parents.dedup();
-        let mut domains = Vec::new();
-        for parent in parents {
-            let statement = under(account, parent, after, limit);
-            domains.append(&mut self.read_domains(statement).await?);
-        }
-        domains.sort_unstable_by(|one, other| one.name.cmp(&other.name));
-        domains.truncate(usize::try_from(page_limit(limit)).unwrap_or(0));
-        Ok(domains)
+        self.read_domains(under(account, parent, after, limit))
+            .await
     }
 
     /// The names of all domains in the order of their bytes, those after `after`, at most `limit`

@@ -130,25 +130,17 @@ async fn domains_are_found_under_their_parent(database: &Database) {
     )
     .await;
     add_service(&store, other, &["b.example.com"]).await;
-    let found = store
-        .domains_under(one, &["example.com"], None, 10)
-        .await
-        .unwrap();
-    assert_eq!(names(&found), ["a.example.com", "c.example.com"]);
-    let parents = [
-        "example.net",
-        "example.com",
-        "example.com",
-        "nobody.example",
-    ];
-    let found = store.domains_under(one, &parents, None, 2).await.unwrap();
-    assert_eq!(names(&found), ["a.example.com", "b.example.net"]);
-    let found = store
-        .domains_under(one, &parents, Some("b.example.net"), 2)
-        .await
-        .unwrap();
-    assert_eq!(names(&found), ["c.example.com"]);
-    assert_eq!(store.domains_under(one, &[], None, 2).await.unwrap(), []);
+    let both: &[&str] = &["a.example.com", "c.example.com"];
+    for (parent, after, limit, expected) in [
+        ("example.com", None, 10, both),
+        ("example.com", None, 1, &["a.example.com"]),
+        ("example.com", Some("a.example.com"), 10, &["c.example.com"]),
+        ("example.net", None, 10, &["b.example.net"]),
+        ("nobody.example", None, 10, &[]),
+    ] {
+        let found = store.domains_under(one, parent, after, limit).await;
+        assert_eq!(names(&found.unwrap()), expected, "{parent} {after:?}");
+    }
 }
 
 async fn domains_are_found_by_their_certificate(database: &Database) {
