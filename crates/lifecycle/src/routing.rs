@@ -21,8 +21,6 @@ use crate::{Authorities, EgressPolicy, Error, Settings, Surroundings, feed};
 
 /// How long a domain is left alone after its certificate was selected again.
 const HEALING: Duration = Duration::from_secs(60);
-/// How many domains are remembered as healed before those are forgotten whose time is over.
-const HEALED: usize = 1_024;
 
 /// A name that is served.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -338,8 +336,11 @@ impl Routing {
         {
             return false;
         }
-        if healed.len() >= HEALED {
+        // Seldom, because very many may have to be healed at a time.
+        if healed.len() == healed.capacity() {
             healed.retain(|_, then| is_younger(*then, HEALING, now));
+            let remembered = healed.len();
+            healed.reserve(remembered);
         }
         healed.insert(domain.to_owned(), now);
         true

@@ -42,15 +42,20 @@ impl Chosen {
                 name: certificate.name.clone(),
             });
         }
-        let own = std::iter::once(&certificate.common_name).chain(&certificate.identifiers);
-        let mut own = own.filter_map(|own| DnsName::parse(own).ok());
-        if own.any(|own| own.covers(name)) {
+        if covers(certificate, name) {
             return Ok(());
         }
         Err(Error::CommonNameMismatch {
             common_name: name.to_string(),
         })
     }
+}
+
+/// Whether a certificate covers a name, whatever state it is in.
+pub(super) fn covers(certificate: &Certificate, name: &DnsName) -> bool {
+    let own = std::iter::once(&certificate.common_name).chain(&certificate.identifiers);
+    let mut own = own.filter_map(|own| DnsName::parse(own).ok());
+    own.any(|own| own.covers(name))
 }
 
 impl Coverings {

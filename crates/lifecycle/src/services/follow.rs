@@ -1,21 +1,58 @@
 //! Domains follow the certificates: when one comes, ends, is revoked or fails, the choice is made
 //! again for the domains that it concerns. Several nodes may do so at once; a choice counts only
-//! while the domain is still served with what it was made instead of.
+//! while the domain is still served with what it was made instead of. Nothing that can be served,
+//! even if it has ended, is replaced by a certificate that is not there yet.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use pki::DnsName;
-use store::{AccountId, Attachment, CertificateId, CertificateRef, Domain, Scope, State};
+use store::{
+    AccountId, Attachment, Certificate, CertificateId, CertificateRef, Domain, Scope, State,
+    StateKind, Version,
+};
 
+use super::assignment::covers;
 use super::{Services, domains};
 use crate::accounts::HOUSE_ACCOUNT;
 use crate::selection::{self, Choice};
 use crate::{Error, events};
 
+/// What domains are served with.
+struct Served(HashMap<CertificateId, Arc<Certificate>>);
+
+impl Served {
+    fn by(&self, domain: &Domain) -> Option<&Certificate> {
+        let certificate = self.0.get(&domain.certificate_id?)?;
+        Some(certificate)
+    }
+
+    /// Whether there is something to serve the domain with, be it a certificate that has ended.
+    fn is_there(&self, domain: &Domain) -> bool {
+        let (Some(served), Ok(name)) = (self.by(domain), DnsName::parse(&domain.name)) else {
+            return false;
+        };
+        let is_whole =
+            |version: &Version| version.revocation.is_none() && version.private_key_id.is_some();
+        served.current.as_ref().is_some_and(is_whole) && covers(served, &name)
+    }
+
+    /// Whether another certificate would not help: obtaining this one was given up, so that its
+    /// owner has to act, or its renewal is tried again and again.
+    fn is_settled(&self, domain: &Domain) -> bool {
+        let served = self.by(domain);
+        served.is_some_and(|served| match served.state {
+            State::Error { .. } => true,
+            State::Valid => served.next_action_at.is_some(),
+            State::Pending { .. } | State::Revoked => false,
+        })
+    }
+}
+
 impl Services {
     /// Chooses again for these domains, of whatever accounts, and stores what differs. Where nothing
     /// covers a name any more, a certificate is requested, unless obtaining the last one was given
-    /// up: then its owner has to act. Returns how many domains changed.
+    /// up, or goes on. Returns how many domains changed.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -54,6 +91,7 @@ impl Services {
         let names = domains.iter().map(|(name, _)| name);
         let coverings = self.coverings(account, names).await?;
         let mut differing = Vec::new();
+        let mut coming = Vec::new();
         let mut uncovered = Vec::new();
         let explicit = self.still_explicit(account, &domains).await?;
         for (name, domain) in domains {
@@ -63,12 +101,29 @@ impl Services {
             let now = self.surroundings.now();
             match selection::choose(&name, coverings.of(&name), now) {
                 Some(choice) if is_served_with(domain, choice) => {}
-                Some(choice) => differing.push((domain, choice)),
+                Some(choice) => {
+                    let is_coming = coverings.of(&name).any(|covering| {
+                        covering.certificate_id == choice.certificate_id
+                            && covering.state == StateKind::Pending
+                    });
+                    let chosen = if is_coming {
+                        &mut coming
+                    } else {
+                        &mut differing
+                    };
+                    chosen.push((domain, choice));
+                }
                 None => uncovered.push((name, domain)),
             }
         }
+        let missing = uncovered.iter().map(|(_, domain)| *domain);
+        let doubtful = coming.iter().map(|(domain, _)| *domain).chain(missing);
+        let served = self.served(account, doubtful).await?;
+        coming.retain(|(domain, _)| !served.is_there(domain));
+        differing.append(&mut coming);
+        uncovered.retain(|(_, domain)| !served.is_settled(domain));
         let mut changed = self.attach(differing).await?;
-        changed += self.obtain(account, uncovered).await?;
+        changed += self.obtain(account, uncovered, &served).await?;
         Ok(changed)
     }
 
@@ -90,22 +145,15 @@ impl Services {
         Ok(fitting.map(|(name, _)| name.clone()).collect())
     }
 
-    /// Requests certificates for domains that nothing covers, and attaches them.
+    /// Requests certificates for domains that nothing covers, and attaches them where nothing else
+    /// can be served meanwhile.
     async fn obtain(
         &self,
         account: AccountId,
         uncovered: Vec<(DnsName, &Domain)>,
+        served: &Served,
     ) -> Result<usize, Error> {
-        let given_up = self.given_up(account, &uncovered).await?;
-        let is_given_up = |domain: &Domain| {
-            domain
-                .certificate_id
-                .is_some_and(|id| given_up.contains(&id))
-        };
-        let (mut names, mut domains): (Vec<DnsName>, Vec<&Domain>) = uncovered
-            .into_iter()
-            .filter(|(_, domain)| !is_given_up(domain))
-            .unzip();
+        let (mut names, mut domains): (Vec<DnsName>, Vec<&Domain>) = uncovered.into_iter().unzip();
         let requested = match self.request(account, HOUSE_ACCOUNT, &names).await {
             Err(Error::NoCertificate { name }) => {
                 tracing::warn!(domain = name, "no certificate can be obtained for a domain");
@@ -118,47 +166,49 @@ impl Services {
             }
             requested => requested?,
         };
-        let chosen = domains.iter().zip(&requested).map(|(domain, id)| {
-            let choice = Choice {
-                certificate_id: *id,
-                alternate_id: None,
-            };
-            (*domain, choice)
-        });
-        let changed = self.attach(chosen.collect()).await?;
-        if changed < requested.len() {
+        let mut chosen: Vec<(&Domain, Choice)> = domains
+            .into_iter()
+            .zip(requested)
+            .map(|(domain, certificate_id)| {
+                let choice = Choice {
+                    certificate_id,
+                    alternate_id: None,
+                };
+                (domain, choice)
+            })
+            .collect();
+        chosen.retain(|(domain, _)| !served.is_there(domain));
+        let changed = self.attach(chosen.clone()).await?;
+        if changed < chosen.len() {
             // Another node was faster, or the domains are gone.
-            let names: Vec<&str> = domains.iter().map(|domain| domain.name.as_str()).collect();
+            let names: Vec<&str> = chosen
+                .iter()
+                .map(|(domain, _)| domain.name.as_str())
+                .collect();
             let stored = self.store.domains_named(Scope::Account(account), &names);
             let stored = stored.await?.into_iter();
             let used: HashSet<CertificateId> =
                 stored.filter_map(|domain| domain.certificate_id).collect();
-            let unused = requested.into_iter().filter(|id| !used.contains(id));
-            let unused: Vec<CertificateId> = unused.collect();
+            let requested = chosen.into_iter().map(|(_, choice)| choice.certificate_id);
+            let unused: Vec<CertificateId> = requested.filter(|id| !used.contains(id)).collect();
             self.take_back(account, HOUSE_ACCOUNT, &unused).await;
         }
         Ok(changed)
     }
 
-    /// Which of the certificates that the domains are served with nobody tries to obtain any more.
-    async fn given_up(
+    /// What of the account the domains are served with.
+    async fn served<'a>(
         &self,
         account: AccountId,
-        domains: &[(DnsName, &Domain)],
-    ) -> Result<HashSet<CertificateId>, Error> {
-        let ids: HashSet<CertificateId> = domains
-            .iter()
-            .filter_map(|(_, domain)| domain.certificate_id)
-            .collect();
+        domains: impl Iterator<Item = &'a Domain>,
+    ) -> Result<Served, Error> {
+        let ids: HashSet<CertificateId> =
+            domains.filter_map(|domain| domain.certificate_id).collect();
         let references: Vec<CertificateRef> = ids.into_iter().map(CertificateRef::Id).collect();
         let scope = Scope::Account(account);
         let found = self.store.certificates_by_refs(scope, &references).await?;
-        Ok(found
-            .into_iter()
-            .flatten()
-            .filter(|certificate| matches!(certificate.state, State::Error { .. }))
-            .map(|certificate| certificate.id)
-            .collect())
+        let found = found.into_iter().flatten();
+        Ok(Served(found.map(|found| (found.id, found)).collect()))
     }
 
     async fn attach(&self, chosen: Vec<(&Domain, Choice)>) -> Result<usize, Error> {
