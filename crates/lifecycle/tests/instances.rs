@@ -131,7 +131,8 @@ async fn an_instance_has_all_that_was_asked_for() {
     assert_eq!(found[1], None);
     assert_eq!(found[2], found[0]);
     let listed = instances.list(&fixture.principal, &page()).await;
-    assert_eq!(listed.unwrap(), [made]);
+    let filled = instances.fill(&fixture.principal, listed.unwrap()).await;
+    assert_eq!(filled.unwrap(), (vec![made], None));
 }
 
 #[tokio::test]
@@ -165,6 +166,7 @@ async fn an_instance_runs_while_it_accepts_connections() {
     assert!(!fixture.create(without_port).await.is_running);
     let instances = &fixture.house().instances;
     let listed = instances.list(&fixture.principal, &page()).await.unwrap();
+    let (listed, _) = instances.fill(&fixture.principal, listed).await.unwrap();
     let running: Vec<bool> = listed.iter().map(|view| view.is_running).collect();
     assert_eq!(running.iter().filter(|running| **running).count(), 2);
 }

@@ -71,7 +71,9 @@ async fn a_service_has_all_that_was_asked_for() {
     assert_eq!(fixture.show(&by_id(&made)).await.as_ref(), Some(&made));
     let services = &fixture.other_node().services;
     let listed = services.list(&fixture.principal, &page()).await.unwrap();
-    assert_eq!(listed, [made]);
+    assert_eq!(listed, std::slice::from_ref(&made.service));
+    let filled = services.fill(&fixture.principal, listed).await.unwrap();
+    assert_eq!(filled, (vec![made], None));
 }
 
 #[tokio::test]

@@ -21,6 +21,9 @@ use crate::store::Store;
 /// The longest name of a domain, in bytes: a DNS name (RFC 1035 §2.3.4) without its final dot.
 pub const DOMAIN_NAME_LIMIT: usize = 253;
 
+/// The most domains of a service.
+pub const DOMAINS_LIMIT: usize = 10_000;
+
 /// The most names that [`Store::domain_names_after`] returns.
 pub const DOMAIN_NAMES_LIMIT: usize = 10_000;
 
@@ -195,6 +198,22 @@ pub(crate) fn removal(service: ServiceId, names: &[String]) -> Statement {
     Statement::new("delete from domains where service_id = ? and name in ")
         .bind(service)
         .list(names.iter().map(String::as_str))
+}
+
+/// [`Error::Full`] when a service has no room for so many domains more.
+pub(crate) async fn require_room(
+    transaction: &mut Transaction,
+    service: ServiceId,
+    more: usize,
+) -> Result<(), Error> {
+    let statement = Statement::new("select count(*) from domains where service_id = ?");
+    let row = transaction.row(statement.bind(service)).await?;
+    let count: i64 = row.map_or(Ok(0), |mut row| row.take())?;
+    let count = usize::try_from(count).unwrap_or(usize::MAX);
+    if count.saturating_add(more) > DOMAINS_LIMIT {
+        return Err(Error::Full);
+    }
+    Ok(())
 }
 
 /// The place behind the last domain of a service.

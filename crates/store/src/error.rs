@@ -55,6 +55,10 @@ pub enum Error {
     #[error("the serial number was used before")]
     DuplicateSerial,
 
+    /// The service has as many domains, or instances, as it can have.
+    #[error("the service can have no more of them")]
+    Full,
+
     /// The name of the service that was to be made with an instance is taken.
     #[error("the name of the service is taken")]
     DuplicateServiceName,

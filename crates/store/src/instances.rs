@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use time::OffsetDateTime;
 
-use crate::backend::in_transaction;
+use crate::backend::{Transaction, in_transaction};
 use crate::domains::NewDomain;
 use crate::error::Error;
 use crate::events::{self, NewEvent};
@@ -20,6 +20,9 @@ use crate::store::Store;
 
 /// The longest image, arguments and environment of an instance, in bytes each.
 pub const INSTANCE_TEXT_LIMIT: usize = 256 * 1024;
+
+/// The most instances of a service.
+pub const INSTANCES_LIMIT: usize = 1_000;
 
 /// An instance to be made.
 #[derive(Debug, Clone)]
@@ -90,6 +93,7 @@ impl Store {
     ///
     /// [`Error::DuplicateName`] for the instance, [`Error::DuplicateServiceName`] for the service,
     /// [`Error::NotFound`] when the account has no service as named by the instance,
+    /// [`Error::Full`] when that has [`INSTANCES_LIMIT`] instances,
     /// [`Error::DomainTaken`], [`Error::UnknownCertificate`] and [`Error::UnknownAccount`] as for
     /// [`Store::create_service`].
     pub async fn create_instance(
@@ -120,6 +124,9 @@ impl Store {
                 && transaction.execute(lock).await? == 0
             {
                 return Err(Error::NotFound);
+            }
+            if let Some(existing) = existing {
+                require_room(transaction, existing).await?;
             }
             transaction.execute(insert.clone()).await?;
             if let Some(service) = &service {
@@ -264,6 +271,16 @@ fn lock_service(id: ServiceId, account: AccountId) -> Statement {
     Statement::new("update services set persistent = persistent where id = ? and account_id = ?")
         .bind(id)
         .bind(account)
+}
+
+async fn require_room(transaction: &mut Transaction, service: ServiceId) -> Result<(), Error> {
+    let statement = Statement::new("select count(*) from instances where service_id = ?");
+    let row = transaction.row(statement.bind(service)).await?;
+    let count: i64 = row.map_or(Ok(0), |mut row| row.take())?;
+    if usize::try_from(count).unwrap_or(usize::MAX) >= INSTANCES_LIMIT {
+        return Err(Error::Full);
+    }
+    Ok(())
 }
 
 fn insertion(instance: NewInstance) -> Result<Statement, Error> {

@@ -48,14 +48,14 @@ pub use accounts::{ACCOUNT_NAME_LIMIT, Account, AccountBar, AccountStatus, NewAc
 pub use attachments::Attachment;
 pub use authorities::{Authority, CaCertificate, CaRole, NewAuthority, NewCaCertificate};
 pub use certificates::{Certificate, CertificateFilter, NewCertificate, Origin, State, StateKind};
-pub use domains::{DOMAIN_NAME_LIMIT, DOMAIN_NAMES_LIMIT, Domain, NewDomain};
+pub use domains::{DOMAIN_NAME_LIMIT, DOMAIN_NAMES_LIMIT, DOMAINS_LIMIT, Domain, NewDomain};
 pub use error::Error;
 pub use events::{ACTOR_LIMIT, DETAIL_LIMIT, Event, NewEvent};
 pub use ids::{
     AccountId, AuthorityId, CaCertificateId, CertificateId, EventId, IdParseError, InstanceId,
     PrivateKeyId, ServiceId, TokenId, VersionId,
 };
-pub use instances::{INSTANCE_TEXT_LIMIT, Instance, InstanceRemoval, NewInstance};
+pub use instances::{INSTANCE_TEXT_LIMIT, INSTANCES_LIMIT, Instance, InstanceRemoval, NewInstance};
 pub use inventory::{CHAIN_LIMIT, IDENTIFIERS_LIMIT, NAME_LIMIT, NewRecord, NewVersionRecord};
 pub use names::Covering;
 pub use page::{Order, Page, PageStart};

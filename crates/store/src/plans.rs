@@ -243,6 +243,12 @@ async fn domains_are_found_by_index() {
     .await;
     let statement = domains::of_services(&[ServiceId::random(), ServiceId::random()]);
     assert_uses(&backend, "domains_service", statement).await;
+    let statement = services::sizes_of(&[ServiceId::random(), ServiceId::random()]);
+    let sizes = plan(&backend, statement).await;
+    for index in ["domains_service", "instances_service"] {
+        let search = format!("USING COVERING INDEX {index} (service_id=?)");
+        assert!(sizes.contains(&search), "{sizes}");
+    }
     let statement = domains::under(account, "example", Some("a.example"), 10);
     assert_uses(&backend, "domains_parent", statement).await;
     let statement = domains::owners(&[account, AccountId::random()]);

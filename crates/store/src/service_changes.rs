@@ -67,7 +67,7 @@ impl Store {
     ///
     /// [`Error::NotFound`] when there is no such service in the scope, or it is not as it was so
     /// far, or a domain to be taken away is not one of its; [`Error::DomainTaken`], [`Error::UnknownCertificate`] as for
-    /// [`Store::create_service`].
+    /// [`Store::create_service`]; [`Error::Full`] beyond [`domains::DOMAINS_LIMIT`] domains.
     pub async fn change_service(
         &self,
         scope: Scope,
@@ -103,6 +103,7 @@ impl Store {
                 }
             }
             if !add_domains.is_empty() {
+                domains::require_room(transaction, id, add_domains.len()).await?;
                 let place = Place {
                     service: id,
                     account,

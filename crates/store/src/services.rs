@@ -3,6 +3,7 @@
 //! How they are made and changed is in [`crate::service_changes`], their domains are in
 //! [`crate::domains`], and the instances behind them in [`crate::instances`].
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -97,6 +98,22 @@ impl Store {
         rows.into_iter().map(read).collect()
     }
 
+    /// How many domains and instances each of these services has, together. Those with none are left
+    /// out.
+    pub async fn sizes_of_services(
+        &self,
+        services: &[ServiceId],
+    ) -> Result<HashMap<ServiceId, usize>, Error> {
+        let mut sizes = HashMap::new();
+        for portion in services.chunks(LOOKUP_PORTION) {
+            for mut row in self.backend().rows(sizes_of(portion)).await? {
+                let (service, size): (ServiceId, i64) = (row.take()?, row.take()?);
+                sizes.insert(service, usize::try_from(size).unwrap_or(usize::MAX));
+            }
+        }
+        Ok(sizes)
+    }
+
     /// The services that have a domain served with one of these certificates: identifier and name,
     /// each once for every certificate, ordered by certificate. At most 1,000 services are told of
     /// for each certificate.
@@ -166,6 +183,16 @@ pub(crate) fn by_ids(scope: Scope, ids: &[ServiceId]) -> Statement {
 pub(crate) fn by_names(scope: Scope, names: &[&str]) -> Statement {
     let statement = select("s.name in ").list(names.iter().copied());
     scope.restrict(statement, "s.account_id")
+}
+
+pub(crate) fn sizes_of(services: &[ServiceId]) -> Statement {
+    Statement::new(
+        "select service_id, count(*) from (select service_id from domains where service_id in ",
+    )
+    .list(services.iter().copied())
+    .text(" union all select service_id from instances where service_id in ")
+    .list(services.iter().copied())
+    .text(") as parts group by service_id")
 }
 
 pub(crate) fn listed(scope: Scope, page: &Page<ServiceId>) -> Statement {

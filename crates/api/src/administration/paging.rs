@@ -47,7 +47,12 @@ pub(super) fn cut<T, Id>(
     let limit = page.limit - 1;
     let next = found.get(limit).map(place);
     found.truncate(limit);
-    next.map(|(created_at, id)| encode(created_at, id))
+    next.map(self::next)
+}
+
+/// How a page that begins at this place is asked for.
+pub(super) fn next((created_at, id): (OffsetDateTime, Uuid)) -> String {
+    encode(created_at, id)
 }
 
 fn encode(created_at: OffsetDateTime, id: Uuid) -> String {

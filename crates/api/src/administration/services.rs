@@ -109,9 +109,10 @@ pub(super) async fn list(call: Call<'_>) -> Result<Response, Fault> {
     let page = paging::asked(&call, ServiceId::from_uuid)?;
     let services = &call.context.house.services;
     let mut found = services.list(&call.principal, &page).await?;
-    let next = paging::cut(&mut found, &page, |view| {
-        (view.service.created_at, view.service.id.as_uuid())
-    });
+    let place = |service: &Service| (service.created_at, service.id.as_uuid());
+    let next = paging::cut(&mut found, &page, place);
+    let (found, rest) = services.fill(&call.principal, found).await?;
+    let next = rest.as_ref().map(place).map(paging::next).or(next);
     let edge = call.context.settings.edge_https;
     let services = found.iter().map(|found| View::of(found, edge)).collect();
     Ok(json(StatusCode::OK, &PageView { services, next }))

@@ -64,14 +64,20 @@ pub(super) trait Kind: Sized + Send + Sync + 'static {
         targets: Vec<Target>,
     ) -> impl Future<Output = Result<Vec<Option<Self::Object>>, Error>> + Send;
 
-    /// A page of the caller's objects, of which no more need be known than is shown.
+    /// A page of the caller's objects, of which no more need be known than how they are named.
     fn list(
         house: &House,
         principal: &Principal,
         filter: &Filter,
-        detail: Detail,
         page: &Page<Self::Id>,
     ) -> impl Future<Output = Result<Vec<Self::Object>, Error>> + Send;
+
+    /// As many objects of a page, from the first one on, as can be held in full at a time.
+    fn fill(
+        house: &House,
+        principal: &Principal,
+        objects: Vec<Self::Object>,
+    ) -> impl Future<Output = Result<Filled<Self::Object>, Error>> + Send;
 
     /// Deletes one; answers what it was called.
     fn delete(
@@ -113,6 +119,13 @@ pub(super) trait Kind: Sized + Send + Sync + 'static {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Filter {
     pub(super) common_name: Option<String>,
+}
+
+/// The objects of a page that can be held in full at a time.
+pub(super) struct Filled<T> {
+    pub(super) objects: Vec<T>,
+    /// The first one for which there was no room.
+    pub(super) rest: Option<T>,
 }
 
 /// How an object is named, and its place in a list.

@@ -1,6 +1,7 @@
 //! Lists: a stretch of the inventory, sent page by page while it is read.
 //!
-//! A million objects are a normal list. Nothing but one page is ever held, and a client that
+//! A million objects are a normal list. Nothing but one page is ever held, and of what belongs to
+//! its objects not even that, and a client that
 //! reads slowly is waited for. If the store fails on the way, the connection is broken: a short
 //! list would look like a whole one.
 
@@ -18,7 +19,7 @@ use lifecycle::{House, Order, PAGE_LIMIT, Page, PageStart, Principal};
 use super::envelope::op_time;
 use super::faults::Refusal;
 use super::item::Detail;
-use super::kind::{Filter, Head, Kind, items};
+use super::kind::{Filled, Filter, Head, Kind, items};
 use super::query::{From, Listing};
 use super::references::Target;
 use crate::exchange::{Response, answer};
@@ -120,9 +121,20 @@ impl<K: Kind> Walk<K> {
             .read(wanted.min(PAGE + 1))
             .await
             .map_err(BrokenOff::Reading)?;
-        let beyond = (found.len() > PAGE).then(|| found.pop()).flatten();
+        let mut beyond = (found.len() > PAGE).then(|| found.pop()).flatten();
+        let Question {
+            house,
+            principal,
+            detail,
+            ..
+        } = &self.question;
+        if *detail == Detail::Full {
+            let filled = K::fill(house, principal, found).await;
+            let Filled { objects, rest } = filled.map_err(BrokenOff::Reading)?;
+            found = objects;
+            beyond = rest.or(beyond);
+        }
         self.remaining = self.remaining.map(|remaining| remaining - found.len());
-        let Question { house, detail, .. } = &self.question;
         let shown = items::<K>(house, found, *detail).await;
         for item in shown.map_err(BrokenOff::Reading)? {
             if !self.is_first {
@@ -159,10 +171,9 @@ impl<K: Kind> Walk<K> {
             house,
             principal,
             filter,
-            detail,
             ..
         } = &self.question;
-        K::list(house, principal, filter, *detail, &page).await
+        K::list(house, principal, filter, &page).await
     }
 }
 

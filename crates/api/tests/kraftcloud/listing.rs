@@ -207,3 +207,42 @@ fn bad_list_parameters_are_refused_and_unknown_ones_ignored() {
     )
     .expect("success");
 }
+
+#[test]
+fn services_with_very_many_domains_are_listed_all_and_named_only_a_few_at_a_time() {
+    let server = Server::start();
+    for service in 0..3 {
+        let named = |number| json!({"name": format!("d{service}-{number}")});
+        let domains: Vec<Value> = (0..9_000).map(named).collect();
+        let name = format!("s{service}");
+        serve(
+            &server,
+            &json!({"name": name, "services": [], "domains": domains}),
+        )
+        .item();
+    }
+    let has_all = |item: &Value| {
+        item["domains"]
+            .as_array()
+            .is_some_and(|all| all.len() == 9_000)
+    };
+    let all = get(&server, SERVICES);
+    assert_eq!(all.items().len(), 3);
+    assert!(all.items().iter().all(has_all));
+    let some = get(&server, &format!("{SERVICES}?count=2&order=desc"));
+    assert_eq!(some.items().len(), 2);
+    assert_eq!(some.items()[0]["name"], "s2");
+
+    let instance = json!({"image": "app", "service_group": {"name": "s1"}});
+    send(&server, "POST", INSTANCES, instance.to_string()).item();
+    let uuid = get(&server, INSTANCES).item()["uuid"].clone();
+    let named = |reference: Value, count| json!(vec![reference; count]).to_string();
+    for (path, reference) in [
+        (SERVICES, json!({"name": "s1"})),
+        (INSTANCES, json!({"uuid": uuid})),
+    ] {
+        let few = send(&server, "GET", path, named(reference.clone(), 11));
+        assert_eq!(few.items().len(), 11);
+        send(&server, "GET", path, named(reference, 12)).refused(400, Some(7));
+    }
+}

@@ -8,14 +8,14 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use store::{
-    Instance, InstanceId, InstanceRef, InstanceRemoval, NewEvent, NewInstance, Page, Protocol,
-    PublishedPort, Service, ServiceId, ServiceRef, Store,
+    INSTANCES_LIMIT, Instance, InstanceId, InstanceRef, InstanceRemoval, NewEvent, NewInstance,
+    Page, Protocol, PublishedPort, Service, ServiceId, Store,
 };
 
 use self::probe::{Prober, Target};
 use self::request::{InstancePlan, PlannedService};
 use crate::certificates::{MAX_REFERENCES, account_gone};
-use crate::services::ServiceView;
+use crate::services::{ServiceView, fitting, require_few};
 use crate::settings::Settings;
 use crate::{EgressPolicy, Error, Noun, Principal, Services, Surroundings, events};
 
@@ -23,6 +23,9 @@ pub use request::{NewInstanceRequest, ServiceChoice};
 
 /// Draws of random names before giving up.
 const DRAWS: u32 = 8;
+
+/// As many octets of arguments and environment weigh as much as a domain that is shown.
+const TEXT: usize = 256;
 
 /// Operations on instances.
 #[derive(Debug, Clone)]
@@ -73,7 +76,8 @@ impl Instances {
     ///
     /// # Errors
     /// Faults of form, see [`Error::is_form_fault`]; [`Error::NotFound`] for the service;
-    /// [`Error::NameTaken`], [`Error::BackendForbidden`], [`Error::Forbidden`]; for a new service
+    /// [`Error::NameTaken`], [`Error::BackendForbidden`], [`Error::Forbidden`]; [`Error::Unfit`] for a
+    /// service that has very many instances; for a new service
     /// those of [`Services::create`].
     pub async fn create(
         &self,
@@ -130,6 +134,9 @@ impl Instances {
                     name,
                 },
                 (store::Error::UnknownAccount, _) => account_gone(principal),
+                (store::Error::Full, _) => Error::Unfit {
+                    reason: format!("a service has at most {INSTANCES_LIMIT} instances"),
+                },
                 (error, Some((_, draft))) => draft.refused(principal, error),
                 (error, None) => error.into(),
             });
@@ -139,7 +146,8 @@ impl Instances {
     /// For each reference the instance of the caller that it names, in the same order.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for more than [`MAX_REFERENCES`].
+    /// [`Error::Invalid`] for more than [`MAX_REFERENCES`], or when their services have very many
+    /// domains.
     pub async fn find_each(
         &self,
         principal: &Principal,
@@ -153,6 +161,10 @@ impl Instances {
         }
         let scope = principal.scope();
         let found = self.store.instances_by_refs(scope, references).await?;
+        require_few(
+            self.sizes(found.iter().flatten().map(AsRef::as_ref))
+                .await?,
+        )?;
         let distinct: HashMap<InstanceId, Instance> = found
             .iter()
             .flatten()
@@ -168,7 +180,8 @@ impl Instances {
         Ok(found.into_iter().map(view).collect())
     }
 
-    /// A page of the caller's instances, ordered by creation.
+    /// A page of the caller's instances, ordered by creation, without what belongs to them; see
+    /// [`Self::fill`].
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -176,21 +189,24 @@ impl Instances {
         &self,
         principal: &Principal,
         page: &Page<InstanceId>,
-    ) -> Result<Vec<InstanceView>, Error> {
-        let instances = self.list_bare(principal, page).await?;
-        self.views(principal, instances).await
+    ) -> Result<Vec<Instance>, Error> {
+        Ok(self.store.list_instances(principal.scope(), page).await?)
     }
 
-    /// As [`Self::list`], without services and without looking whether anything runs.
+    /// Everything that belongs to these instances, or to as many of the first of them as can be
+    /// shown at a time; and the first one for which there was no room.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn list_bare(
+    pub async fn fill(
         &self,
         principal: &Principal,
-        page: &Page<InstanceId>,
-    ) -> Result<Vec<Instance>, Error> {
-        Ok(self.store.list_instances(principal.scope(), page).await?)
+        mut instances: Vec<Instance>,
+    ) -> Result<(Vec<InstanceView>, Option<Instance>), Error> {
+        let sizes = self.sizes(instances.iter()).await?;
+        let rest = instances.split_off(fitting(sizes));
+        let views = self.views(principal, instances).await?;
+        Ok((views, rest.into_iter().next()))
     }
 
     /// Deletes an instance, and with the last one of a service that came with its instances that
@@ -246,6 +262,21 @@ impl Instances {
         view.ok_or_else(|| not_found(&reference))
     }
 
+    /// How much is shown of each of these instances.
+    async fn sizes<'a>(
+        &self,
+        instances: impl Iterator<Item = &'a Instance> + Clone,
+    ) -> Result<Vec<usize>, Error> {
+        let services = instances.clone().filter_map(|instance| instance.service_id);
+        let services = self.services.sizes(services).await?;
+        let size = |instance: &Instance| {
+            let texts = (instance.args.len() + instance.env.len()) / TEXT;
+            let service = instance.service_id.and_then(|id| services.get(&id));
+            texts + service.copied().unwrap_or_default()
+        };
+        Ok(instances.map(size).collect())
+    }
+
     /// `instances` with their services, in the same order.
     async fn views(
         &self,
@@ -256,13 +287,7 @@ impl Instances {
             .iter()
             .filter_map(|instance| instance.service_id)
             .collect();
-        let references: Vec<ServiceRef> = ids.into_iter().map(ServiceRef::Id).collect();
-        let services = self.services.find_each(principal, &references).await?;
-        let services: HashMap<ServiceId, Arc<ServiceView>> = services
-            .into_iter()
-            .flatten()
-            .map(|view| (view.service.id, view))
-            .collect();
+        let services = self.services.views_by_id(principal, ids).await?;
         let policy = self.policy(principal);
         let with_services = instances.into_iter().map(|instance| {
             let service = instance

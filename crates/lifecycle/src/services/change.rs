@@ -6,7 +6,7 @@ use store::{Domain, NewDomain, NewEvent, PublishedPort, Service, ServiceId, Serv
 
 use super::domains::Wanted;
 use super::request::PlannedChange;
-use super::{DRAWS, Edit, ServiceChange, Services, not_found, ports};
+use super::{DRAWS, Edit, MAX_DOMAINS, ServiceChange, Services, not_found, ports};
 use crate::{Error, Noun, Principal, events};
 
 /// A change that the store can make, and what it would leave behind if it was not made.
@@ -30,7 +30,7 @@ impl Services {
     /// # Errors
     /// As [`Self::create`]; [`Error::NotFound`] also for a domain or port to delete;
     /// [`Error::NameTaken`] for a port that is published already; [`Error::Unfit`] for limits that
-    /// contradict each other, or too many ports.
+    /// contradict each other, or too many ports or domains.
     pub async fn change(
         &self,
         principal: &Principal,
@@ -59,6 +59,11 @@ impl Services {
                 store::Error::UnknownCertificate | store::Error::NotFound
                     if draws.next().is_some() => {}
                 store::Error::NotFound => return Err(not_found(reference)),
+                store::Error::Full => {
+                    return Err(Error::Unfit {
+                        reason: format!("a service has at most {MAX_DOMAINS} domains"),
+                    });
+                }
                 store::Error::DomainTaken(name) => return Err(Error::DomainTaken { name }),
                 error => return Err(error.into()),
             }

@@ -10,8 +10,8 @@ use store::CertificateRef;
 
 use crate::Error;
 
-/// Most domains that one request may name.
-pub const MAX_DOMAINS: usize = 10_000;
+/// Most domains of a service, and that one request may name.
+pub const MAX_DOMAINS: usize = store::DOMAINS_LIMIT;
 
 /// Labels under the metro domain that the house keeps for itself.
 const RESERVED: [&str; 2] = ["www", "api"];

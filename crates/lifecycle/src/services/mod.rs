@@ -14,7 +14,7 @@ mod ports;
 mod request;
 mod view;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use store::{
@@ -33,6 +33,7 @@ pub use request::{Edit, NewServiceRequest, ServiceChange};
 pub use view::{DomainView, ServiceView};
 
 pub(crate) use request::Plan;
+pub(crate) use view::{fitting, require_few};
 
 /// Draws of a random name, and choices of certificates that are gone a moment later, before giving
 /// up.
@@ -122,7 +123,7 @@ impl Services {
     /// For each reference the service of the caller that it names, in the same order.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for more than [`MAX_REFERENCES`].
+    /// [`Error::Invalid`] for more than [`MAX_REFERENCES`], or when they have very many domains.
     pub async fn find_each(
         &self,
         principal: &Principal,
@@ -136,6 +137,9 @@ impl Services {
         }
         let scope = principal.scope();
         let found = self.store.services_by_refs(scope, references).await?;
+        let ids = || found.iter().flatten().map(|service| service.id);
+        let sizes = self.sizes(ids()).await?;
+        require_few(ids().map(|id| sizes.get(&id).copied().unwrap_or_default()))?;
         let mut distinct: HashMap<ServiceId, Service> = HashMap::new();
         for service in found.iter().flatten() {
             distinct
@@ -151,24 +155,12 @@ impl Services {
         Ok(found.into_iter().map(view).collect())
     }
 
-    /// A page of the caller's services, ordered by creation.
+    /// A page of the caller's services, ordered by creation, without what belongs to them; see
+    /// [`Self::fill`].
     ///
     /// # Errors
     /// [`Error::Store`].
     pub async fn list(
-        &self,
-        principal: &Principal,
-        page: &Page<ServiceId>,
-    ) -> Result<Vec<ServiceView>, Error> {
-        let services = self.list_bare(principal, page).await?;
-        self.views(principal.scope(), services).await
-    }
-
-    /// As [`Self::list`], without domains and instances.
-    ///
-    /// # Errors
-    /// [`Error::Store`].
-    pub async fn list_bare(
         &self,
         principal: &Principal,
         page: &Page<ServiceId>,
@@ -198,6 +190,22 @@ impl Services {
             Err(store::Error::Attached) => Err(Error::HasInstances { name: service.name }),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// The services of the account with these identifiers, with everything that belongs to them.
+    pub(crate) async fn views_by_id(
+        &self,
+        principal: &Principal,
+        ids: HashSet<ServiceId>,
+    ) -> Result<HashMap<ServiceId, Arc<ServiceView>>, Error> {
+        let references: Vec<ServiceRef> = ids.into_iter().map(ServiceRef::Id).collect();
+        let scope = principal.scope();
+        let found = self.store.services_by_refs(scope, &references).await?;
+        let found = found.into_iter().flatten().map(Arc::unwrap_or_clone);
+        let views = self.views(scope, found.collect()).await?.into_iter();
+        Ok(views
+            .map(|view| (view.service.id, Arc::new(view)))
+            .collect())
     }
 
     /// The services whose domains are served with each of the certificates, by id and name.

@@ -1,6 +1,6 @@
 //! Services as they are shown: with their domains, what those are served with, and their instances.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use store::{
@@ -9,6 +9,11 @@ use store::{
 
 use super::{Services, not_found};
 use crate::{Error, Principal};
+
+/// Most domains and instances that are shown at a time where the rest can follow.
+const AT_A_TIME: usize = 20_000;
+/// Most domains and instances that are shown where everything has to be there at once.
+const AT_ONCE: usize = 100_000;
 
 /// A service with everything that belongs to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +36,57 @@ pub struct DomainView {
     pub certificate: Option<Arc<Certificate>>,
 }
 
+/// How many objects of these sizes, from the first one on, can be shown at a time: at least one.
+pub(crate) fn fitting(sizes: impl IntoIterator<Item = usize>) -> usize {
+    let mut sum: usize = 0;
+    let fits = |(place, size): &(usize, usize)| {
+        sum = sum.saturating_add(*size);
+        *place == 0 || sum <= AT_A_TIME
+    };
+    sizes.into_iter().enumerate().take_while(fits).count()
+}
+
+/// Refuses to show objects of these sizes at once.
+pub(crate) fn require_few(sizes: impl IntoIterator<Item = usize>) -> Result<(), Error> {
+    if sizes.into_iter().fold(0, usize::saturating_add) <= AT_ONCE {
+        return Ok(());
+    }
+    Err(Error::invalid(
+        "references",
+        "the answer would be too long; name fewer of them in one request",
+    ))
+}
+
 impl Services {
+    /// Everything that belongs to these services, or to as many of the first of them as can be shown
+    /// at a time; and the first one for which there was no room.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn fill(
+        &self,
+        principal: &Principal,
+        mut services: Vec<Service>,
+    ) -> Result<(Vec<ServiceView>, Option<Service>), Error> {
+        let sizes = self
+            .sizes(services.iter().map(|service| service.id))
+            .await?;
+        let size = |service: &Service| sizes.get(&service.id).copied().unwrap_or_default();
+        let rest = services.split_off(fitting(services.iter().map(size)));
+        let views = self.views(principal.scope(), services).await?;
+        Ok((views, rest.into_iter().next()))
+    }
+
+    /// How many domains and instances services have.
+    pub(crate) async fn sizes(
+        &self,
+        services: impl Iterator<Item = ServiceId>,
+    ) -> Result<HashMap<ServiceId, usize>, Error> {
+        let distinct: HashSet<ServiceId> = services.collect();
+        let distinct: Vec<ServiceId> = distinct.into_iter().collect();
+        Ok(self.store.sizes_of_services(&distinct).await?)
+    }
+
     /// The service `id` with everything that belongs to it.
     pub(super) async fn view(
         &self,
@@ -102,5 +157,30 @@ impl Services {
         let found = self.store.certificates_by_refs(scope, &references).await?;
         let found = found.into_iter().flatten();
         Ok(found.map(|found| (found.id, found)).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn at_least_one_is_shown_at_a_time_and_no_more_than_fit() {
+        for (sizes, expected) in [
+            (vec![], 0),
+            (vec![0; 1_000], 1_000),
+            (vec![AT_A_TIME + 1, 0], 1),
+            (vec![AT_A_TIME, 0, 1, 0], 2),
+            (vec![1, usize::MAX, 1], 1),
+        ] {
+            assert_eq!(fitting(sizes.clone()), expected, "{sizes:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_shown_at_once_is_bounded() {
+        assert!(require_few([AT_ONCE - 1, 1, 0]).is_ok());
+        assert!(require_few([AT_ONCE, 1]).is_err());
+        assert!(require_few([usize::MAX, usize::MAX]).is_err());
     }
 }

@@ -1,8 +1,8 @@
 //! Instances, and the services that come and go with them.
 
 use store::{
-    AccountId, Error, InstanceId, InstanceRef, InstanceRemoval, NewInstance, NewService, Order,
-    Page, PageStart, Scope, ServiceId, Store,
+    AccountId, Error, INSTANCES_LIMIT, InstanceId, InstanceRef, InstanceRemoval, NewInstance,
+    NewService, Order, Page, PageStart, Scope, ServiceId, Store,
 };
 use tokio::task::JoinSet;
 
@@ -18,6 +18,7 @@ on_both_databases!(
     a_service_made_for_an_instance_goes_with_the_last_one,
     of_the_last_two_instances_removed_at_once_one_takes_the_service_along,
     an_instance_never_joins_a_service_that_goes,
+    a_service_has_a_thousand_instances_at_most,
     a_service_with_instances_is_not_removed,
     instances_are_listed_and_found,
 );
@@ -350,4 +351,20 @@ async fn instances_are_listed_and_found(database: &Database) {
         .map(|found| found.map(|found| found.id))
         .collect();
     assert_eq!(found, [Some(listed[4].id), None, Some(listed[0].id)]);
+}
+
+async fn a_service_has_a_thousand_instances_at_most(database: &Database) {
+    let store = database.open().await;
+    let account = account(&store).await;
+    let service = add_service(&store, account, &["a.example"]).await;
+    for _ in 0..INSTANCES_LIMIT {
+        create(&store, instance(account, Some(service)))
+            .await
+            .unwrap();
+    }
+    let refused = create(&store, instance(account, Some(service))).await;
+    assert!(matches!(refused, Err(Error::Full)), "{refused:?}");
+    create(&store, instance(account, None)).await.unwrap();
+    let sizes = store.sizes_of_services(&[service]).await.unwrap();
+    assert_eq!(sizes, [(service, INSTANCES_LIMIT + 1)].into());
 }

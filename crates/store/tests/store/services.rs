@@ -235,6 +235,24 @@ async fn ten_thousand_domains_are_added_at_once(database: &Database) {
         told.extend(added.map(|event| event.detail));
     }
     assert_eq!(told, names);
+
+    // There is no room for more, but for others.
+    let change = |removed: &[&str], added: &str| ServiceChange {
+        remove_domains: removed.iter().map(|name| (*name).to_owned()).collect(),
+        add_domains: vec![domain(added, None)],
+        ..ServiceChange::default()
+    };
+    let event = || vec![event(Some(account), "service.changed")];
+    let (scope, full) = (Scope::Account(account), change(&[], "more.example"));
+    let refused = store.change_service(scope, id, full, event()).await;
+    assert!(matches!(refused, Err(Error::Full)), "{refused:?}");
+    let exchange = change(&["d7.example"], "more.example");
+    store
+        .change_service(scope, id, exchange, event())
+        .await
+        .unwrap();
+    let sizes = store.sizes_of_services(&[id, ServiceId::random()]).await;
+    assert_eq!(sizes.unwrap(), [(id, 10_000)].into());
 }
 
 async fn only_what_is_said_is_changed(database: &Database) {

@@ -14,8 +14,8 @@ use lifecycle::{
 };
 
 use super::faults::{Fault, Refusal};
-use super::item::{Detail, Identity};
-use super::kind::{Call, Filter, Head, Kind};
+use super::item::Identity;
+use super::kind::{Call, Filled, Filter, Head, Kind};
 use super::references::{Reference, Target};
 use crate::exchange::Response;
 use members::CertificateMembers;
@@ -72,7 +72,6 @@ impl Kind for Certificates {
         house: &House,
         principal: &Principal,
         filter: &Filter,
-        _: Detail,
         page: &Page<CertificateId>,
     ) -> Result<Vec<Certificate>, Error> {
         let filter = CertificateFilter {
@@ -80,6 +79,17 @@ impl Kind for Certificates {
             ..CertificateFilter::default()
         };
         house.certificates.list(principal, &filter, page).await
+    }
+
+    async fn fill(
+        _: &House,
+        _: &Principal,
+        certificates: Vec<Certificate>,
+    ) -> Result<Filled<Certificate>, Error> {
+        Ok(Filled {
+            objects: certificates,
+            rest: None,
+        })
     }
 
     async fn delete(
@@ -134,6 +144,7 @@ pub(super) fn certificate(target: &Target) -> CertificateRef {
 mod tests {
     use http::Method;
 
+    use super::super::item::Detail;
     use super::super::kind::Endpoint;
     use super::*;
 

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use http::{Method, StatusCode};
 use lifecycle::{
-    Error, House, InstanceId, InstanceRef, InstanceView, NewInstanceRequest, Noun, Page, Principal,
+    Error, House, Instance, InstanceId, InstanceRef, InstanceView, NewInstanceRequest, Noun, Page,
+    Principal,
 };
 
 use super::body::{Members as _, missing_reference};
@@ -16,7 +17,7 @@ use super::envelope::Reach;
 use super::faults::{Code, Fault, ItemFault, Refusal};
 use super::fields::Fields;
 use super::item::{Detail, Identity};
-use super::kind::{Call, Endpoint, Filter, Head, Kind, named_by};
+use super::kind::{Call, Endpoint, Filled, Filter, Head, Kind, named_by};
 use super::outcomes::Outcomes;
 use super::query;
 use super::references::{Reference, Target, merge};
@@ -77,24 +78,23 @@ impl Kind for Instances {
         house: &House,
         principal: &Principal,
         _: &Filter,
-        detail: Detail,
         page: &Page<InstanceId>,
     ) -> Result<Vec<Arc<InstanceView>>, Error> {
-        let instances = &house.instances;
-        let views = match detail {
-            Detail::Full => instances.list(principal, page).await?,
-            Detail::Brief => instances
-                .list_bare(principal, page)
-                .await?
-                .into_iter()
-                .map(|instance| InstanceView {
-                    instance,
-                    service: None,
-                    is_running: false,
-                })
-                .collect(),
-        };
-        Ok(views.into_iter().map(Arc::new).collect())
+        let listed = house.instances.list(principal, page).await?;
+        Ok(listed.into_iter().map(bare).collect())
+    }
+
+    async fn fill(
+        house: &House,
+        principal: &Principal,
+        instances: Vec<Arc<InstanceView>>,
+    ) -> Result<Filled<Arc<InstanceView>>, Error> {
+        let instances = instances.into_iter().map(|view| view.instance.clone());
+        let (views, rest) = house.instances.fill(principal, instances.collect()).await?;
+        Ok(Filled {
+            objects: views.into_iter().map(Arc::new).collect(),
+            rest: rest.map(bare),
+        })
     }
 
     async fn delete(
@@ -150,6 +150,15 @@ impl Kind for Instances {
         call.require_nothing_else(&own).await?;
         act(&call, &[own], Reach::Local).await
     }
+}
+
+/// What a list knows of a instance before anything else is read.
+fn bare(instance: Instance) -> Arc<InstanceView> {
+    Arc::new(InstanceView {
+        instance,
+        service: None,
+        is_running: false,
+    })
 }
 
 /// What the house calls it.

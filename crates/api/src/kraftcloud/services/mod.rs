@@ -8,13 +8,14 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use lifecycle::{
-    Error, House, NewServiceRequest, Noun, Page, Principal, ServiceId, ServiceRef, ServiceView,
+    Error, House, NewServiceRequest, Noun, Page, Principal, Service, ServiceId, ServiceRef,
+    ServiceView,
 };
 
 use super::faults::{Fault, Refusal};
 use super::fields::Fields;
-use super::item::{Detail, Identity};
-use super::kind::{Call, Filter, Head, Kind};
+use super::item::Identity;
+use super::kind::{Call, Filled, Filter, Head, Kind};
 use super::references::{Reference, Target};
 use crate::exchange::Response;
 use object::Shown;
@@ -60,24 +61,23 @@ impl Kind for Services {
         house: &House,
         principal: &Principal,
         _: &Filter,
-        detail: Detail,
         page: &Page<ServiceId>,
     ) -> Result<Vec<Arc<ServiceView>>, Error> {
-        let services = &house.services;
-        let views = match detail {
-            Detail::Full => services.list(principal, page).await?,
-            Detail::Brief => services
-                .list_bare(principal, page)
-                .await?
-                .into_iter()
-                .map(|service| ServiceView {
-                    service,
-                    domains: Vec::new(),
-                    instances: Vec::new(),
-                })
-                .collect(),
-        };
-        Ok(views.into_iter().map(Arc::new).collect())
+        let listed = house.services.list(principal, page).await?;
+        Ok(listed.into_iter().map(bare).collect())
+    }
+
+    async fn fill(
+        house: &House,
+        principal: &Principal,
+        services: Vec<Arc<ServiceView>>,
+    ) -> Result<Filled<Arc<ServiceView>>, Error> {
+        let services = services.into_iter().map(|view| view.service.clone());
+        let (views, rest) = house.services.fill(principal, services.collect()).await?;
+        Ok(Filled {
+            objects: views.into_iter().map(Arc::new).collect(),
+            rest: rest.map(bare),
+        })
     }
 
     async fn delete(
@@ -124,6 +124,15 @@ impl Kind for Services {
     async fn update_one(call: Call<'_, Self>, own: Reference) -> Result<Response, Refusal> {
         changing::update_one(call, own).await
     }
+}
+
+/// What a list knows of a service before anything else is read.
+fn bare(service: Service) -> Arc<ServiceView> {
+    Arc::new(ServiceView {
+        service,
+        domains: Vec::new(),
+        instances: Vec::new(),
+    })
 }
 
 /// What the house calls it.
