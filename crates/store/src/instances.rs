@@ -74,6 +74,19 @@ pub struct Instance {
     pub created_at: OffsetDateTime,
 }
 
+/// An instance as its service knows it: without what it was made from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstanceOfService {
+    /// Its identifier.
+    pub id: InstanceId,
+    /// The service that it answers for.
+    pub service_id: ServiceId,
+    /// Its name, unique in the account.
+    pub name: String,
+    /// Where it listens: an IP address or a host name, without port.
+    pub address: Option<String>,
+}
+
 /// What came of the removal of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InstanceRemoval {
@@ -219,11 +232,16 @@ impl Store {
     pub async fn instances_of_services(
         &self,
         services: &[ServiceId],
-    ) -> Result<Vec<Instance>, Error> {
+    ) -> Result<Vec<InstanceOfService>, Error> {
         let mut instances = Vec::new();
         for portion in services.chunks(LOOKUP_PORTION) {
-            for row in self.backend().rows(of_services(portion)).await? {
-                instances.push(read(row)?);
+            for mut row in self.backend().rows(of_services(portion)).await? {
+                instances.push(InstanceOfService {
+                    id: row.take()?,
+                    service_id: row.take()?,
+                    name: row.take()?,
+                    address: row.take()?,
+                });
             }
         }
         Ok(instances)
@@ -261,9 +279,11 @@ pub(crate) fn listed(scope: Scope, page: &Page<InstanceId>) -> Statement {
 }
 
 pub(crate) fn of_services(services: &[ServiceId]) -> Statement {
-    select("i.service_id in ")
-        .list(services.iter().copied())
-        .text(" order by i.service_id, i.created_at, i.id")
+    Statement::new(
+        "select i.id, i.service_id, i.name, i.address from instances i where i.service_id in ",
+    )
+    .list(services.iter().copied())
+    .text(" order by i.service_id, i.created_at, i.id")
 }
 
 /// Changes nothing, but keeps the service from being removed until the transaction ends.

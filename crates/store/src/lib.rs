@@ -55,7 +55,9 @@ pub use ids::{
     AccountId, AuthorityId, CaCertificateId, CertificateId, EventId, IdParseError, InstanceId,
     PrivateKeyId, ServiceId, TokenId, VersionId,
 };
-pub use instances::{INSTANCE_TEXT_LIMIT, INSTANCES_LIMIT, Instance, InstanceRemoval, NewInstance};
+pub use instances::{
+    INSTANCE_TEXT_LIMIT, INSTANCES_LIMIT, Instance, InstanceOfService, InstanceRemoval, NewInstance,
+};
 pub use inventory::{CHAIN_LIMIT, IDENTIFIERS_LIMIT, NAME_LIMIT, NewRecord, NewVersionRecord};
 pub use names::Covering;
 pub use page::{Order, Page, PageStart};

@@ -136,8 +136,7 @@ impl Services {
             }
         }
         for instance in instances {
-            let service = instance.service_id.map(place);
-            if let Some(view) = service.and_then(|place| views.get_mut(place)) {
+            if let Some(view) = views.get_mut(place(instance.service_id)) {
                 view.instances.push((instance.id, instance.name));
             }
         }

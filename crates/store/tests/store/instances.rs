@@ -1,8 +1,8 @@
 //! Instances, and the services that come and go with them.
 
 use store::{
-    AccountId, Error, INSTANCES_LIMIT, InstanceId, InstanceRef, InstanceRemoval, NewInstance,
-    NewService, Order, Page, PageStart, Scope, ServiceId, Store,
+    AccountId, Error, INSTANCES_LIMIT, InstanceId, InstanceOfService, InstanceRef, InstanceRemoval,
+    NewInstance, NewService, Order, Page, PageStart, Scope, ServiceId, Store,
 };
 use tokio::task::JoinSet;
 
@@ -88,10 +88,17 @@ async fn an_instance_comes_back_as_it_was(database: &Database) {
         ..instance(account, Some(service))
     };
     create(&store, made.clone()).await.unwrap();
-    let found = store.instances_of_services(&[service]).await.unwrap();
-    let [found] = found.as_slice() else {
-        panic!("{found:?}")
+    let of_service = InstanceOfService {
+        id: made.id,
+        service_id: service,
+        name: made.name.clone(),
+        address: made.address.clone(),
     };
+    let found = store.instances_of_services(&[service]).await.unwrap();
+    assert_eq!(found, [of_service]);
+    let references = [InstanceRef::Id(made.id)];
+    let found = store.instances_by_refs(Scope::Account(account), &references);
+    let found = found.await.unwrap().remove(0).unwrap();
     assert_eq!((found.id, found.account_id), (made.id, account));
     assert_eq!(found.service_id, Some(service));
     assert_eq!((&found.name, &found.image), (&made.name, &made.image));
