@@ -426,3 +426,20 @@ async fn ten_thousand_domains_come_in_one_request() {
             .is_form_fault()
     );
 }
+
+#[tokio::test]
+async fn a_certificate_of_many_services_is_shown_only_so_often_at_once() {
+    let fixture = fixture().await;
+    let wildcard = fixture.issue("*.a.test", 30).await.id;
+    for number in 0..11 {
+        let name = format!("s{number}.a.test.");
+        fixture.create_service(request(&[&name])).await;
+    }
+    let services = &fixture.house().services;
+    let found = services.of_certificates(&vec![wildcard; 9_000]).await;
+    assert_eq!(found.unwrap()[&wildcard].len(), 11);
+    let refused = services.of_certificates(&vec![wildcard; 10_000]).await;
+    assert!(refused.unwrap_err().is_form_fault());
+    let shown = services.fitting_certificates(&vec![wildcard; 9_000]).await;
+    assert_eq!(shown.unwrap(), 20_000 / 11);
+}

@@ -211,8 +211,37 @@ impl Services {
     /// The services whose domains are served with each of the certificates, by id and name.
     ///
     /// # Errors
-    /// [`Error::Store`].
+    /// [`Error::Invalid`] when they are very many, counted as often as a certificate is named.
     pub async fn of_certificates(
+        &self,
+        certificates: &[CertificateId],
+    ) -> Result<HashMap<CertificateId, Vec<(ServiceId, String)>>, Error> {
+        let users = self.users(certificates).await?;
+        require_few(
+            certificates
+                .iter()
+                .map(|id| users.get(id).map_or(0, Vec::len)),
+        )?;
+        Ok(users)
+    }
+
+    /// How many of these certificates, from the first one on, can be shown with their services at a
+    /// time: at least one.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn fitting_certificates(
+        &self,
+        certificates: &[CertificateId],
+    ) -> Result<usize, Error> {
+        let users = self.users(certificates).await?;
+        let sizes = certificates
+            .iter()
+            .map(|id| users.get(id).map_or(0, Vec::len));
+        Ok(fitting(sizes))
+    }
+
+    async fn users(
         &self,
         certificates: &[CertificateId],
     ) -> Result<HashMap<CertificateId, Vec<(ServiceId, String)>>, Error> {

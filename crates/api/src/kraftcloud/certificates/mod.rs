@@ -82,13 +82,15 @@ impl Kind for Certificates {
     }
 
     async fn fill(
-        _: &House,
+        house: &House,
         _: &Principal,
-        certificates: Vec<Certificate>,
+        mut certificates: Vec<Certificate>,
     ) -> Result<Filled<Certificate>, Error> {
+        let ids: Vec<_> = certificates.iter().map(|one| one.id).collect();
+        let rest = certificates.split_off(house.services.fitting_certificates(&ids).await?);
         Ok(Filled {
             objects: certificates,
-            rest: None,
+            rest: rest.into_iter().next(),
         })
     }
 
