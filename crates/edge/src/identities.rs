@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use lifecycle::{Credentials, Staple, off_the_reactor};
+use lifecycle::{Credentials, ServedKey, Staple, off_the_reactor};
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{default_provider, sign::any_supported_type};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -98,13 +98,13 @@ impl Identity {
         credentials: Credentials,
         now: OffsetDateTime,
     ) -> Result<Self, rustls::Error> {
-        let pkcs8 = credentials.key.to_pkcs8_der();
+        let ServedKey { pkcs8, is_rsa } = credentials.key;
         let parse = move || {
             let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(pkcs8.as_slice()));
             any_supported_type(&key)
         };
         // Checking the numbers of an RSA key takes a good part of a millisecond.
-        let key = if credentials.key.algorithm().is_rsa() {
+        let key = if is_rsa {
             let parsed = off_the_reactor(parse).await;
             parsed.map_err(|error| rustls::Error::General(error.to_string()))?
         } else {
@@ -255,7 +255,12 @@ mod tests {
         let credentials = Credentials {
             version: format!("{:032x}", 1).parse().unwrap(),
             chain: vec![b"not looked at".to_vec()],
-            key: PrivateKey::generate(KeyAlgorithm::P256).unwrap(),
+            key: ServedKey {
+                pkcs8: PrivateKey::generate(KeyAlgorithm::P256)
+                    .unwrap()
+                    .to_pkcs8_der(),
+                is_rsa: false,
+            },
             not_after: now() + 30 * DAY,
             staple,
         };

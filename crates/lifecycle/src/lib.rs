@@ -51,7 +51,7 @@ pub use settings::{
 pub use store::{
     Account, AccountId, Certificate, CertificateId, CertificateRef, EventId, Handlers, Instance,
     InstanceId, InstanceRef, Order, Origin, PAGE_LIMIT, Page, PageStart, Protocol, PublishedPort,
-    Reference, Role, Service, ServiceId, ServiceRef, State, StateKind, Token, TokenId, Version,
-    VersionId,
+    Reference, Role, ServedKey, Service, ServiceId, ServiceRef, State, StateKind, Token, TokenId,
+    Version, VersionId,
 };
 pub use tokens::{AuthenticationError, MintedToken, TokenLimits, Tokens};

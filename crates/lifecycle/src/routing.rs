@@ -7,17 +7,17 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use pki::{DnsName, PrivateKey, Serial};
+use pki::{DnsName, Serial};
 use store::{
-    AccountId, CertificateId, CertificateRef, Domain, EventId, InstanceId, PAGE_LIMIT,
-    PublishedPort, Role, Scope, ServiceId, Store, Version, VersionId,
+    AccountId, CertificateId, Domain, EventId, InstanceId, PAGE_LIMIT, PublishedPort, Role, Scope,
+    ServedKey, ServedVersion, ServiceId, Store, Version, VersionId,
 };
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
 use crate::publication::is_younger;
 use crate::services::Services;
-use crate::{Authorities, EgressPolicy, Error, Settings, Surroundings, feed};
+use crate::{Authorities, Authority, EgressPolicy, Error, Settings, Surroundings, feed};
 
 /// How long a domain is left alone after its certificate was selected again.
 const HEALING: Duration = Duration::from_secs(60);
@@ -69,7 +69,7 @@ pub struct Credentials {
     /// Leaf and intermediates, DER, the leaf first.
     pub chain: Vec<Vec<u8>>,
     /// The leaf's key.
-    pub key: PrivateKey,
+    pub key: ServedKey,
     /// When the leaf ends.
     pub not_after: OffsetDateTime,
     /// A fresh proof that the leaf is not revoked, when an authority of ours signed it.
@@ -227,36 +227,28 @@ impl Routing {
     /// # Errors
     /// [`Error::Store`]; [`Error::NotFound`] for an authority that has disappeared.
     pub async fn credentials(&self, id: CertificateId) -> Result<Option<Credentials>, Error> {
-        let reference = CertificateRef::Id(id);
-        let found = self.store.certificate(Scope::Everything, &reference);
-        let Some(certificate) = found.await? else {
+        let Some(served) = self.store.served_version(id).await? else {
             return Ok(None);
         };
-        let Some(version) = certificate.current else {
-            return Ok(None);
-        };
-        let (Some(key_id), None) = (version.private_key_id, version.revocation) else {
-            return Ok(None);
-        };
-        let scope = Scope::Account(certificate.account_id);
-        let key = self.store.private_key(scope, key_id).await?;
-        let stored = self.store.chain(scope, version.id).await?;
-        let (Some(key), Some(stored)) = (key, stored) else {
-            return Ok(None);
-        };
+        let ServedVersion {
+            version,
+            issuer,
+            chain: stored,
+            key,
+        } = served;
         let mut chain = vec![stored.leaf];
         chain.extend(stored.intermediates);
         let mut staple = None;
-        if let (Some(_), Some(issuer)) = (version.authority_id, &certificate.issuer) {
+        if let (Some(_), Some(issuer)) = (version.authority_id, &issuer) {
             let authority = self.authorities.named(issuer).await?;
             let intermediates = authority.intermediates();
             chain.extend(intermediates.iter().map(|issuer| issuer.der().to_vec()));
-            staple = self.staple(issuer, &version).await;
+            staple = self.staple(&authority, &version).await;
         }
         Ok(Some(Credentials {
             version: version.id,
             chain,
-            key: key.key,
+            key,
             not_after: version.not_after,
             staple,
         }))
@@ -304,10 +296,14 @@ impl Routing {
         Ok((changes.collect(), place))
     }
 
-    /// A fresh staple. A handshake does without one rather than fail.
-    async fn staple(&self, issuer: &str, version: &Version) -> Option<Staple> {
+    /// A fresh staple for a version that is not revoked. A handshake does without one rather than
+    /// fail.
+    async fn staple(&self, authority: &Authority, version: &Version) -> Option<Staple> {
+        if version.not_after <= self.surroundings.now() {
+            return None;
+        }
         let serial = Serial::from_be_bytes(&version.serial)?;
-        match self.authorities.staple(issuer, &serial).await {
+        match self.authorities.staple(authority, &serial).await {
             Ok(staple) => staple,
             Err(error) => {
                 tracing::warn!(

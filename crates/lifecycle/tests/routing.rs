@@ -4,7 +4,7 @@
 mod support;
 
 use lifecycle::{CertificateRef, Change, DEFAULT_AUTHORITY, HOUSE_ACCOUNT};
-use pki::{CertId, DnsName, HashAlgorithm, IssuerHashes, KeyAlgorithm, VerifiedAnswer};
+use pki::{CertId, DnsName, HashAlgorithm, IssuerHashes, KeyAlgorithm, PrivateKey, VerifiedAnswer};
 use store::Scope;
 
 use support::served::{Following, Smith, certificate_of, credentials, revoke, serve, site};
@@ -23,7 +23,8 @@ async fn credentials_hold_the_whole_chain_the_key_and_a_staple_until_tomorrow() 
     assert_eq!(served.chain.len(), 2);
     assert_eq!(served.chain[1], authority.issuing_certificate().der());
     let leaf = pki::Certificate::from_der(&served.chain[0]).unwrap();
-    assert_eq!(served.key.public_key().spki_der(), leaf.spki_der());
+    let key = PrivateKey::from_pkcs8_der(&served.key.pkcs8).unwrap();
+    assert_eq!(key.public_key().spki_der(), leaf.spki_der());
     let staple = served.staple.unwrap();
     assert_eq!(staple.produced_at, fixture.now());
     assert_eq!(staple.next_update, fixture.now() + time::Duration::days(1));

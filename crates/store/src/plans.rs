@@ -15,7 +15,9 @@ use crate::page::{Order, Page, PageStart};
 use crate::scope::Scope;
 use crate::sql::{Statement, Value};
 use crate::url::DatabaseUrl;
-use crate::{domains, events, instances, leases, migrate, names, private_keys, services, versions};
+use crate::{
+    domains, events, instances, leases, migrate, names, private_keys, served, services, versions,
+};
 
 const NOW: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
 
@@ -160,6 +162,10 @@ async fn single_rows_are_found_by_index() {
         let statement = versions::of_certificate(scope, CertificateId::random());
         assert_uses(&backend, "versions_certificate", statement).await;
     }
+    let statement = served::served(CertificateId::random());
+    let plan = plan(&backend, statement).await;
+    assert_eq!(plan.matches("SEARCH").count(), 3, "{plan}");
+    assert_eq!(plan.lines().count(), 3, "{plan}");
     let statement = versions::issued(authority, &[7]);
     assert_uses(&backend, "versions_serial_low", statement).await;
 }

@@ -137,10 +137,7 @@ impl Store {
         let Some(mut row) = self.backend().row(statement).await? else {
             return Ok(None);
         };
-        Ok(Some(StoredChain {
-            leaf: row.take()?,
-            intermediates: split(&row.take::<Vec<u8>>()?)?,
-        }))
+        read_chain(&mut row).map(Some)
     }
 
     /// The version, signed by an authority of ours, whose serial number ends in these 64 bits.
@@ -316,6 +313,13 @@ pub(crate) fn read(row: &mut Row) -> Result<Version, Error> {
         private_key_id: row.take()?,
         revocation: read_revocation(row)?,
         created_at: row.take()?,
+    })
+}
+
+pub(crate) fn read_chain(row: &mut Row) -> Result<StoredChain, Error> {
+    Ok(StoredChain {
+        leaf: row.take()?,
+        intermediates: split(&row.take::<Vec<u8>>()?)?,
     })
 }
 

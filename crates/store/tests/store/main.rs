@@ -18,6 +18,7 @@ mod names;
 mod opening;
 mod private_keys;
 mod scopes;
+mod served;
 mod services;
 mod ticket_keys;
 mod versions;
