@@ -72,9 +72,7 @@ async fn secured<D: Directory>(
     let Host::Name(name) = host else {
         return Err(Fault::Misdirected);
     };
-    if name.eq_ignore_ascii_case(&tls.site.domain) {
-        return Ok(tls.site.clone());
-    }
+    // Also the name that the client came for: since then it may have gone to another service.
     let site = find(name, directory).await?.ok_or(Fault::Misdirected)?;
     let is_same = site.domain == tls.site.domain
         || (site.certificate.is_some() && site.certificate == tls.site.certificate);

@@ -75,7 +75,7 @@ fn published(port: u16, destination_port: u16, redirect: bool) -> PublishedPort 
 
 /// A house of some domains.
 struct House {
-    sites: HashMap<String, Arc<Site>>,
+    sites: Mutex<HashMap<String, Arc<Site>>>,
     services: HashMap<ServiceId, Arc<Service>>,
     settings: Settings,
     metrics: Metrics,
@@ -91,7 +91,7 @@ impl House {
         };
         let metrics = Metrics::new();
         let mut house = Self {
-            sites: HashMap::new(),
+            sites: Mutex::default(),
             services: HashMap::new(),
             proxy: Proxy::new(&settings, &metrics),
             metrics,
@@ -110,7 +110,10 @@ impl House {
             certificate,
             alternate: None,
         };
-        self.sites.insert(domain.to_owned(), Arc::new(site));
+        self.sites
+            .get_mut()
+            .unwrap()
+            .insert(domain.to_owned(), Arc::new(site));
         let service = Service::new(route, None);
         self.services
             .insert(service.route.service, Arc::new(service));
@@ -124,13 +127,18 @@ impl House {
     }
 
     fn site(&self, domain: &str) -> Arc<Site> {
-        self.sites[domain].clone()
+        self.sites.lock().unwrap()[domain].clone()
+    }
+
+    /// Takes a domain from its service.
+    fn remove(&self, domain: &str) {
+        self.sites.lock().unwrap().remove(domain);
     }
 }
 
 impl Directory for House {
     async fn site(&self, name: &str) -> Result<Option<Arc<Site>>, lifecycle::Error> {
-        Ok(self.sites.get(name).cloned())
+        Ok(self.sites.lock().unwrap().get(name).cloned())
     }
 
     async fn service(&self, id: ServiceId) -> Result<Option<Arc<Service>>, lifecycle::Error> {

@@ -102,6 +102,18 @@ async fn another_domain_is_served_on_a_connection_only_with_the_same_certificate
 }
 
 #[tokio::test]
+async fn a_domain_that_its_service_lost_is_no_longer_served_on_connections_of_before() {
+    let instance = Instance::polite().await;
+    let edge = Edge::secured(instance.house(), false).await;
+    let mut client = edge.connect().await;
+    client.send(GET).await;
+    assert_eq!(status(&client.answer().await.0), 200);
+    edge.house.remove("a.test");
+    client.send(GET).await;
+    assert_eq!(status(&client.answer().await.0), 421);
+}
+
+#[tokio::test]
 async fn a_port_that_the_service_does_not_publish_is_not_served() {
     let instance = Instance::polite().await;
     let mut house = instance.house();
