@@ -36,7 +36,7 @@ pub struct Listener {
 
 /// Why an address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {source}")]
+#[error("cannot listen on {address}")]
 pub struct ListenerError {
     address: SocketAddr,
     source: std::io::Error,

@@ -114,7 +114,7 @@ impl Connector {
                 }
                 let service = service.route.service;
                 let (instance, address) = (instance.id, &instance.address);
-                tracing::warn!(%error, ?service, ?instance, %address, port, "an instance could not be reached");
+                tracing::warn!(%error, %service, %instance, %address, port, "an instance could not be reached");
                 None
             }
         }
