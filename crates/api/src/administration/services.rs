@@ -204,6 +204,10 @@ async fn make(
     request: NewServiceRequest,
     upstreams: Upstreams,
 ) -> Result<ServiceId, Error> {
+    // A certificate that was requested for the service is not undone with it.
+    for address in &upstreams.addresses {
+        house.instances.check_address(principal, address)?;
+    }
     let made = house.services.create(principal, request).await?;
     let service = ServiceRef::Id(made.service.id);
     for address in upstreams.addresses {

@@ -199,9 +199,16 @@ fn bad_requests_are_refused_with_what_is_wrong_and_leave_nothing() {
             400,
             "the same port",
         ),
-        (json!({"upstreams": ["10.0.0.1:80", "a b:80"]}), 400, "a b"),
         (
-            json!({"upstreams": ["10.0.0.1:80", "169.254.169.254:80"]}),
+            json!({"upstreams": ["10.0.0.1:80", "a b:80"], "domains": ["new.example"]}),
+            400,
+            "a b",
+        ),
+        (
+            json!({
+                "upstreams": ["10.0.0.1:80", "169.254.169.254:80"],
+                "domains": ["new.example"],
+            }),
             403,
             "169.254.169.254",
         ),
@@ -267,6 +274,8 @@ fn bad_requests_are_refused_with_what_is_wrong_and_leave_nothing() {
         1
     );
     assert_eq!(listed_elsewhere(&server, "/v1/instances").len(), 1);
+    // That of the domain that is taken, and no request for another.
+    assert_eq!(listed_elsewhere(&server, "/v1/certificates").len(), 1);
 }
 
 #[test]

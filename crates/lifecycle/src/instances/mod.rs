@@ -72,6 +72,14 @@ impl Instances {
         request.clone().plan(&self.settings.metro_domain).map(drop)
     }
 
+    /// Whether an instance may have this address, without looking at anything stored.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for what is no address, and [`Error::BackendForbidden`].
+    pub fn check_address(&self, principal: &Principal, address: &str) -> Result<(), Error> {
+        request::check_address(&request::address(address)?, self.policy(principal))
+    }
+
     /// Creates an instance, and the service that comes with it.
     ///
     /// # Errors

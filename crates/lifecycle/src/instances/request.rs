@@ -130,7 +130,7 @@ pub(super) fn check_address(address: &str, policy: EgressPolicy) -> Result<(), E
 }
 
 /// An IP address in its usual form, or a host name in lower case.
-fn address(text: &str) -> Result<String, Error> {
+pub(super) fn address(text: &str) -> Result<String, Error> {
     let fault = |reason: &str| {
         let shown: String = text.chars().take(80).collect();
         let shown = shown.escape_debug();
