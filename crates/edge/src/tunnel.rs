@@ -45,7 +45,8 @@ pub(crate) async fn serve<S>(
             Err(io::ErrorKind::TimedOut.into())
         }
     };
-    let (received, sent) = joined.as_ref().copied().unwrap_or_default();
+    // Also of what broke off.
+    let (received, sent) = (watched.received, watched.sent);
     tracing::info!(
         target: "edge::access",
         peer = %facts.peer,
@@ -64,12 +65,21 @@ pub(crate) async fn serve<S>(
 pub(crate) struct Watched<S> {
     inner: S,
     activity: Arc<Activity>,
+    /// Octets that were read.
+    received: u64,
+    /// Octets that were written.
+    sent: u64,
 }
 
 impl<S> Watched<S> {
     /// Notes in `activity` what passes.
     pub(crate) fn new(inner: S, activity: Arc<Activity>) -> Self {
-        Self { inner, activity }
+        Self {
+            inner,
+            activity,
+            received: 0,
+            sent: 0,
+        }
     }
 }
 
@@ -79,7 +89,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
         let read = ready!(Pin::new(&mut self.inner).poll_read(context, buffer));
+        self.received += buffer.filled().len().saturating_sub(before) as u64;
         self.activity.touch();
         Poll::Ready(read)
     }
@@ -92,6 +104,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = ready!(Pin::new(&mut self.inner).poll_write(context, bytes));
+        self.sent += written.as_ref().map_or(0, |count| *count as u64);
         self.activity.touch();
         Poll::Ready(written)
     }
@@ -102,5 +115,24 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.inner).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, duplex};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_passed_before_a_stream_broke_off_counts() {
+        let (stream, mut peer) = duplex(64);
+        let mut watched = Watched::new(stream, Activity::new());
+        peer.write_all(b"seven..").await.unwrap();
+        watched.read_exact(&mut [0; 7]).await.unwrap();
+        watched.write_all(b"four").await.unwrap();
+        drop(peer);
+        watched.write_all(b"lost").await.unwrap_err();
+        assert_eq!((watched.received, watched.sent), (7, 4));
     }
 }
