@@ -139,3 +139,20 @@ async fn accept(
     stream.set_nodelay(true)?;
     Ok((stream, peer, slot))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_address_in_use_is_told_apart_from_the_reason() {
+        let first = Listener::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
+        let error = Listener::bind(first.address()).await.unwrap_err();
+        let reason = error.source().unwrap().to_string();
+        let told = error.to_string();
+        assert!(told.contains(&first.address().to_string()), "{told}");
+        assert!(!told.contains(&reason), "{told}");
+    }
+}
