@@ -18,6 +18,7 @@ mod instances;
 mod labour;
 mod principal;
 mod publication;
+mod publishing;
 mod routing;
 mod scheduler;
 mod selection;

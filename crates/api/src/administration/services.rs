@@ -6,8 +6,8 @@ use std::sync::Arc;
 use http::StatusCode;
 use lifecycle::{
     Certificate, DomainRequest, DomainView, Error, Handlers, House, InstanceRef, InstanceView,
-    NewInstanceRequest, NewServiceRequest, Noun, PortRequest, Principal, Protocol, Service,
-    ServiceChoice, ServiceId, ServiceRef, ServiceView, State,
+    NewServiceRequest, Noun, PortRequest, Principal, Protocol, Service, ServiceId, ServiceRef,
+    ServiceView, State,
 };
 use serde::Serialize;
 
@@ -141,7 +141,9 @@ pub(super) async fn create(call: Call<'_>) -> Result<Response, Fault> {
     };
     let (house, maker) = (context.house.clone(), principal.clone());
     // Carried on to its end even if the caller goes away, so that nothing is left half made.
-    let making = tokio::spawn(async move { make(&house, &maker, request, upstreams).await });
+    let addresses = upstreams.addresses;
+    let making =
+        tokio::spawn(async move { house.publish(&maker, request, IMAGE, addresses).await });
     let id = making.await.map_err(|error| Fault::internal(&error))??;
     answer(context, &principal, &ServiceRef::Id(id)).await
 }
@@ -149,7 +151,7 @@ pub(super) async fn create(call: Call<'_>) -> Result<Response, Fault> {
 pub(super) async fn delete(call: Call<'_>, reference: &ServiceRef) -> Result<Response, Fault> {
     let house = &call.context.house;
     let found = find(house, &call.principal, reference).await?;
-    remove(house, &call.principal, &found).await?;
+    house.withdraw(&call.principal, &found).await?;
     let deleted = serde_json::json!({
         "uuid": found.service.id.to_string(),
         "name": found.service.name,
@@ -195,63 +197,6 @@ async fn find(
         ServiceRef::Id(id) => Error::not_found(Noun::Service, id),
         ServiceRef::Name(name) => Error::not_found(Noun::Service, name),
     })
-}
-
-/// Makes a service with an instance for each upstream, or nothing.
-async fn make(
-    house: &House,
-    principal: &Principal,
-    request: NewServiceRequest,
-    upstreams: Upstreams,
-) -> Result<ServiceId, Error> {
-    // A certificate that was requested for the service is not undone with it.
-    for address in &upstreams.addresses {
-        house.instances.check_address(principal, address)?;
-    }
-    let made = house.services.create(principal, request).await?;
-    let service = ServiceRef::Id(made.service.id);
-    for address in upstreams.addresses {
-        let request = NewInstanceRequest {
-            image: IMAGE.to_owned(),
-            address: Some(address),
-            service: Some(ServiceChoice::Existing(service.clone())),
-            ..NewInstanceRequest::default()
-        };
-        let Err(error) = house.instances.create(principal, request).await else {
-            continue;
-        };
-        let undone = async {
-            let made = find(house, principal, &service).await?;
-            remove(house, principal, &made).await
-        };
-        if let Err(error) = undone.await {
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                service = %made.service.id,
-                "a service that could not be made whole could not be removed"
-            );
-        }
-        return Err(error);
-    }
-    Ok(made.service.id)
-}
-
-/// Deletes a service with its instances. What somebody else deleted meanwhile is as good as deleted
-/// here.
-async fn remove(house: &House, principal: &Principal, view: &ServiceView) -> Result<(), Error> {
-    for (id, _) in &view.instances {
-        let instance = InstanceRef::Id(*id);
-        gone(house.instances.delete(principal, &instance).await)?;
-    }
-    let service = ServiceRef::Id(view.service.id);
-    gone(house.services.delete(principal, &service).await)
-}
-
-fn gone<T>(deleted: Result<T, Error>) -> Result<(), Error> {
-    match deleted {
-        Ok(_) | Err(Error::NotFound { .. }) => Ok(()),
-        Err(error) => Err(error),
-    }
 }
 
 /// Where instances listen: all on one port.
