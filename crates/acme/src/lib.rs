@@ -3,6 +3,7 @@
 //! Everything here is a pure function over text and types: no network, no clock, no randomness.
 
 mod challenge;
+pub mod client;
 mod jwk;
 mod problem;
 

@@ -8,14 +8,13 @@ mod accounts;
 mod authorities;
 mod ceremony;
 mod certificates;
-mod clock;
-mod egress;
 mod error;
 mod events;
 mod feed;
 mod house;
 mod instances;
 mod labour;
+mod network;
 mod principal;
 mod publication;
 mod publishing;
@@ -24,21 +23,22 @@ mod scheduler;
 mod selection;
 mod services;
 mod settings;
+mod surroundings;
 mod tickets;
 mod tokens;
 
+pub use ::egress::EgressPolicy;
 pub use accounts::{AccountChange, Accounts, FIRST_ADMINISTRATOR, HOUSE_ACCOUNT};
 pub use authorities::{Authorities, Authority};
 pub use certificates::{
     Attempts, CertificateFilter, Certificates, IssueRequest, Issued, KeySource, MAX_REFERENCES,
     Replacement, RevocationTarget, SerialReference, Upload, parse_common_name, parse_identifiers,
 };
-pub use clock::{Clock, Randomness, Surroundings, SystemClock, SystemRandomness};
-pub use egress::EgressPolicy;
 pub use error::{Error, Noun};
 pub use house::{House, ServerIdentity};
 pub use instances::{InstanceView, Instances, NewInstanceRequest, ServiceChoice};
 pub use labour::{Unfinished, off_the_reactor};
+pub use network::Network;
 pub use principal::{Dialect, Principal};
 pub use publication::OcspAnswer;
 pub use routing::{Backend, Change, Credentials, Route, Routing, Site, Staple, TicketSecret};
@@ -55,4 +55,5 @@ pub use store::{
     Reference, Role, ServedKey, Service, ServiceId, ServiceRef, State, StateKind, Token, TokenId,
     Version, VersionId,
 };
+pub use surroundings::{Clock, Randomness, Surroundings, SystemClock, SystemRandomness};
 pub use tokens::{AuthenticationError, MintedToken, TokenLimits, Tokens};

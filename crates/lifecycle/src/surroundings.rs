@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use time::OffsetDateTime;
 
+use crate::Network;
+
 /// Where the present moment comes from.
 pub trait Clock: Send + Sync {
     /// The present moment, UTC.
@@ -45,11 +47,13 @@ impl Randomness for SystemRandomness {
     }
 }
 
-/// The world outside of the rules: a clock and a source of randomness, shared by all parts.
+/// The world outside of the rules: a clock, a source of randomness and a network, shared by all
+/// parts.
 #[derive(Clone)]
 pub struct Surroundings {
     clock: Arc<dyn Clock>,
     randomness: Arc<dyn Randomness>,
+    network: Network,
 }
 
 impl std::fmt::Debug for Surroundings {
@@ -65,12 +69,25 @@ impl Default for Surroundings {
 }
 
 impl Surroundings {
-    /// Surroundings of the given clock and randomness.
+    /// Surroundings of the given clock and randomness, without a network.
     pub fn new(clock: impl Clock + 'static, randomness: impl Randomness + 'static) -> Self {
         Self {
             clock: Arc::new(clock),
             randomness: Arc::new(randomness),
+            network: Network::offline(),
         }
+    }
+
+    /// These surroundings with a network.
+    #[must_use]
+    pub fn with_network(self, network: Network) -> Self {
+        Self { network, ..self }
+    }
+
+    /// What can be reached beyond the store.
+    #[must_use]
+    pub fn network(&self) -> &Network {
+        &self.network
     }
 
     /// The present moment, UTC.

@@ -1,0 +1,1 @@
+//! Speaks to ACME directories (RFC 8555, RFC 9773).

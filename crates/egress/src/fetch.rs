@@ -1,0 +1,115 @@
+//! HTTP requests.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode};
+
+use crate::{EgressPolicy, LookupError};
+
+/// A request and the limits on what becomes of it.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The method.
+    pub method: Method,
+    /// An absolute `http` or `https` URL.
+    pub url: String,
+    /// Fields to send. `Host` and `Content-Length` are added.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Bytes,
+    /// Which addresses may be connected to.
+    pub policy: EgressPolicy,
+    /// Trust anchors, PEM, instead of the system's.
+    pub roots: Option<Arc<str>>,
+    /// Longest time from looking up the name to the last octet of the answer.
+    pub deadline: Duration,
+    /// Longest body that is read, in octets.
+    pub body_limit: usize,
+    /// How many redirects are followed, each within the policy.
+    pub redirects: u8,
+}
+
+/// What a server answered, whatever its status.
+#[derive(Debug, Clone)]
+pub struct Response {
+    /// The status.
+    pub status: StatusCode,
+    /// The fields.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FetchError {
+    /// The URL is not one that can be asked for.
+    #[error("{url} is not a URL that can be requested")]
+    Invalid {
+        /// The URL.
+        url: String,
+    },
+    /// The server is where nobody may be connected to on behalf of others.
+    #[error("{host} may not be connected to: {reason}")]
+    Forbidden {
+        /// Host of the URL.
+        host: String,
+        /// What kind of address it has.
+        reason: &'static str,
+    },
+    /// The server's name has no address.
+    #[error(transparent)]
+    Unresolved(#[from] LookupError),
+    /// Nobody takes connections there.
+    #[error("{host} cannot be reached: {reason}")]
+    Unreachable {
+        /// Host of the URL.
+        host: String,
+        /// What went wrong.
+        reason: String,
+    },
+    /// The server cannot prove that it is who it should be, or does not speak TLS.
+    #[error("no secure connection to {host}: {reason}")]
+    Tls {
+        /// Host of the URL.
+        host: String,
+        /// What went wrong.
+        reason: String,
+    },
+    /// It took longer than the deadline.
+    #[error("{host} takes too long to answer")]
+    TimedOut {
+        /// Host of the URL.
+        host: String,
+    },
+    /// The answer is longer than the limit.
+    #[error("{host} answers with more than {limit} bytes")]
+    TooLarge {
+        /// Host of the URL.
+        host: String,
+        /// The limit, in octets.
+        limit: usize,
+    },
+    /// The answer breaks off, or is no HTTP.
+    #[error("{host} does not answer in HTTP: {reason}")]
+    Broken {
+        /// Host of the URL.
+        host: String,
+        /// What went wrong.
+        reason: String,
+    },
+}
+
+/// Who makes HTTP requests.
+#[async_trait]
+pub trait Fetch: Debug + Send + Sync {
+    /// Makes a request.
+    ///
+    /// # Errors
+    /// [`FetchError`]; an answer of any status is none.
+    async fn fetch(&self, request: Request) -> Result<Response, FetchError>;
+}
