@@ -28,6 +28,10 @@ if [ "$purpose" = test ]; then
     has testssl || missing="$missing testssl.sh"
     # The linter pkilint and some clients are Python.
     python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"
+    # An ACME directory, and a DNS server with its clients. Servers are where only root looks.
+    has pebble || missing="$missing pebble"
+    has knotd || [ -x /usr/sbin/knotd ] || missing="$missing knot"
+    has kdig || missing="$missing knot-dnsutils"
     if ! ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1; then
         missing="$missing postgresql"
     fi
@@ -68,8 +72,8 @@ case $missing in
         as_root tee /etc/postgresql-common/createcluster.d/chancery.conf >/dev/null
     ;;
 esac
-if [ "$purpose" = peers ] && [ ! -e /usr/sbin/policy-rc.d ]; then
-    # Keep Debian from starting what is only to be measured.
+if [ "$purpose" != build ] && [ ! -e /usr/sbin/policy-rc.d ]; then
+    # Keep Debian from starting what tests start themselves, or what is only to be measured.
     printf '#!/bin/sh\nexit 101\n' | as_root tee /usr/sbin/policy-rc.d >/dev/null
     as_root chmod 755 /usr/sbin/policy-rc.d
     trap 'as_root rm -f /usr/sbin/policy-rc.d' EXIT
@@ -77,11 +81,11 @@ fi
 as_root apt-get update -q
 # shellcheck disable=SC2086 # the words are package names
 as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $missing
-if [ "$purpose" = peers ] && has systemctl; then
+if [ "$purpose" != build ] && has systemctl; then
     # Nor at the next start of the machine.
-    for server in nginx haproxy; do
-        case $missing in
-        *"$server"*) as_root systemctl disable --quiet "$server" || true ;;
+    for server in knot nginx haproxy; do
+        case "$missing " in
+        *" $server "*) as_root systemctl disable --quiet "$server" || true ;;
         esac
     done
 fi

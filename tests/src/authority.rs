@@ -1,5 +1,6 @@
 //! A certificate authority that Chancery knows nothing of: where uploaded certificates come from.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use crate::{Workdir, openssl};
@@ -35,7 +36,7 @@ impl Authority {
         Self { workdir }
     }
 
-    /// Signs a certificate with a P-256 key for these names, the first of them its common name.
+    /// Signs a certificate with a P-256 key for these names and addresses, the first of them its common name.
     #[must_use]
     #[track_caller]
     pub fn issue(&self, names: &[&str], days: u32) -> Pair {
@@ -58,7 +59,7 @@ impl Authority {
     #[track_caller]
     fn sign(&self, names: &[&str], days: u32, new_key: &[&str]) -> Pair {
         let first = names.first().expect("a certificate has a name");
-        let alternatives: Vec<String> = names.iter().map(|name| format!("DNS:{name}")).collect();
+        let alternatives: Vec<String> = names.iter().map(|name| alternative(name)).collect();
         let files = Workdir::new();
         let (key, request) = (files.path("leaf.key"), files.path("leaf.csr"));
         let subject = format!("/CN={first}");
@@ -108,6 +109,16 @@ const P256: [&str; 5] = [
     "ec_paramgen_curve:P-256",
     "-nodes",
 ];
+
+/// A name or address as openssl wants it.
+fn alternative(name: &str) -> String {
+    let kind = if name.parse::<IpAddr>().is_ok() {
+        "IP"
+    } else {
+        "DNS"
+    };
+    format!("{kind}:{name}")
+}
 
 /// The serial number of a certificate, DER or PEM: hexadecimal in capitals, as openssl and
 /// Chancery's `serial_number` have it.

@@ -1,13 +1,13 @@
 //! The built program, run as its users run it.
 
-use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
-use std::thread::{self, JoinHandle};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
 use std::time::Duration;
 
+use crate::daemon::{follow, lock};
 use crate::process::{self, Output, Reaper};
 use crate::{Workdir, eventually};
 
@@ -22,6 +22,7 @@ pub struct ChanceryOptions {
     environment: Vec<(String, String)>,
     config: Option<String>,
     data: Option<PathBuf>,
+    edge_ports: (u16, u16),
 }
 
 impl ChanceryOptions {
@@ -50,6 +51,13 @@ impl ChanceryOptions {
     #[must_use]
     pub fn data(mut self, directory: impl Into<PathBuf>) -> Self {
         self.data = Some(directory.into());
+        self
+    }
+
+    /// Has the edge at these ports, for plain HTTP and for TLS, also after a restart; 0 is any.
+    #[must_use]
+    pub fn edge_ports(mut self, http: u16, https: u16) -> Self {
+        self.edge_ports = (http, https);
         self
     }
 
@@ -90,7 +98,9 @@ impl ChanceryOptions {
             "--listen",
             "https://127.0.0.1:0",
         ]);
-        command.args(["--edge-http", "127.0.0.1:0", "--edge-https", "127.0.0.1:0"]);
+        let (http, https) = self.edge_ports;
+        command.args(["--edge-http", &format!("127.0.0.1:{http}")]);
+        command.args(["--edge-https", &format!("127.0.0.1:{https}")]);
         if let Some(content) = &self.config {
             command
                 .arg("--config")
@@ -350,8 +360,10 @@ impl Running {
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
         let (sender, ready) = mpsc::channel();
-        let (stdout, _) = follow(
+        let (stdout, log) = (Arc::default(), Arc::default());
+        follow(
             child.stdout.take().expect("the stream is piped"),
+            &stdout,
             move |line| {
                 if let Some(endpoints) = line.strip_prefix("chancery ready") {
                     // Nobody waits for a second ready line.
@@ -359,7 +371,8 @@ impl Running {
                 }
             },
         );
-        let (log, following) = follow(child.stderr.take().expect("the stream is piped"), |_| {});
+        let stderr = child.stderr.take().expect("the stream is piped");
+        let following = follow(stderr, &log, |_| {});
         let mut running = Self {
             _reaper: Reaper::watch(&child),
             child,
@@ -399,38 +412,11 @@ impl Drop for Running {
     }
 }
 
-/// Keeps all lines of a stream as they come, until the returned thread finds its end.
-fn follow(
-    stream: impl std::io::Read + Send + 'static,
-    mut each: impl FnMut(&str) + Send + 'static,
-) -> (Arc<Mutex<String>>, JoinHandle<()>) {
-    let kept = Arc::new(Mutex::new(String::new()));
-    let shared = Arc::clone(&kept);
-    let following = thread::spawn(move || {
-        let mut reader = BufReader::new(stream);
-        let mut line = Vec::new();
-        while reader
-            .read_until(b'\n', &mut line)
-            .is_ok_and(|read| read > 0)
-        {
-            let text = String::from_utf8_lossy(&line);
-            lock(&shared).push_str(&text);
-            each(text.trim_end());
-            line.clear();
-        }
-    });
-    (kept, following)
-}
-
 fn read_pairs(line: &str) -> Vec<(String, String)> {
     line.split_whitespace()
         .filter_map(|pair| pair.split_once('='))
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .collect()
-}
-
-fn lock(text: &Mutex<String>) -> MutexGuard<'_, String> {
-    text.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! Real peers for tests: PostgreSQL, openssl, curl, Chromium, Python clients, pkilint, testssl, web
-//! servers to put behind the edge, and the built `chancery` binary itself.
+//! Real peers for tests: PostgreSQL, openssl, curl, Chromium, Python clients, pkilint, testssl,
+//! Pebble, Knot DNS, web servers to put behind the edge, and the built `chancery` binary itself.
 //!
 //! Everything here blocks, and everything here panics with the whole story (command, output, log)
 //! when a peer does not do what the test needs: a test has nothing better to do with such an
@@ -18,10 +18,14 @@ mod browser;
 mod chancery;
 mod cluster;
 mod curl;
+mod daemon;
 mod edge;
 pub mod http;
+mod knot;
 mod kraftcloud;
+mod pebble;
 pub mod pkilint;
+mod ports;
 mod postgres;
 mod process;
 mod python;
@@ -39,7 +43,10 @@ pub use chancery::{Chancery, ChanceryOptions};
 pub use cluster::Cluster;
 pub use curl::{Curl, CurlAnswer};
 pub use edge::served_serial;
+pub use knot::{Knot, Zone};
 pub use kraftcloud::KraftCloud;
+pub use pebble::{Pebble, PebbleOptions};
+pub use ports::free_port;
 pub use postgres::Postgres;
 pub use process::{Output, openssl, run, try_openssl, try_run};
 pub use python::python_client;

@@ -1,0 +1,263 @@
+//! Pebble: Let's Encrypt's own small ACME directory for tests, which checks names for real.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::daemon::Daemon;
+use crate::{Authority, Curl, CurlAnswer, Knot, Workdir, free_port};
+
+/// How often other ports are tried when somebody else was quicker to take the free ones.
+const ATTEMPTS: u32 = 5;
+
+/// How to start Pebble.
+#[derive(Clone, Debug, Default)]
+pub struct PebbleOptions {
+    ports: (u16, u16),
+    resolver: Option<SocketAddr>,
+    environment: Vec<(String, String)>,
+    accounts: Option<Value>,
+    lifetime: Option<u64>,
+}
+
+impl PebbleOptions {
+    /// Checks names at these ports, for http-01 and for tls-alpn-01: where the edge is.
+    #[must_use]
+    pub fn validation_ports(mut self, http: u16, tls: u16) -> Self {
+        self.ports = (http, tls);
+        self
+    }
+
+    /// Finds names there, and not where the system does.
+    #[must_use]
+    pub fn resolver(mut self, knot: &Knot) -> Self {
+        self.resolver = Some(knot.address());
+        self
+    }
+
+    /// Sets an environment variable, such as `PEBBLE_WFE_NONCEREJECT`. Without more it rejects
+    /// every twentieth nonce, reuses half of the authorizations, and validates at once
+    /// (`PEBBLE_VA_NOSLEEP`).
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Takes only accounts bound to this one of its own (RFC 8555 section 7.3.4), `key` in
+    /// base64url; can be repeated.
+    #[must_use]
+    pub fn external_account(mut self, id: &str, key: &str) -> Self {
+        self.accounts.get_or_insert_with(|| json!({}))[id] = key.into();
+        self
+    }
+
+    /// Issues certificates for this many seconds, and not for five years.
+    #[must_use]
+    pub fn lifetime(mut self, seconds: u64) -> Self {
+        self.lifetime = Some(seconds);
+        self
+    }
+
+    /// Starts it and waits until it is ready.
+    ///
+    /// # Panics
+    ///
+    /// Shows its log when it does not start.
+    #[must_use]
+    #[track_caller]
+    pub fn start(self) -> Pebble {
+        let authority = Authority::new();
+        for _ in 0..ATTEMPTS {
+            let (acme, management) = (free_port(), free_port());
+            let workdir = Workdir::new();
+            let command = self.command(&workdir, &authority, acme, management);
+            // What it writes last before it listens at its second port.
+            match Daemon::start("pebble", command, "ACME directory available at") {
+                Ok(daemon) => {
+                    return Pebble {
+                        daemon,
+                        authority,
+                        acme,
+                        management,
+                        workdir,
+                    };
+                }
+                Err(log) if log.contains("address already in use") => {}
+                Err(log) => panic!("Pebble does not start:\n{log}"),
+            }
+        }
+        panic!("found no free ports for Pebble in {ATTEMPTS} attempts");
+    }
+
+    fn command(
+        &self,
+        workdir: &Workdir,
+        authority: &Authority,
+        acme: u16,
+        management: u16,
+    ) -> Command {
+        let pair = authority.issue(&["127.0.0.1"], 90);
+        let mut configuration = json!({
+            "listenAddress": format!("127.0.0.1:{acme}"),
+            "managementListenAddress": format!("127.0.0.1:{management}"),
+            "certificate": workdir.write("own.pem", pair.chain),
+            "privateKey": workdir.write("own.key", pair.key),
+            "httpPort": self.ports.0,
+            "tlsPort": self.ports.1,
+            "externalAccountBindingRequired": self.accounts.is_some(),
+        });
+        if let Some(accounts) = &self.accounts {
+            configuration["externalAccountMACKeys"] = accounts.clone();
+        }
+        if let Some(lifetime) = self.lifetime {
+            configuration["certificateValidityPeriod"] = lifetime.into();
+        }
+        let file = json!({ "pebble": configuration }).to_string();
+        let mut command = Command::new("pebble");
+        command.args(["-config", &workdir.write("pebble.json", file)]);
+        if let Some(resolver) = self.resolver {
+            command.args(["-dnsserver", &resolver.to_string()]);
+        }
+        command.env("PEBBLE_VA_NOSLEEP", "1");
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command
+    }
+}
+
+/// A running Pebble; killed when dropped. It forgets everything then.
+pub struct Pebble {
+    daemon: Daemon,
+    authority: Authority,
+    acme: u16,
+    management: u16,
+    workdir: Workdir,
+}
+
+impl Pebble {
+    /// Says how to start it before starting it.
+    #[must_use]
+    pub fn options() -> PebbleOptions {
+        PebbleOptions::default()
+    }
+
+    /// The URL of its directory.
+    #[must_use]
+    pub fn directory_url(&self) -> String {
+        format!("https://127.0.0.1:{}/dir", self.acme)
+    }
+
+    /// Whom its clients have to trust: the root of its own TLS certificate, in PEM.
+    #[must_use]
+    pub fn ca_file(&self) -> PathBuf {
+        self.authority.root()
+    }
+
+    /// Whom clients of its certificates have to trust: its issuing root, in PEM.
+    #[must_use]
+    #[track_caller]
+    pub fn root(&self) -> PathBuf {
+        self.root_of_chain(0)
+    }
+
+    /// The root of one of its chains: 0 is the default one, the others are there with
+    /// `PEBBLE_ALTERNATE_ROOTS`.
+    #[must_use]
+    #[track_caller]
+    pub fn root_of_chain(&self, index: usize) -> PathBuf {
+        let answer = self.manage(&format!("/roots/{index}"));
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let name = format!("root-{index}.pem");
+        self.workdir.write(&name, answer.body).into()
+    }
+
+    /// Whether it has revoked the certificate of this serial number (hexadecimal).
+    ///
+    /// # Panics
+    ///
+    /// When it has never issued it.
+    #[must_use]
+    #[track_caller]
+    pub fn has_revoked(&self, serial: &str) -> bool {
+        // It writes numbers as Go does: small letters, and no zero in front.
+        let serial = serial.to_lowercase();
+        let serial = serial.trim_start_matches('0');
+        let answer = self.manage(&format!("/cert-status-by-serial/{serial}"));
+        assert_eq!(answer.status, 200, "{serial}: {}", answer.text());
+        let status: Value = serde_json::from_slice(&answer.body).expect("Pebble answers JSON");
+        status["Status"] == "Revoked"
+    }
+
+    /// How many orders it has taken.
+    #[must_use]
+    pub fn orders(&self) -> usize {
+        self.count("Added order ")
+    }
+
+    /// How many certificates it has issued.
+    #[must_use]
+    pub fn certificates(&self) -> usize {
+        self.count("Issued certificate serial ")
+    }
+
+    /// How often it has begun to check this name.
+    #[must_use]
+    pub fn validations_of(&self, name: &str) -> usize {
+        let identifier = format!("Value:\"{name}\"");
+        let log = self.logs();
+        let tasks = log.lines().filter(|line| line.contains("Pulled a task"));
+        tasks.filter(|line| line.contains(&identifier)).count()
+    }
+
+    /// All that it has said since its start.
+    #[must_use]
+    pub fn logs(&self) -> String {
+        self.daemon.log()
+    }
+
+    fn count(&self, what: &str) -> usize {
+        self.logs()
+            .lines()
+            .filter(|line| line.contains(what))
+            .count()
+    }
+
+    #[track_caller]
+    fn manage(&self, path: &str) -> CurlAnswer {
+        let url = format!("https://127.0.0.1:{}{path}", self.management);
+        Curl::trusting(&[&self.ca_file()]).get(&url)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::openssl;
+
+    #[test]
+    fn pebble_has_a_directory_and_as_many_roots_as_asked_for() {
+        let pebble = Pebble::options().env("PEBBLE_ALTERNATE_ROOTS", "1").start();
+        let directory = Curl::trusting(&[&pebble.ca_file()]).get(&pebble.directory_url());
+        assert!(directory.text().contains("newOrder"), "{directory:?}");
+        let subject = |root: PathBuf| {
+            let root = root.display().to_string();
+            openssl(&["x509", "-noout", "-subject", "-in", &root], b"").text()
+        };
+        let (first, second) = (subject(pebble.root()), subject(pebble.root_of_chain(1)));
+        assert!(first.contains("Pebble Root CA"), "{first}");
+        assert_ne!(first, second);
+        assert_eq!((pebble.orders(), pebble.certificates()), (0, 0));
+    }
+
+    #[test]
+    fn pebble_asks_for_an_external_account_where_it_has_some() {
+        let pebble = Pebble::options()
+            .external_account("kid", "c2VjcmV0")
+            .start();
+        let directory = Curl::trusting(&[&pebble.ca_file()]).get(&pebble.directory_url());
+        let directory: Value = serde_json::from_str(&directory.text()).unwrap();
+        assert_eq!(directory["meta"]["externalAccountRequired"], true);
+    }
+}
