@@ -19,6 +19,9 @@ pub(crate) const CERTIFICATE_RENEWED: &str = "certificate.renewed";
 pub(crate) const CERTIFICATE_REPLACED: &str = "certificate.replaced";
 pub(crate) const CERTIFICATE_REQUESTED: &str = "certificate.requested";
 pub(crate) const CERTIFICATE_REVOKED: &str = "certificate.revoked";
+/// As [`CERTIFICATE_ISSUED`], for a key that the house does not have. No domain can be served with
+/// such a certificate, and who follows the feed for the domains' sake leaves these events out.
+pub(crate) const CERTIFICATE_SIGNED: &str = "certificate.signed";
 pub(crate) const CERTIFICATE_UPLOADED: &str = "certificate.uploaded";
 pub(crate) const DOMAIN_ADDED: &str = "domain.added";
 pub(crate) const DOMAIN_REMOVED: &str = "domain.removed";

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use store::{
-    AccountId, Certificate, CertificateId, CertificateRef, Domain, Event, EventId, PAGE_LIMIT,
-    Scope, ServiceId, StateKind, Store,
+    AccountId, Certificate, CertificateId, CertificateRef, Domain, Event, EventId, Scope,
+    ServiceId, StateKind, Store, Stretch,
 };
 use tokio::sync::{Notify, OnceCell};
 use tokio::time::Instant;
@@ -36,6 +36,9 @@ const KEEPING: Duration = Duration::from_secs(30);
 const CURSOR: &str = "reconciler";
 /// Domains that are selected again at a time.
 const PORTION: usize = 500;
+/// Events of certificates that no domain can be served with. Very many are written while
+/// certificates are issued, and none of them leaves the database.
+const UNSERVED: [&str; 1] = [events::CERTIFICATE_SIGNED];
 
 /// Reads the feed for ever: calls `notify` with what the edge has to know, from after `beginning`
 /// on, which is now if nobody said before; and selects domains again. Faults are logged and tried
@@ -68,7 +71,7 @@ trait Reader {
     /// Finds out where to begin.
     async fn orient(&mut self) -> Result<(), Error>;
 
-    /// Reads one page; the answer is whether it was full, so that there is more at once.
+    /// Reads one stretch; the answer is whether there is more at once.
     async fn step(&mut self) -> Result<bool, Error>;
 
     /// Until there may be something new.
@@ -120,17 +123,14 @@ impl<N: Fn(Change)> Reader for Teller<N> {
     }
 
     async fn step(&mut self) -> Result<bool, Error> {
-        let events = page(&self.store, self.told).await?;
-        let Some(last) = events.last().map(|event| event.id) else {
-            return Ok(false);
-        };
-        let concerned = concerned(&self.store, &events).await?;
+        let stretch = stretch(&self.store, self.told).await?;
+        let concerned = concerned(&self.store, &stretch.events).await?;
         concerned
             .into_iter()
             .filter_map(change)
             .for_each(&self.notify);
-        self.told = Some(last);
-        Ok(events.len() == PAGE_LIMIT)
+        self.told = stretch.place;
+        Ok(!stretch.is_last)
     }
 
     /// Not for long after this process has changed what is served, since who asked for it will try
@@ -162,11 +162,8 @@ impl Reader for Reconciler {
     }
 
     async fn step(&mut self) -> Result<bool, Error> {
-        let events = page(&self.store, self.followed).await?;
-        let Some(last) = events.last().map(|event| event.id) else {
-            return Ok(false);
-        };
-        let mut touched = concerned(&self.store, &events).await?;
+        let stretch = stretch(&self.store, self.followed).await?;
+        let mut touched = concerned(&self.store, &stretch.events).await?;
         touched.retain(|event| touches_selection(event));
         if !touched.is_empty() && !self.is_done_elsewhere(&touched).await? {
             match reconcile(&self.store, &self.services, &touched).await {
@@ -182,11 +179,11 @@ impl Reader for Reconciler {
                 ),
             }
         }
-        self.followed = Some(last);
+        self.followed = stretch.place;
         if !touched.is_empty() || self.kept_at.elapsed() >= KEEPING {
             self.keep().await?;
         }
-        Ok(events.len() == PAGE_LIMIT)
+        Ok(!stretch.is_last)
     }
 }
 
@@ -209,10 +206,9 @@ impl Reconciler {
     }
 }
 
-async fn page(store: &Store, after: Option<EventId>) -> Result<Vec<Event>, Error> {
-    Ok(store
-        .events_after(Scope::Everything, after, PAGE_LIMIT)
-        .await?)
+/// The next stretch of the feed, without events that no domain is concerned by.
+pub(crate) async fn stretch(store: &Store, after: Option<EventId>) -> Result<Stretch, Error> {
+    Ok(store.feed_without(&UNSERVED, after).await?)
 }
 
 /// Those of `events` that can matter to somebody's domains. Certificates come and go by the

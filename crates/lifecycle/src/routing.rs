@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use pki::{DnsName, Serial};
 use store::{
-    AccountId, CertificateId, Domain, EventId, InstanceId, PAGE_LIMIT, PublishedPort, Role, Scope,
-    ServedKey, ServedVersion, ServiceId, Store, Version, VersionId,
+    AccountId, CertificateId, Domain, EventId, InstanceId, PublishedPort, Role, Scope, ServedKey,
+    ServedVersion, ServiceId, Store, Version, VersionId,
 };
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
@@ -288,12 +288,10 @@ impl Routing {
         &self,
         after: Option<EventId>,
     ) -> Result<(Vec<Change>, Option<EventId>), Error> {
-        let scope = Scope::Everything;
-        let events = self.store.events_after(scope, after, PAGE_LIMIT).await?;
-        let place = events.last().map_or(after, |event| Some(event.id));
-        let concerned = feed::concerned(&self.store, &events).await?;
+        let stretch = feed::stretch(&self.store, after).await?;
+        let concerned = feed::concerned(&self.store, &stretch.events).await?;
         let changes = concerned.into_iter().filter_map(feed::change);
-        Ok((changes.collect(), place))
+        Ok((changes.collect(), stretch.place))
     }
 
     /// A fresh staple for a version that is not revoked. A handshake does without one rather than

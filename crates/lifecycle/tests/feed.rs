@@ -220,6 +220,26 @@ async fn certificates_of_an_account_without_domains_are_no_news() {
 }
 
 #[tokio::test]
+async fn certificates_whose_keys_are_elsewhere_are_no_news() {
+    let fixture = Fixture::new(KeyAlgorithm::P256).await;
+    let (house, owner) = (fixture.house(), &fixture.principal);
+    let smith = Smith::new(&fixture).await;
+    smith.upload(house, owner, &["a.test"], 7).await;
+    serve(house, owner, &["a.test."]).await;
+    let position = house.routing.position().await.unwrap();
+    let signed = fixture.issue_for_request("a.test", 90).await;
+    let (changes, place) = house.routing.changes(position).await.unwrap();
+    assert_eq!(changes, []);
+    assert_eq!(place, house.routing.position().await.unwrap());
+    assert!(place > position);
+
+    // Revocations are told of all certificates of an account with domains.
+    revoke(house, owner, signed.id).await;
+    let (changes, _) = house.routing.changes(place).await.unwrap();
+    assert_eq!(changes, [Change::Certificate(signed.id)]);
+}
+
+#[tokio::test]
 async fn a_given_up_certificate_gives_way_to_another_but_is_not_requested_again() {
     let broken = Settings {
         default_issuer: "nowhere".to_owned(),

@@ -92,6 +92,9 @@ impl Store {
     }
 }
 
+/// What [`read`] wants of an event.
+pub(crate) const COLUMNS: &str = "id, at, account_id, object, actor, kind, detail";
+
 /// The values of one event, without its place.
 pub(crate) type EventRow = Vec<Value>;
 
@@ -168,17 +171,15 @@ fn insertion(events: Vec<EventRow>, is_sqlite: bool) -> Statement {
 }
 
 pub(crate) fn after_place(scope: Scope, after: Option<EventId>, limit: usize) -> Statement {
-    let statement = Statement::new(
-        "select id, at, account_id, object, actor, kind, detail from events where id > ?",
-    )
-    .bind(after.unwrap_or_else(|| EventId::from_number(0)));
+    let statement = Statement::new(format!("select {COLUMNS} from events where id > ?"))
+        .bind(after.unwrap_or_else(|| EventId::from_number(0)));
     scope
         .restrict(statement, "account_id")
         .text(" order by id limit ?")
         .bind(page_limit(limit))
 }
 
-fn read(mut row: Row) -> Result<Event, Error> {
+pub(crate) fn read(mut row: Row) -> Result<Event, Error> {
     Ok(Event {
         id: row.take()?,
         at: row.take()?,

@@ -20,6 +20,7 @@ mod cursors;
 mod domains;
 mod error;
 mod events;
+mod feed;
 mod ids;
 mod instances;
 mod inventory;
@@ -52,6 +53,7 @@ pub use certificates::{Certificate, CertificateFilter, NewCertificate, Origin, S
 pub use domains::{DOMAIN_NAME_LIMIT, DOMAIN_NAMES_LIMIT, DOMAINS_LIMIT, Domain, NewDomain};
 pub use error::Error;
 pub use events::{ACTOR_LIMIT, DETAIL_LIMIT, Event, NewEvent};
+pub use feed::Stretch;
 pub use ids::{
     AccountId, AuthorityId, CaCertificateId, CertificateId, EventId, IdParseError, InstanceId,
     PrivateKeyId, ServiceId, TokenId, VersionId,

@@ -10,13 +10,16 @@ use crate::backend::Backend;
 use crate::certificates::{
     CertificateFilter, Search, StateKind, by_ids, by_names, count_ending, listed,
 };
-use crate::ids::{AccountId, AuthorityId, CertificateId, InstanceId, ServiceId, VersionId};
+use crate::ids::{
+    AccountId, AuthorityId, CertificateId, EventId, InstanceId, ServiceId, VersionId,
+};
 use crate::page::{Order, Page, PageStart};
 use crate::scope::Scope;
 use crate::sql::{Statement, Value};
 use crate::url::DatabaseUrl;
 use crate::{
-    domains, events, instances, leases, migrate, names, private_keys, served, services, versions,
+    domains, events, feed, instances, leases, migrate, names, private_keys, served, services,
+    versions,
 };
 
 const NOW: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
@@ -182,6 +185,14 @@ async fn feeds_and_sweeps_use_their_indexes() {
     let account = Scope::Account(AccountId::random());
     let statement = events::after_place(account, None, 100);
     assert_uses(&backend, "events_account", statement).await;
+    let (start, end) = (EventId::from_number(7), EventId::from_number(9));
+    let statement = feed::between(start, end, &["a", "b"]);
+    assert_uses(
+        &backend,
+        "INTEGER PRIMARY KEY (rowid>? AND rowid<?)",
+        statement,
+    )
+    .await;
 }
 
 /// Pages of something other than certificates.

@@ -259,11 +259,15 @@ impl Certificates {
             private_key_id: key.as_ref().map(|key| key.id),
             created_at: now,
         };
+        let kind = match &key {
+            Some(_) => events::CERTIFICATE_ISSUED,
+            None => events::CERTIFICATE_SIGNED,
+        };
         let event = events::of(
             &self.surroundings,
             principal.account_name(),
             Some(principal.account_id()),
-            events::CERTIFICATE_ISSUED,
+            kind,
             Some(certificate.id.as_uuid()),
             &leaf.serial().to_hex(),
         );

@@ -19,7 +19,9 @@ use lifecycle::{
     Dialect, EgressPolicy, House, IssueRequest, Issued, KeySource, Principal, Role, Settings,
     Surroundings, SystemRandomness, Tiers, TokenLimits, parse_identifiers,
 };
-use pki::{DnsName, KeyAlgorithm, SubjectFields};
+use pki::{
+    CertificateRequest, DistinguishedName, DnsName, KeyAlgorithm, PrivateKey, SubjectFields,
+};
 use store::{DatabaseUrl, MasterKey, Scope, Store};
 use tempfile::TempDir;
 use time::OffsetDateTime;
@@ -156,12 +158,27 @@ impl Fixture {
 
     /// A certificate of the default authority, whose key can be fetched for an hour.
     pub(crate) async fn issue(&self, name: &str, days: i64) -> Issued {
+        self.issue_with(name, days, KeySource::Generate(KeyAlgorithm::P256))
+            .await
+    }
+
+    /// A certificate of the default authority for a request, whose key the house does not have.
+    pub(crate) async fn issue_for_request(&self, name: &str, days: i64) -> Issued {
+        let key = PrivateKey::generate(KeyAlgorithm::P256).unwrap();
+        let subject = DistinguishedName::from_fields(&SubjectFields::default()).unwrap();
+        let der = CertificateRequest::build(&key, &subject, &[]).unwrap();
+        let request = CertificateRequest::from_pem_or_der(&der).unwrap();
+        self.issue_with(name, days, KeySource::Request(Box::new(request)))
+            .await
+    }
+
+    async fn issue_with(&self, name: &str, days: i64, key: KeySource) -> Issued {
         let request = IssueRequest {
             authority: DEFAULT_AUTHORITY.to_owned(),
             subject: SubjectFields::default(),
             identifiers: parse_identifiers([name], [], []).unwrap(),
             days: Some(days),
-            key: KeySource::Generate(KeyAlgorithm::P256),
+            key,
             name: None,
         };
         let certificates = &self.house().certificates;

@@ -14,6 +14,8 @@ on_both_databases!(
     an_event_comes_back_as_it_was,
     a_follower_reads_on_where_it_stopped,
     a_follower_misses_nothing_while_many_write,
+    a_reader_comes_past_what_it_leaves_out,
+    a_stretch_ends_where_its_page_is_full,
 );
 
 async fn an_event_comes_back_as_it_was(database: &Database) {
@@ -69,6 +71,44 @@ async fn a_follower_reads_on_where_it_stopped(database: &Database) {
         found.extend(page.into_iter().map(|event| event.kind));
     }
     assert_eq!(found, kinds);
+}
+
+async fn a_reader_comes_past_what_it_leaves_out(database: &Database) {
+    let store = database.open().await;
+    let nothing = store.feed_without(&["dull"], None).await.unwrap();
+    assert_eq!((nothing.place, nothing.is_last), (None, true));
+    for kind in ["dull", "a", "dull", "grey", "b", "dull"] {
+        store.add_event(event(None, kind)).await.unwrap();
+    }
+    let end = store.last_event().await.unwrap();
+    let stretch = store.feed_without(&["dull", "grey"], None).await.unwrap();
+    let kinds: Vec<&str> = stretch.events.iter().map(|event| &*event.kind).collect();
+    assert_eq!(kinds, ["a", "b"]);
+    assert_eq!((stretch.place, stretch.is_last), (end, true));
+    store.add_event(event(None, "dull")).await.unwrap();
+    let dull = store.feed_without(&["dull"], end).await.unwrap();
+    assert_eq!(dull.events, []);
+    assert!(dull.place > end);
+    let all = store.feed_without(&[], None).await.unwrap();
+    assert_eq!(all.events.len(), 7);
+    assert_eq!(
+        store.feed_without(&[], dull.place).await.unwrap().events,
+        []
+    );
+}
+
+async fn a_stretch_ends_where_its_page_is_full(database: &Database) {
+    let store = database.open().await;
+    let account = account(&store).await;
+    let before = store.last_event().await.unwrap();
+    for _ in 0..1_002 {
+        store.add_event(event(Some(account), "a")).await.unwrap();
+    }
+    let first = store.feed_without(&["b"], before).await.unwrap();
+    assert_eq!((first.events.len(), first.is_last), (1_000, false));
+    assert_eq!(first.events.last().map(|event| event.id), first.place);
+    let rest = store.feed_without(&["b"], first.place).await.unwrap();
+    assert_eq!((rest.events.len(), rest.is_last), (2, true));
 }
 
 async fn follow(store: Store, done: Arc<AtomicBool>) -> BTreeSet<Uuid> {
