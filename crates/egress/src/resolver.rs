@@ -54,7 +54,8 @@ pub struct Caa {
 pub struct Nameserver {
     /// Its name, without final dot.
     pub name: String,
-    /// Where it answers.
+    /// Where it answers: at port 53, or, when it has the very address of the configured resolver, at
+    /// the resolver's port. A server for one's own network is often both.
     pub address: SocketAddr,
 }
 
