@@ -9,12 +9,13 @@ use tokio::sync::OnceCell;
 
 use crate::accounts::{FIRST_ADMINISTRATOR, HOUSE_ACCOUNT};
 use crate::certificates::{IssueRequest, KeySource};
+use crate::challenges::Solvers;
 use crate::scheduler::Scheduler;
 use crate::settings::{DEFAULT_AUTHORITY, Settings};
 use crate::tokens::TokenLimits;
 use crate::{
-    Accounts, Authorities, Certificates, Change, Error, Instances, Principal, Routing, Services,
-    Surroundings, Tokens, feed,
+    Accounts, Answers, Authorities, Certificates, Change, Diagnosis, DnsProviders, Error,
+    Instances, Principal, Routing, Services, Surroundings, Tokens, feed,
 };
 
 /// Subject CN of the certificates of the house's own API listener.
@@ -41,6 +42,13 @@ pub struct House {
     pub instances: Instances,
     /// What the edge serves.
     pub routing: Routing,
+    /// What listeners answer to a directory that looks.
+    pub answers: Answers,
+    /// Zones with the right to write their records.
+    pub dns_providers: DnsProviders,
+    /// Live checks of names.
+    pub diagnosis: Diagnosis,
+    solvers: Solvers,
     scheduler: Scheduler,
     store: Store,
     surroundings: Surroundings,
@@ -84,7 +92,7 @@ impl House {
         let routing = Routing::new(
             store.clone(),
             surroundings.clone(),
-            settings,
+            settings.clone(),
             authorities.clone(),
             services.clone(),
         );
@@ -97,6 +105,10 @@ impl House {
             services,
             instances,
             routing,
+            answers: Answers::new(store.clone()),
+            dns_providers: DnsProviders::new(store.clone(), surroundings.clone(), settings.clone()),
+            diagnosis: Diagnosis::new(store.clone(), surroundings.clone(), settings.clone()),
+            solvers: Solvers::new(store.clone(), surroundings.clone(), settings),
             scheduler,
             beginning: Arc::default(),
             store,

@@ -8,6 +8,8 @@ mod accounts;
 mod authorities;
 mod ceremony;
 mod certificates;
+mod challenges;
+mod diagnosis;
 mod error;
 mod events;
 mod feed;
@@ -26,6 +28,7 @@ mod settings;
 mod surroundings;
 mod tickets;
 mod tokens;
+mod zones;
 
 pub use ::egress::EgressPolicy;
 pub use accounts::{AccountChange, Accounts, FIRST_ADMINISTRATOR, HOUSE_ACCOUNT};
@@ -34,6 +37,8 @@ pub use certificates::{
     Attempts, CertificateFilter, Certificates, IssueRequest, Issued, KeySource, MAX_REFERENCES,
     Replacement, RevocationTarget, SerialReference, Upload, parse_common_name, parse_identifiers,
 };
+pub use challenges::{Answers, ChallengeError};
+pub use diagnosis::{Actor, Diagnosis, Finding, Verdict};
 pub use error::{Error, Noun};
 pub use house::{House, ServerIdentity};
 pub use instances::{InstanceView, Instances, NewInstanceRequest, ServiceChoice};
@@ -47,7 +52,8 @@ pub use services::{
     ServiceChange, ServiceView, Services,
 };
 pub use settings::{
-    Addresses, AuthorityTemplate, DEFAULT_AUTHORITY, DEFAULT_METRO_DOMAIN, Settings, Tiers,
+    AcmeSettings, Addresses, AuthorityTemplate, DEFAULT_AUTHORITY, DEFAULT_METRO_DOMAIN, Probe,
+    Settings, Tiers,
 };
 pub use store::{
     Account, AccountId, Certificate, CertificateId, CertificateRef, EventId, Handlers, Instance,
@@ -57,3 +63,4 @@ pub use store::{
 };
 pub use surroundings::{Clock, Randomness, Surroundings, SystemClock, SystemRandomness};
 pub use tokens::{AuthenticationError, MintedToken, TokenLimits, Tokens};
+pub use zones::{DnsProvider, DnsProviders, NewDnsProvider};

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use acme::client::ChallengeKind;
 use pki::{DnsName, KeyAlgorithm, SubjectFields};
 
 use crate::EgressPolicy;
@@ -34,6 +35,49 @@ pub struct Settings {
     pub default_issuer: String,
     /// Where the backends of services may be.
     pub backends: EgressPolicy,
+    /// How control over names is proven to ACME directories.
+    pub acme: AcmeSettings,
+}
+
+/// How control over names is proven to ACME directories.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AcmeSettings {
+    /// The port at which the world reaches the edge's http listener.
+    pub http_port: u16,
+    /// The port at which the world reaches the edge's https listener.
+    pub tls_port: u16,
+    /// The kinds of challenges that may be met, the most liked first.
+    pub challenges: Vec<ChallengeKind>,
+    /// Whether the house looks, before an order, if a name leads to its own edge.
+    pub probe: Probe,
+}
+
+impl Default for AcmeSettings {
+    fn default() -> Self {
+        Self {
+            http_port: 80,
+            tls_port: 443,
+            challenges: vec![
+                ChallengeKind::Dns01,
+                ChallengeKind::DnsAccount01,
+                ChallengeKind::Http01,
+                ChallengeKind::TlsAlpn01,
+                ChallengeKind::DnsPersist01,
+            ],
+            probe: Probe::Public,
+        }
+    }
+}
+
+/// Whether, and where, the house looks for its own edge under a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Probe {
+    /// At public addresses only. A name that leads elsewhere is not looked at.
+    Public,
+    /// At private addresses and on this machine, too: for a directory in the same network.
+    Any,
+    /// Nowhere.
+    Off,
 }
 
 /// How many certificates stand between the trust anchor and a leaf.

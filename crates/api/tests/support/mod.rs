@@ -227,6 +227,7 @@ fn default_options(url: &str) -> Options {
             metro_domain: DnsName::parse(lifecycle::DEFAULT_METRO_DOMAIN).unwrap(),
             default_issuer: lifecycle::DEFAULT_AUTHORITY.to_owned(),
             backends: lifecycle::EgressPolicy::BACKENDS,
+            acme: lifecycle::AcmeSettings::default(),
         },
         api: api::Settings {
             public_url: url.to_owned(),

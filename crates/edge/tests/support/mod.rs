@@ -16,9 +16,9 @@ use std::time::Duration;
 
 use edge::{Edge, Entrance, Metrics};
 use lifecycle::{
-    Addresses, AuthorityTemplate, CertificateId, CertificateRef, Clock, DEFAULT_AUTHORITY,
-    DEFAULT_METRO_DOMAIN, Dialect, DomainRequest, Edit, EgressPolicy, Handlers, House,
-    IssueRequest, KeySource, NewInstanceRequest, NewServiceRequest, PortRequest, Principal,
+    AcmeSettings, Addresses, AuthorityTemplate, CertificateId, CertificateRef, Clock,
+    DEFAULT_AUTHORITY, DEFAULT_METRO_DOMAIN, Dialect, DomainRequest, Edit, EgressPolicy, Handlers,
+    House, IssueRequest, KeySource, NewInstanceRequest, NewServiceRequest, PortRequest, Principal,
     Protocol, Replacement, RevocationTarget, ServiceChange, ServiceChoice, ServiceId, ServiceRef,
     Surroundings, SystemClock, SystemRandomness, Tiers, Upload,
 };
@@ -410,5 +410,6 @@ fn settings(public_url: &str) -> lifecycle::Settings {
         metro_domain: DnsName::parse(DEFAULT_METRO_DOMAIN).unwrap(),
         default_issuer: DEFAULT_AUTHORITY.to_owned(),
         backends: EgressPolicy::BACKENDS,
+        acme: AcmeSettings::default(),
     }
 }

@@ -15,9 +15,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use lifecycle::{
-    Addresses, AuthorityTemplate, CertificateId, Clock, DEFAULT_AUTHORITY, DEFAULT_METRO_DOMAIN,
-    Dialect, EgressPolicy, House, IssueRequest, Issued, KeySource, Principal, Role, Settings,
-    Surroundings, SystemRandomness, Tiers, TokenLimits, parse_identifiers,
+    AcmeSettings, Addresses, AuthorityTemplate, CertificateId, Clock, DEFAULT_AUTHORITY,
+    DEFAULT_METRO_DOMAIN, Dialect, EgressPolicy, House, IssueRequest, Issued, KeySource, Principal,
+    Role, Settings, Surroundings, SystemRandomness, Tiers, TokenLimits, parse_identifiers,
 };
 use pki::{
     CertificateRequest, DistinguishedName, DnsName, KeyAlgorithm, PrivateKey, SubjectFields,
@@ -207,6 +207,7 @@ pub(crate) fn settings(algorithm: KeyAlgorithm) -> Settings {
         metro_domain: DnsName::parse(DEFAULT_METRO_DOMAIN).unwrap(),
         default_issuer: DEFAULT_AUTHORITY.to_owned(),
         backends: EgressPolicy::BACKENDS,
+        acme: AcmeSettings::default(),
     }
 }
 
