@@ -12,7 +12,7 @@ use std::time::Duration;
 use acme::client::{Authorization, Challenge, DirectoryInfo, Login};
 use store::{Certificate, CertificateId, Store};
 
-use crate::{Settings, Surroundings};
+use crate::{Error, Settings, Surroundings};
 
 pub use answers::Answers;
 pub use error::ChallengeError;
@@ -27,6 +27,15 @@ pub(crate) struct Assignment<'a> {
     pub(crate) login: &'a Login,
     /// What the directory says of itself.
     pub(crate) info: &'a DirectoryInfo,
+}
+
+/// A challenge that was chosen, one for each authorization that is pending.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Chosen {
+    /// The challenge.
+    pub(crate) challenge: Challenge,
+    /// Whether the directory was told already that it can look.
+    pub(crate) is_answered: bool,
 }
 
 /// Whether the directory would see what was published.
@@ -79,7 +88,7 @@ impl Solvers {
         &self,
         assignment: &Assignment<'_>,
         authorizations: &[Authorization],
-    ) -> Result<Vec<Challenge>, ChallengeError> {
+    ) -> Result<Vec<Chosen>, ChallengeError> {
         let name = assignment.certificate.common_name.clone();
         match authorizations {
             [] => Ok(Vec::new()),
@@ -104,12 +113,21 @@ impl Solvers {
         Ok(Visibility::Yes)
     }
 
+    /// Notes that the directory was told of all challenges of a certificate.
+    ///
+    /// # Errors
+    /// When the store cannot be asked. Can be repeated.
+    pub(crate) async fn answered(&self, certificate: CertificateId) -> Result<(), Error> {
+        tracing::trace!(%certificate, "answered");
+        Ok(())
+    }
+
     /// Ends all challenges of a certificate, met or not. What was published is withdrawn soon, for
     /// as long as that takes.
     ///
     /// # Errors
     /// When the store cannot be asked. Can be repeated.
-    pub(crate) async fn finish(&self, certificate: CertificateId) -> Result<(), store::Error> {
+    pub(crate) async fn finish(&self, certificate: CertificateId) -> Result<(), Error> {
         tracing::trace!(%certificate, "finish");
         Ok(())
     }
