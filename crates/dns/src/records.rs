@@ -29,6 +29,17 @@ pub struct TextRecord {
     pub name: String,
     /// Its text.
     pub value: String,
+    /// What it proves, where it answers a challenge. Some providers make the text themselves.
+    pub proof: Option<Proof>,
+}
+
+/// What a record proves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proof {
+    /// The domain that is proven to be controlled, without `*.` in front.
+    pub domain: String,
+    /// The key authorization (RFC 8555 section 8.1), which begins with the challenge's token.
+    pub key_authorization: String,
 }
 
 /// Why a record was not published or withdrawn.
