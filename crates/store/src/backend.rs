@@ -234,6 +234,15 @@ impl Transaction {
     pub(crate) fn is_sqlite(&self) -> bool {
         matches!(self, Self::Sqlite(_))
     }
+
+    /// The end of a query whose rows nobody else may change before the transaction ends. SQLite has
+    /// one writer anyway.
+    pub(crate) fn row_lock(&self) -> &'static str {
+        match self {
+            Self::Postgres(..) => " for no key update",
+            Self::Sqlite(_) => "",
+        }
+    }
 }
 
 /// Runs a block in a write transaction and commits it; runs it again when the database says that

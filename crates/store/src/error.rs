@@ -46,8 +46,8 @@ pub enum Error {
     #[error("it exists already")]
     Duplicate,
 
-    /// The name is taken: by another certificate, service or instance of the account, or by another
-    /// authority.
+    /// The name is taken: by another certificate, service, instance or directory of the account, by
+    /// another authority, or the zone by another DNS provider of the account.
     #[error("the name is taken")]
     DuplicateName,
 
@@ -55,8 +55,9 @@ pub enum Error {
     #[error("the serial number was used before")]
     DuplicateSerial,
 
-    /// The service has as many domains, or instances, as it can have.
-    #[error("the service can have no more of them")]
+    /// The service has as many domains or instances, or the account as many directories, DNS
+    /// providers or webhooks, as it can have.
+    #[error("there can be no more of them")]
     Full,
 
     /// The name of the service that was to be made with an instance is taken.
@@ -115,6 +116,10 @@ pub enum Error {
     /// A certificate that a domain was to be served with does not exist (any more).
     #[error("no such certificate")]
     UnknownCertificate,
+
+    /// The directory that an order is to be placed at does not exist (any more).
+    #[error("no such directory")]
+    UnknownDirectory,
 }
 
 impl Error {
@@ -176,6 +181,14 @@ fn taken(report: &dyn DatabaseError) -> Error {
         || rule.ends_with("instances.name, instances.account_id")
         || rule.ends_with("authorities_name")
         || rule.ends_with("authorities.name")
+        || rule.ends_with("directories_name")
+        || rule.ends_with("directories_shared_name")
+        || rule.ends_with("directories.account_id, directories.name")
+        || rule.ends_with("directories.name")
+        || rule.ends_with("dns_providers_zone")
+        || rule.ends_with("dns_providers_shared_zone")
+        || rule.ends_with("dns_providers.account_id, dns_providers.zone")
+        || rule.ends_with("dns_providers.zone")
     {
         Error::DuplicateName
     } else if rule.ends_with("versions_serial_low") || rule.ends_with("versions.serial_low") {

@@ -148,6 +148,22 @@ random_identifier!(
     /// Names a certificate of the inventory. Random, because clients of the APIs were promised so.
     CertificateId
 );
+timed_identifier!(
+    /// Names a challenge that is being met.
+    ChallengeId
+);
+timed_identifier!(
+    /// Names a delivery of an event to a webhook.
+    DeliveryId
+);
+random_identifier!(
+    /// Names an ACME directory.
+    DirectoryId
+);
+random_identifier!(
+    /// Names a DNS provider.
+    DnsProviderId
+);
 random_identifier!(
     /// Names an instance.
     InstanceId
@@ -167,6 +183,10 @@ random_identifier!(
 timed_identifier!(
     /// Names a version of a certificate.
     VersionId
+);
+random_identifier!(
+    /// Names a webhook.
+    WebhookId
 );
 
 /// The place of an event in the change feed.

@@ -15,8 +15,12 @@ mod accounts;
 mod attachments;
 mod authorities;
 mod backend;
+mod budgets;
 mod certificates;
+mod challenges;
 mod cursors;
+mod default_issuers;
+mod directories;
 mod domains;
 mod error;
 mod events;
@@ -27,6 +31,7 @@ mod inventory;
 mod leases;
 mod migrate;
 mod names;
+mod orders;
 mod page;
 #[cfg(test)]
 mod plans;
@@ -36,6 +41,7 @@ mod recorder;
 mod references;
 mod scope;
 mod seal;
+mod secret;
 mod served;
 mod service_changes;
 mod services;
@@ -49,26 +55,35 @@ mod versions;
 pub use accounts::{ACCOUNT_NAME_LIMIT, Account, AccountBar, AccountStatus, NewAccount, Role};
 pub use attachments::Attachment;
 pub use authorities::{Authority, CaCertificate, CaRole, NewAuthority, NewCaCertificate};
+pub use budgets::BUCKET_LIMIT;
 pub use certificates::{Certificate, CertificateFilter, NewCertificate, Origin, State, StateKind};
+pub use challenges::{CHALLENGE_TEXT_LIMIT, ChallengeRecord, ChallengeState, PendingChallenge};
+pub use directories::{
+    DIRECTORIES_LIMIT, DIRECTORY_TEXT_LIMIT, Directory, DirectoryKeys, ExternalAccount,
+    NewDirectory, ROOTS_LIMIT,
+};
 pub use domains::{DOMAIN_NAME_LIMIT, DOMAIN_NAMES_LIMIT, DOMAINS_LIMIT, Domain, NewDomain};
 pub use error::Error;
 pub use events::{ACTOR_LIMIT, DETAIL_LIMIT, Event, NewEvent};
 pub use feed::Stretch;
 pub use ids::{
-    AccountId, AuthorityId, CaCertificateId, CertificateId, EventId, IdParseError, InstanceId,
-    PrivateKeyId, ServiceId, TokenId, VersionId,
+    AccountId, AuthorityId, CaCertificateId, CertificateId, ChallengeId, DeliveryId, DirectoryId,
+    DnsProviderId, EventId, IdParseError, InstanceId, PrivateKeyId, ServiceId, TokenId, VersionId,
+    WebhookId,
 };
 pub use instances::{
     INSTANCE_TEXT_LIMIT, INSTANCES_LIMIT, Instance, InstanceOfService, InstanceRemoval, NewInstance,
 };
 pub use inventory::{CHAIN_LIMIT, IDENTIFIERS_LIMIT, NAME_LIMIT, NewRecord, NewVersionRecord};
 pub use names::Covering;
+pub use orders::{DirectoryOrder, NewDirectoryOrder, ORDER_TEXT_LIMIT};
 pub use page::{Order, Page, PageStart};
 pub use ports::{Handlers, Protocol, PublishedPort};
 pub use private_keys::{Exportable, NewPrivateKey, StoredKey};
 pub use references::{CertificateRef, InstanceRef, Reference, ServiceRef};
 pub use scope::{PAGE_LIMIT, Scope};
 pub use seal::{MasterKey, MasterKeyId, Purpose, SealError, Sealer};
+pub use secret::Secret;
 pub use served::{ServedKey, ServedVersion};
 pub use service_changes::{PORTS_LIMIT, ServiceChange};
 pub use services::{NewService, Service};

@@ -112,17 +112,32 @@ impl fmt::Display for MasterKeyId {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Purpose {
+    /// The key of an account at an ACME directory; the row is the one of the directory.
+    AccountKey,
+    /// The credentials of a DNS provider; the row is the one of the provider.
+    DnsCredentials,
+    /// The key of an external account (RFC 8555 §7.3.4); the row is the one of the directory.
+    ExternalAccountKey,
+    /// The key that an order is for; the row is the one of the certificate.
+    OrderKey,
     /// The PKCS#8 form of a private key; the row is the one of the key.
     PrivateKey,
     /// The secret of session tickets; the row is the number of its generation.
     TicketKey,
+    /// The secret that a webhook's deliveries are signed with; the row is the one of the webhook.
+    WebhookSecret,
 }
 
 impl Purpose {
     fn text(self) -> &'static [u8] {
         match self {
+            Self::AccountKey => b"chancery account key",
+            Self::DnsCredentials => b"chancery dns credentials",
+            Self::ExternalAccountKey => b"chancery external account key",
+            Self::OrderKey => b"chancery order key",
             Self::PrivateKey => b"chancery private key",
             Self::TicketKey => b"chancery ticket key",
+            Self::WebhookSecret => b"chancery webhook secret",
         }
     }
 }
