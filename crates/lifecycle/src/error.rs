@@ -16,6 +16,8 @@ pub enum Noun {
     Domain,
     /// An address where a workload listens.
     Instance,
+    /// A private authority or an ACME directory.
+    Issuer,
     /// A published port of a service.
     Port,
     /// A stored private key.
@@ -34,6 +36,7 @@ impl fmt::Display for Noun {
             Self::Certificate => "certificate",
             Self::Domain => "domain",
             Self::Instance => "instance",
+            Self::Issuer => "issuer",
             Self::Port => "port",
             Self::PrivateKey => "private key",
             Self::Service => "service",
@@ -74,6 +77,12 @@ pub enum Error {
     CommonNameMismatch {
         /// The name that is not covered.
         common_name: String,
+    },
+    /// An ACME directory cannot be reached, fails, or does not speak ACME.
+    #[error("{reason}")]
+    Directory {
+        /// What went wrong.
+        reason: String,
     },
     /// The house keeps this name for itself.
     #[error("domain '{name}' is reserved")]

@@ -15,7 +15,7 @@ use crate::settings::{DEFAULT_AUTHORITY, Settings};
 use crate::tokens::TokenLimits;
 use crate::{
     Accounts, Answers, Authorities, Certificates, Change, Diagnosis, DnsProviders, Error,
-    Instances, Principal, Routing, Services, Surroundings, Tokens, feed,
+    Instances, Issuers, Principal, Routing, Services, Surroundings, Tokens, feed,
 };
 
 /// Subject CN of the certificates of the house's own API listener.
@@ -36,6 +36,8 @@ pub struct House {
     pub certificates: Certificates,
     /// Private authorities, their OCSP answers and revocation lists.
     pub authorities: Authorities,
+    /// Private authorities and ACME directories: what obtains certificates.
+    pub issuers: Issuers,
     /// Published ports and domains.
     pub services: Services,
     /// Where the workloads of services listen.
@@ -71,11 +73,18 @@ impl House {
     pub fn new(store: Store, surroundings: Surroundings, settings: Settings) -> Self {
         let settings = Arc::new(settings);
         let authorities = Authorities::new(store.clone(), surroundings.clone(), settings.clone());
+        let issuers = Issuers::new(
+            store.clone(),
+            surroundings.clone(),
+            settings.clone(),
+            authorities.clone(),
+        );
         let certificates = Certificates::new(
             store.clone(),
             surroundings.clone(),
             settings.clone(),
             authorities.clone(),
+            issuers.clone(),
         );
         let services = Services::new(
             store.clone(),
@@ -102,6 +111,7 @@ impl House {
             tokens: Tokens::new(store.clone(), surroundings.clone()),
             certificates,
             authorities,
+            issuers,
             services,
             instances,
             routing,

@@ -15,6 +15,7 @@ mod events;
 mod feed;
 mod house;
 mod instances;
+mod issuers;
 mod labour;
 mod network;
 mod principal;
@@ -35,13 +36,18 @@ pub use accounts::{AccountChange, Accounts, FIRST_ADMINISTRATOR, HOUSE_ACCOUNT};
 pub use authorities::{Authorities, Authority};
 pub use certificates::{
     Attempts, CertificateFilter, Certificates, IssueRequest, Issued, KeySource, MAX_REFERENCES,
-    Replacement, RevocationTarget, SerialReference, Upload, parse_common_name, parse_identifiers,
+    ManagedRequest, Replacement, RevocationTarget, SerialReference, Upload, parse_common_name,
+    parse_identifiers,
 };
 pub use challenges::{Answers, ChallengeError};
 pub use diagnosis::{Actor, Diagnosis, Finding, Verdict};
 pub use error::{Error, Noun};
 pub use house::{House, ServerIdentity};
 pub use instances::{InstanceView, Instances, NewInstanceRequest, ServiceChoice};
+pub use issuers::{
+    Budget, DirectoryInfo, DirectoryView, ExternalAccount, HealthView, IssuerDetails, IssuerKind,
+    IssuerView, Issuers, NewIssuer,
+};
 pub use labour::{Unfinished, off_the_reactor};
 pub use network::Network;
 pub use principal::{Dialect, Principal};

@@ -7,8 +7,8 @@ use std::collections::HashSet;
 
 use lifecycle::{
     Attempts, Certificate, CertificateId, CertificateRef, Certificates, DEFAULT_AUTHORITY,
-    DomainRequest, Error, HOUSE_ACCOUNT, House, NewServiceRequest, Principal, RevocationTarget,
-    Settings, State, Upload,
+    DomainRequest, Error, HOUSE_ACCOUNT, House, ManagedRequest, NewServiceRequest, Principal,
+    RevocationTarget, Settings, State, Upload,
 };
 use pki::{DnsName, KeyAlgorithm, RevocationReason};
 use sqlx::{Connection as _, SqliteConnection};
@@ -50,7 +50,10 @@ fn days(count: i64) -> Duration {
 async fn request(house: &House, principal: &Principal, common_name: &str) -> CertificateId {
     let requested = house
         .certificates
-        .request_managed(principal, None, common_name)
+        .request_managed(
+            principal,
+            ManagedRequest::of_name(None, common_name).unwrap(),
+        )
         .await
         .unwrap();
     requested.id
@@ -101,7 +104,10 @@ async fn a_request_is_pending_until_it_is_obtained_with_a_key_that_stays_in_the_
     let (house, principal) = (fixture.house(), fixture.principal.clone());
     let certificates = &house.certificates;
     let requested = certificates
-        .request_managed(&principal, None, "App.Example.com.")
+        .request_managed(
+            &principal,
+            ManagedRequest::of_name(None, "App.Example.com.").unwrap(),
+        )
         .await
         .unwrap();
     let name = requested.name.strip_prefix("app.example.com-").unwrap();
@@ -409,10 +415,9 @@ async fn the_form_of_a_request_is_checked_and_names_are_unique() {
     let ask = |name: Option<&'static str>, common_name: &'static str| {
         let principal = principal.clone();
         async move {
+            let request = ManagedRequest::of_name(name.map(str::to_owned), common_name)?;
             let certificates = &house.certificates;
-            certificates
-                .request_managed(&principal, name, common_name)
-                .await
+            certificates.request_managed(&principal, request).await
         }
     };
     for bad in ["localhost", "", "10.0.0.1", "a_b.example.com", "a..b"] {

@@ -5,8 +5,8 @@ mod support;
 
 use lifecycle::{
     CertificateId, CertificateRef, DEFAULT_AUTHORITY, DomainRequest, Edit, Error, IssueRequest,
-    KeySource, NewServiceRequest, Principal, RevocationTarget, ServiceChange, ServiceRef,
-    ServiceView, Settings, State, StateKind, TokenLimits, parse_identifiers,
+    KeySource, ManagedRequest, NewServiceRequest, Principal, RevocationTarget, ServiceChange,
+    ServiceRef, ServiceView, Settings, State, StateKind, TokenLimits, parse_identifiers,
 };
 use pki::{KeyAlgorithm, RevocationReason, SubjectFields};
 use store::{NewEvent, Scope};
@@ -256,7 +256,10 @@ async fn a_chosen_certificate_may_be_on_its_way_and_stays_when_better_ones_come(
     let fixture = fixture().await;
     let certificates = &fixture.house().certificates;
     let requested = certificates
-        .request_managed(&fixture.principal, None, "a.test")
+        .request_managed(
+            &fixture.principal,
+            ManagedRequest::of_name(None, "a.test").unwrap(),
+        )
         .await
         .unwrap();
     let made = fixture

@@ -3,8 +3,9 @@
 
 mod issue;
 mod issued;
-mod managed;
 mod naming;
+mod obtaining;
+mod requesting;
 mod revoke;
 mod upload;
 mod validation;
@@ -19,12 +20,13 @@ use tokio::sync::Notify;
 
 use crate::authorities::Authorities;
 use crate::settings::Settings;
-use crate::{Error, Noun, Principal, Surroundings, events};
+use crate::{Error, Issuers, Noun, Principal, Surroundings, events};
 
 pub use issue::{IssueRequest, Issued, KeySource, parse_identifiers};
 pub use issued::SerialReference;
-pub(crate) use managed::Plan;
 pub(crate) use naming::check_name;
+pub(crate) use obtaining::Plan;
+pub use requesting::ManagedRequest;
 pub use revoke::RevocationTarget;
 pub(crate) use upload::account_gone;
 pub use upload::{Replacement, Upload, parse_common_name};
@@ -59,6 +61,7 @@ pub struct Certificates {
     surroundings: Surroundings,
     settings: Arc<Settings>,
     authorities: Authorities,
+    issuers: Issuers,
     /// Wakes the scheduler when a certificate has become due.
     pub(crate) due: Arc<Notify>,
 }
@@ -69,12 +72,14 @@ impl Certificates {
         surroundings: Surroundings,
         settings: Arc<Settings>,
         authorities: Authorities,
+        issuers: Issuers,
     ) -> Self {
         Self {
             store,
             surroundings,
             settings,
             authorities,
+            issuers,
             due: Arc::default(),
         }
     }

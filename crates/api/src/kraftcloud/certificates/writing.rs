@@ -1,6 +1,6 @@
 //! What brings certificates in: orders for new ones, and updates with a newer pair.
 
-use lifecycle::{Certificate, Error, Noun, Principal, Replacement, Upload};
+use lifecycle::{Certificate, Error, ManagedRequest, Noun, Principal, Replacement, Upload};
 
 use super::members::CertificateMembers;
 use super::{Certificates, certificate};
@@ -19,10 +19,7 @@ type Call<'a> = kind::Call<'a, Certificates>;
 /// A well-formed request for one certificate.
 pub(in crate::kraftcloud) enum Order {
     /// The server is to obtain it.
-    Managed {
-        name: Option<String>,
-        common_name: String,
-    },
+    Managed(ManagedRequest),
     /// The form is right, but chain and key do not fit each other.
     Misfit(ItemFault),
     /// Chain and key are here.
@@ -109,11 +106,7 @@ impl Order {
         principal: &Principal,
     ) -> Result<Certificate, Fault> {
         let made = match self {
-            Self::Managed { name, common_name } => {
-                certificates
-                    .request_managed(principal, name.as_deref(), &common_name)
-                    .await
-            }
+            Self::Managed(request) => certificates.request_managed(principal, request).await,
             Self::Misfit(fault) => return Err(Fault::Item(fault)),
             Self::Upload(upload) => certificates.upload(principal, *upload).await,
         };
@@ -145,8 +138,7 @@ impl Order {
                     }
                 }
                 (None, None, Some(common_name)) => {
-                    lifecycle::Certificates::check_managed_request(name.as_deref(), &common_name)?;
-                    Self::Managed { name, common_name }
+                    Self::Managed(ManagedRequest::of_name(name, &common_name)?)
                 }
                 (None, None, None) => {
                     let message = "send chain and pkey, or the cn of a certificate to be obtained";
