@@ -22,6 +22,7 @@ mod principal;
 mod publication;
 mod publishing;
 mod routing;
+pub mod schedule;
 mod scheduler;
 mod selection;
 mod services;

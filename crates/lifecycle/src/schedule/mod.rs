@@ -1,0 +1,25 @@
+//! When things are done: the decisions about time of everything that the house does of itself.
+//!
+//! Pure functions over plain values: the present moment and what is random come in as arguments, and
+//! nothing is kept. The scheduler calls them with the rows of the store in its hands, the simulation
+//! of a year (`tests/simulation`) with rows of its own.
+//!
+//! A `draw` is 64 random bits. Where the same decision is taken more than once about one thing, the
+//! caller gives the same draw each time.
+
+mod budget;
+mod candidates;
+mod domains;
+mod health;
+mod limits;
+mod moment;
+mod renewal;
+mod retry;
+
+pub use budget::{Decision, Demand, Mark, Purpose, Reason, Verdict};
+pub use candidates::{Aside, Candidate, Choice, choose};
+pub use domains::registered_domain;
+pub use health::Health;
+pub use limits::{Limit, Limits, LimitsError, left};
+pub use renewal::{LOOK_AFTER_FAILURE, Urgency, Window, next_look, reconsider, renew_at, within};
+pub use retry::{Cause, Failed, PAUSES, Plan, after_failure, after_wait, aside};

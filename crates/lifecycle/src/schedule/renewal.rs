@@ -1,0 +1,117 @@
+//! When a version is renewed, and when its directory is asked whether that should be earlier.
+//!
+//! Fractions of the lifetime rather than days, so that versions of 6, 47, 90 or 398 days are all
+//! renewed in time; and a stretch of it rather than a moment, so that what was obtained at once is
+//! not renewed at once.
+
+use std::time::Duration;
+
+use time::OffsetDateTime;
+
+use super::moment::{another, between, earlier, later, part};
+
+/// Nothing is renewed earlier than this before its end, however long it lives.
+const EARLIEST: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How long after a look at a version's renewal information the next one is made, if the directory
+/// does not say (RFC 9773 §4.3.3 leaves that to the client).
+const LOOK: Duration = Duration::from_secs(6 * 3600);
+/// What to say that the directory asked for, after it could not be asked.
+pub const LOOK_AFTER_FAILURE: Duration = Duration::from_secs(3600);
+/// Bounds of what a directory may ask for (RFC 9773 §4.3.2 asks for reasonable ones).
+const SHORTEST_LOOK: Duration = Duration::from_secs(60);
+const LONGEST_LOOK: Duration = Duration::from_secs(24 * 3600);
+
+/// When the directory would like a version to be renewed: the `suggestedWindow` of RFC 9773 §4.2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// Its first moment.
+    pub start: OffsetDateTime,
+    /// Its last moment.
+    pub end: OffsetDateTime,
+}
+
+/// How much a name needs its next version. The less urgent leave places of a limit to those that are
+/// more urgent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Urgency {
+    /// The first version: nothing was promised yet.
+    First,
+    /// A renewal with time left.
+    Renewal,
+    /// A renewal that cannot wait: less than a sixth of the life is left, or less than half of the
+    /// directory's window.
+    Urgent,
+}
+
+impl Urgency {
+    /// Of the renewal at `now` of a version that lives from `not_before` to `not_after`. `window` is
+    /// what the directory wants, where it wants something.
+    #[must_use]
+    pub fn of_renewal(
+        not_before: OffsetDateTime,
+        not_after: OffsetDateTime,
+        window: Option<Window>,
+        now: OffsetDateTime,
+    ) -> Self {
+        let life = between(not_before, not_after);
+        let is_late = between(now, not_after) < life / 6
+            || window.is_some_and(|window| {
+                between(now, window.end) < between(window.start, window.end) / 2
+            });
+        if is_late { Self::Urgent } else { Self::Renewal }
+    }
+}
+
+/// When a version is renewed that is in service from `from` until `not_after`: when between two fifths
+/// and a third of that time is left, where `draw` picks the moment, but not more than 30 days before
+/// the end.
+///
+/// `from` is when the house got it, not the beginning of its validity: a version that was dated back
+/// by much of its life must not be due for renewal at once, and again, and again.
+#[must_use]
+pub fn renew_at(from: OffsetDateTime, not_after: OffsetDateTime, draw: u64) -> OffsetDateTime {
+    let life = between(from, not_after);
+    let earliest = earlier(not_after, (life / 5 * 2).min(EARLIEST));
+    let left = between(earliest, not_after);
+    later(earliest, part(left / 6, draw))
+}
+
+/// A random moment of the directory's window (RFC 9773 §4.2), or `now` when that is over. The last
+/// tenth of the window is left for attempts that follow a failure.
+#[must_use]
+pub fn within(window: Window, now: OffsetDateTime, draw: u64) -> OffsetDateTime {
+    let length = between(window.start, window.end);
+    later(window.start, part(length - length / 10, draw)).max(now)
+}
+
+/// When a version is renewed for which `chosen` was picked before, now that the directory wants
+/// `window`. A moment that is still inside stays: whoever picks anew at every look renews too early.
+#[must_use]
+pub fn reconsider(
+    chosen: OffsetDateTime,
+    window: Window,
+    now: OffsetDateTime,
+    draw: u64,
+) -> OffsetDateTime {
+    if (window.start..=window.end).contains(&chosen) {
+        return chosen;
+    }
+    within(window, now, draw)
+}
+
+/// When something is next done about a version that is to be renewed at `renew_at` and whose renewal
+/// information was looked at `now`: the next look, or the renewal if that comes first. `retry_after`
+/// is what the directory asked for, [`LOOK_AFTER_FAILURE`] when it did not answer.
+#[must_use]
+pub fn next_look(
+    renew_at: OffsetDateTime,
+    retry_after: Option<Duration>,
+    now: OffsetDateTime,
+    draw: u64,
+) -> OffsetDateTime {
+    let pause = retry_after.unwrap_or(LOOK);
+    let pause = pause.clamp(SHORTEST_LOOK, LONGEST_LOOK);
+    // What was asked for is the least; a little more keeps looks apart that fell together.
+    let look = later(now, pause + part(pause / 10, another(draw)));
+    look.min(renew_at)
+}
