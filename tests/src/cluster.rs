@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use crate::{Chancery, Postgres};
+use crate::{Chancery, ChanceryOptions, Postgres};
 
 /// Nodes that share a PostgreSQL database and a master key.
 pub struct Cluster {
@@ -21,16 +21,28 @@ impl Cluster {
     #[must_use]
     #[track_caller]
     pub fn start(count: usize) -> Self {
+        Self::of(vec![Chancery::options(); count])
+    }
+
+    /// Starts a node for each of these options, all at the same time on a new database.
+    ///
+    /// # Panics
+    ///
+    /// As [`Cluster::start`].
+    #[must_use]
+    #[track_caller]
+    pub fn of(nodes: Vec<ChanceryOptions>) -> Self {
         let database = Postgres::shared().create_database();
         let key = "5a".repeat(32);
-        let start = || {
-            Chancery::options()
+        let start = |options: ChanceryOptions| {
+            options
                 .args(&["--database", &database])
                 .env("CHANCERY_MASTER_KEY", &key)
                 .start()
         };
         let nodes: Vec<Chancery> = thread::scope(|scope| {
-            let starts: Vec<_> = (0..count).map(|_| scope.spawn(start)).collect();
+            let nodes = nodes.into_iter();
+            let starts: Vec<_> = nodes.map(|node| scope.spawn(move || start(node))).collect();
             let nodes = starts.into_iter().map(thread::ScopedJoinHandle::join);
             nodes.map(|node| node.expect("a node starts")).collect()
         });

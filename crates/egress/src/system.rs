@@ -80,6 +80,9 @@ pub enum ResolverError {
 /// A resolver that asks over the network.
 pub struct SystemResolver {
     resolver: TokioResolver,
+    /// The servers of the setting. Where they are the servers of a zone as well, they are asked
+    /// as such at the very same place: whoever runs this machine has named it.
+    configured: Vec<SocketAddr>,
     nameserver_port: u16,
     nameservers: EgressPolicy,
 }
@@ -91,9 +94,10 @@ impl SystemResolver {
     /// [`ResolverError`].
     pub fn new(settings: &ResolverSettings) -> Result<Self, ResolverError> {
         let provider = TokioRuntimeProvider::default();
-        let mut builder = match &settings.server {
-            Some(server) => {
-                let servers = servers(server)?;
+        let configured = settings.server.as_deref().map(addresses).transpose()?;
+        let mut builder = match &configured {
+            Some(addresses) => {
+                let servers = addresses.iter().copied().map(server).collect();
                 let config = ResolverConfig::from_name_servers(servers);
                 let mut builder = TokioResolver::builder_with_config(config, provider);
                 builder.options_mut().use_hosts_file = ResolveHosts::Never;
@@ -104,9 +108,20 @@ impl SystemResolver {
         set_options(builder.options_mut());
         Ok(Self {
             resolver: builder.build().map_err(ResolverError::System)?,
+            configured: configured.unwrap_or_default(),
             nameserver_port: settings.nameserver_port,
             nameservers: settings.nameservers,
         })
+    }
+
+    /// Where a zone's server at this address is asked, if it may be.
+    fn place(&self, address: IpAddr) -> Result<SocketAddr, &'static str> {
+        let mut configured = self.configured.iter();
+        if let Some(place) = configured.find(|place| place.ip() == address) {
+            return Ok(*place);
+        }
+        self.nameservers.check(address)?;
+        Ok(SocketAddr::new(address, self.nameserver_port))
     }
 
     /// The records of a type at a name, aliases followed. Empty when there are none.
@@ -146,14 +161,15 @@ impl SystemResolver {
             match self.addresses(&name).await {
                 Ok(addresses) => {
                     for address in addresses.into_iter().take(MOST_ADDRESSES) {
-                        if let Err(reason) = self.nameservers.check(address) {
-                            last = Some(format!("{name} may not be asked: {reason}"));
-                            continue;
+                        match self.place(address) {
+                            Ok(address) => nameservers.push(Nameserver {
+                                name: name.clone(),
+                                address,
+                            }),
+                            Err(reason) => {
+                                last = Some(format!("{name} may not be asked: {reason}"))
+                            }
                         }
-                        nameservers.push(Nameserver {
-                            name: name.clone(),
-                            address: SocketAddr::new(address, self.nameserver_port),
-                        });
                     }
                 }
                 Err(error) => last = Some(error.to_string()),
@@ -247,7 +263,12 @@ impl Resolver for SystemResolver {
         let question = question.to_vec().map_err(|_| LookupError::Invalid {
             name: name.to_owned(),
         })?;
-        let answer = exchange(nameserver.address, self.nameservers, &question).await;
+        let policy = if self.configured.contains(&nameserver.address) {
+            EgressPolicy::BACKENDS
+        } else {
+            self.nameservers
+        };
+        let answer = exchange(nameserver.address, policy, &question).await;
         let answer = answer.map_err(|error| unreachable(name, nameserver, &error))?;
         let server = &nameserver.name;
         let answer = Message::from_vec(&answer)
@@ -271,7 +292,7 @@ impl Resolver for SystemResolver {
     }
 }
 
-fn servers(server: &str) -> Result<Vec<NameServerConfig>, ResolverError> {
+fn addresses(server: &str) -> Result<Vec<SocketAddr>, ResolverError> {
     let invalid = || ResolverError::Address {
         server: server.to_owned(),
     };
@@ -286,14 +307,15 @@ fn servers(server: &str) -> Result<Vec<NameServerConfig>, ResolverError> {
     if addresses.is_empty() {
         return Err(invalid());
     }
-    let servers = addresses.into_iter().map(|address| {
-        let mut connections = vec![ConnectionConfig::udp(), ConnectionConfig::tcp()];
-        for connection in &mut connections {
-            connection.port = address.port();
-        }
-        NameServerConfig::new(address.ip(), true, connections)
-    });
-    Ok(servers.collect())
+    Ok(addresses)
+}
+
+fn server(address: SocketAddr) -> NameServerConfig {
+    let mut connections = vec![ConnectionConfig::udp(), ConnectionConfig::tcp()];
+    for connection in &mut connections {
+        connection.port = address.port();
+    }
+    NameServerConfig::new(address.ip(), true, connections)
 }
 
 fn set_options(options: &mut ResolverOpts) {

@@ -5,6 +5,7 @@
 
 mod fault;
 mod pattern;
+mod turnstile;
 mod web;
 mod websocket;
 
