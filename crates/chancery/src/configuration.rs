@@ -1,6 +1,7 @@
 //! The operator's decisions, gathered from flags, environment and `chancery.toml`, in this order of
 //! precedence. Every fault is reported at once, each with the key it belongs to.
 
+mod acme;
 mod certmaker;
 mod edge;
 mod file;
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 use store::DatabaseUrl;
 
 use crate::arguments::ServeFlags;
+pub(crate) use acme::Acme;
 pub(crate) use certmaker::CertMaker;
 pub(crate) use edge::Edge;
 use file::Section;
@@ -33,6 +35,7 @@ pub(crate) struct Configuration {
     pub(crate) edge: Edge,
     pub(crate) metro_domain: DnsName,
     pub(crate) certmaker: CertMaker,
+    pub(crate) acme: Acme,
     /// Keys that are known but change nothing in this version.
     pub(crate) without_effect: Vec<&'static str>,
 }
@@ -115,9 +118,7 @@ impl Configuration {
             }
         };
         let mut without_effect = Vec::new();
-        if file.text("resolver").is_some() {
-            without_effect.push("resolver");
-        }
+        let acme = Acme::read(&mut file);
         let given = edge::Given {
             http: flags.edge_http,
             https: flags.edge_https,
@@ -143,6 +144,7 @@ impl Configuration {
                 edge,
                 metro_domain,
                 certmaker,
+                acme,
                 without_effect,
             }),
             _ => Err(faults),

@@ -9,6 +9,7 @@ mod configuration;
 mod edge_listeners;
 mod furnishings;
 mod listener_certificate;
+mod network;
 mod output;
 mod serve;
 mod settings;

@@ -15,6 +15,7 @@ use crate::configuration::{Configuration, LogFormat};
 use crate::edge_listeners::EdgeListeners;
 use crate::furnishings::DataDirectory;
 use crate::listener_certificate::ListenerCertificate;
+use crate::network::network;
 use crate::settings;
 
 /// A bound listener, and whether it speaks TLS.
@@ -40,7 +41,8 @@ pub(crate) async fn serve(configuration: Configuration) -> anyhow::Result<()> {
     }
     let data = DataDirectory::new(&configuration.data);
     data.make()?;
-    let surroundings = Surroundings::default();
+    let network = tokio::task::block_in_place(|| network(&configuration.acme.resolver))?;
+    let surroundings = Surroundings::default().with_network(network);
     let master_key = data
         .master_key(
             configuration.master_key_command.as_deref(),

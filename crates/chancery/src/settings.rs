@@ -5,9 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use api::CertMakerSettings;
-use lifecycle::{
-    AcmeSettings, Addresses, AuthorityTemplate, DEFAULT_AUTHORITY, EgressPolicy, Settings, Tiers,
-};
+use lifecycle::{Addresses, AuthorityTemplate, DEFAULT_AUTHORITY, EgressPolicy, Settings, Tiers};
 use pki::{KeyAlgorithm, SubjectFields};
 
 use crate::configuration::Configuration;
@@ -50,7 +48,7 @@ pub(crate) fn of_house(configuration: &Configuration, public_url: &str) -> Setti
         metro_domain: configuration.metro_domain.clone(),
         default_issuer: DEFAULT_AUTHORITY.to_owned(),
         backends: EgressPolicy::BACKENDS,
-        acme: AcmeSettings::default(),
+        acme: configuration.acme.settings.clone(),
     }
 }
 

@@ -32,6 +32,7 @@ mod tickets;
 mod tokens;
 mod zones;
 
+pub use ::acme::client::ChallengeKind;
 pub use ::egress::EgressPolicy;
 pub use accounts::{AccountChange, Accounts, FIRST_ADMINISTRATOR, HOUSE_ACCOUNT};
 pub use authorities::{Authorities, Authority};
