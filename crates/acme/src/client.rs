@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use pki::{KeyKind, PrivateKey};
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
-use crate::{Identifier, Problem, Token};
+use crate::{Identifier, Jwk, Problem, Token, UnusableKey};
 
 /// Where a directory is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -38,6 +39,19 @@ impl AccountKey {
     #[must_use]
     pub fn as_pkcs8(&self) -> &[u8] {
         &self.0
+    }
+
+    /// The public key, whose thumbprint names the account in key authorizations (RFC 8555 section
+    /// 8.1).
+    ///
+    /// # Errors
+    /// [`UnusableKey`].
+    pub fn jwk(&self) -> Result<Jwk, UnusableKey> {
+        let key = PrivateKey::from_pkcs8_der(&self.0).map_err(|_| UnusableKey)?;
+        match key.algorithm() {
+            KeyKind::P256 => Jwk::from_public_key(key.public_key()).map_err(|_| UnusableKey),
+            _ => Err(UnusableKey),
+        }
     }
 }
 

@@ -5,10 +5,12 @@
 mod challenge;
 pub mod client;
 mod jwk;
+mod jws;
 mod problem;
 
 pub use challenge::{KeyAuthorization, Token, TokenError};
 pub use jwk::{Jwk, UnreadableKey};
+pub use jws::{Jws, Signatory, UnusableKey};
 pub use problem::{ErrorKind, Identifier, Problem};
 
 use aws_lc_rs::digest::{SHA256, digest};
