@@ -28,6 +28,7 @@ mod signed;
 pub mod signer;
 #[cfg(test)]
 mod testing;
+mod validation;
 
 pub use certificate::{Certificate, CertificateError};
 pub use chain::{Chain, ChainError, MAX_CHAIN, read_chain};
@@ -49,6 +50,7 @@ pub use request::{CertificateRequest, RequestError};
 pub use revocation::{Revocation, RevocationReason, RevocationReasonError};
 pub use serial::Serial;
 pub use signer::{Signer, SignerError};
+pub use validation::validation_certificate;
 
 #[cfg(test)]
 mod tests {

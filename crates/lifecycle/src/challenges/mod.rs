@@ -4,7 +4,11 @@
 //! this process. Nothing here waits: who prepares is told when to look again.
 
 mod answers;
+mod choice;
+pub(crate) mod delegation;
 mod error;
+mod records;
+mod visibility;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,6 +1,8 @@
 //! Why a name has no certificate, or will get none: what was expected, what is there, and who has to
 //! act.
 
+pub(crate) mod caa;
+
 use std::sync::Arc;
 
 use store::Store;
