@@ -51,6 +51,9 @@ pub enum ChallengeError {
         /// What is missing.
         reason: String,
     },
+    /// Somebody else has taken the certificate on meanwhile, or it is gone.
+    #[error("somebody else works on the certificate")]
+    Unclaimed,
     /// The house is at fault.
     #[error(transparent)]
     House(#[from] Error),
@@ -64,6 +67,7 @@ impl ChallengeError {
         match self {
             Self::Provider { source, .. } => matches!(source, ProviderError::Unreachable { .. }),
             Self::House(error) => error.is_internal(),
+            Self::Unclaimed => true,
             Self::Misconfigured { .. }
             | Self::NotProvable { .. }
             | Self::NotVisible { .. }

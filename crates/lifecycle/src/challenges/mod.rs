@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use acme::client::{Authorization, Challenge, DirectoryInfo, Login};
 use store::{Certificate, CertificateId, Store};
+use time::OffsetDateTime;
 
 use crate::{Error, Settings, Surroundings};
 
@@ -27,6 +28,8 @@ pub(crate) struct Assignment<'a> {
     /// The certificate. Its count of failed attempts decides which kind of challenge is next, where
     /// there are several.
     pub(crate) certificate: &'a Certificate,
+    /// Until when the certificate is claimed.
+    pub(crate) until: OffsetDateTime,
     /// The account with the directory.
     pub(crate) login: &'a Login,
     /// What the directory says of itself.
@@ -117,22 +120,31 @@ impl Solvers {
         Ok(Visibility::Yes)
     }
 
-    /// Notes that the directory was told of all challenges of a certificate.
+    /// Notes that the directory was told of all challenges of a certificate that is claimed until
+    /// `until`.
     ///
     /// # Errors
     /// When the store cannot be asked. Can be repeated.
-    pub(crate) async fn answered(&self, certificate: CertificateId) -> Result<(), Error> {
-        tracing::trace!(%certificate, "answered");
+    pub(crate) async fn answered(
+        &self,
+        certificate: CertificateId,
+        until: OffsetDateTime,
+    ) -> Result<(), Error> {
+        tracing::trace!(%certificate, %until, "answered");
         Ok(())
     }
 
-    /// Ends all challenges of a certificate, met or not. What was published is withdrawn soon, for
+    /// Ends all challenges of a certificate that is claimed until `until`, met or not. What was published is withdrawn soon, for
     /// as long as that takes.
     ///
     /// # Errors
     /// When the store cannot be asked. Can be repeated.
-    pub(crate) async fn finish(&self, certificate: CertificateId) -> Result<(), Error> {
-        tracing::trace!(%certificate, "finish");
+    pub(crate) async fn finish(
+        &self,
+        certificate: CertificateId,
+        until: OffsetDateTime,
+    ) -> Result<(), Error> {
+        tracing::trace!(%certificate, %until, "finish");
         Ok(())
     }
 }
