@@ -1,8 +1,6 @@
 //! The kinds of DNS providers there are drivers for, and what each wants to see. The names of the
 //! fields are part of the API.
 
-use crate::Credentials;
-
 /// A kind of provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Kind {
@@ -21,43 +19,6 @@ pub struct Field {
     pub is_required: bool,
     /// Whether the value is to be shown to nobody.
     pub is_secret: bool,
-}
-
-/// What is wrong with credentials. Values are not repeated.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum CredentialsError {
-    /// There is no driver for this kind.
-    #[error("there is no driver for DNS providers of the kind {kind}")]
-    Kind {
-        /// The kind.
-        kind: String,
-    },
-    /// A field is missing.
-    #[error("credentials for {kind} need the field {field}")]
-    Missing {
-        /// The kind.
-        kind: &'static str,
-        /// The field.
-        field: &'static str,
-    },
-    /// A field is of no use.
-    #[error("the field {field} of credentials for {kind} is invalid: {reason}")]
-    Invalid {
-        /// The kind.
-        kind: &'static str,
-        /// The field.
-        field: &'static str,
-        /// What is wrong with it.
-        reason: &'static str,
-    },
-    /// There is no such field.
-    #[error("credentials for {kind} have no field {field}")]
-    Unknown {
-        /// The kind.
-        kind: &'static str,
-        /// The field.
-        field: String,
-    },
 }
 
 const fn required(name: &'static str) -> Field {
@@ -143,38 +104,14 @@ pub const fn kinds() -> &'static [Kind] {
     KINDS
 }
 
-/// Whether credentials have all that providers of a kind want to see, as far as that shows without
-/// asking them.
-///
-/// # Errors
-/// [`CredentialsError`].
-pub fn check(kind: &str, credentials: &Credentials) -> Result<(), CredentialsError> {
-    let kind = find(kind)?;
-    for name in credentials.names() {
-        if !kind.fields.iter().any(|field| field.name == name) {
-            return Err(CredentialsError::Unknown {
-                kind: kind.name,
-                field: name.to_owned(),
-            });
-        }
-    }
-    for field in kind.fields {
-        let is_there = credentials
-            .field(field.name)
-            .is_some_and(|value| !value.trim().is_empty());
-        if field.is_required && !is_there {
-            return Err(CredentialsError::Missing {
-                kind: kind.name,
-                field: field.name,
-            });
-        }
-    }
-    Ok(())
+/// The kind of this name.
+pub(crate) fn find(name: &str) -> Option<&'static Kind> {
+    KINDS.iter().find(|kind| kind.name == name)
 }
 
-fn find(name: &str) -> Result<&'static Kind, CredentialsError> {
-    let kind = KINDS.iter().find(|kind| kind.name == name);
-    kind.ok_or_else(|| CredentialsError::Kind {
-        kind: name.to_owned(),
-    })
+/// Whether a field is to be shown to nobody. What is in fields that nobody knows is not shown.
+pub(crate) fn is_secret(kind: &str, field: &str) -> bool {
+    let fields = find(kind).map(|kind| kind.fields).unwrap_or_default();
+    let known = fields.iter().find(|known| known.name == field);
+    known.is_none_or(|known| known.is_secret)
 }

@@ -42,6 +42,24 @@ pub struct Proof {
     pub key_authorization: String,
 }
 
+impl Proof {
+    /// The token of the challenge.
+    #[must_use]
+    pub fn token(&self) -> &str {
+        let (token, _) = self.key_authorization.split_once('.').unwrap_or_default();
+        token
+    }
+}
+
+impl TextRecord {
+    /// What providers get that make the text themselves.
+    pub(crate) fn raw_proof(&self) -> Result<&Proof, ProviderError> {
+        self.proof.as_ref().ok_or_else(|| ProviderError::Refused {
+            reason: "the mode RAW needs a challenge to answer".to_owned(),
+        })
+    }
+}
+
 /// Why a record was not published or withdrawn.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProviderError {
