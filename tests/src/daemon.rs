@@ -84,13 +84,18 @@ impl Daemon {
     pub(crate) fn log(&self) -> String {
         lock(&self.log).clone()
     }
+
+    /// Ends it at once.
+    pub(crate) fn kill(&mut self) {
+        // Neither fails for a child that has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        // Neither fails for a child that has ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill();
         if thread::panicking() {
             eprintln!("--- log of {}\n{}", self.name, lock(&self.log));
         }

@@ -12,6 +12,7 @@
     reason = "test support: a panic is how a test fails"
 )]
 
+mod acme_site;
 mod authority;
 mod backend;
 mod browser;
@@ -36,6 +37,7 @@ mod workdir;
 use std::thread;
 use std::time::{Duration, Instant};
 
+pub use acme_site::{AcmeSite, AcmeSiteOptions, acme_node};
 pub use authority::{Authority, Pair, serial};
 pub use backend::{Backend, Fault, Pattern, Tally};
 pub use browser::Browser;
@@ -59,17 +61,19 @@ pub use workdir::Workdir;
 ///
 /// Names `what` when `deadline` has passed without a value.
 #[track_caller]
-pub fn eventually<T>(deadline: Duration, what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
+pub fn eventually<T>(deadline: Duration, what: &str, attempt: impl FnMut() -> Option<T>) -> T {
+    within(deadline, attempt).unwrap_or_else(|| panic!("after {deadline:?} still not: {what}"))
+}
+
+/// Calls `attempt` until it gives a value, or nothing more when `deadline` has passed.
+fn within<T>(deadline: Duration, mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
     let started = Instant::now();
     let mut pause = Duration::from_millis(2);
     loop {
-        if let Some(value) = attempt() {
+        let value = attempt();
+        if value.is_some() || started.elapsed() >= deadline {
             return value;
         }
-        assert!(
-            started.elapsed() < deadline,
-            "after {deadline:?} still not: {what}"
-        );
         thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(50));
     }

@@ -1,5 +1,6 @@
 //! Pebble: Let's Encrypt's own small ACME directory for tests, which checks names for real.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
@@ -11,6 +12,9 @@ use crate::{Authority, Curl, CurlAnswer, Knot, Workdir, free_port};
 
 /// How often other ports are tried when somebody else was quicker to take the free ones.
 const ATTEMPTS: u32 = 5;
+const NAME: &str = "pebble";
+/// What it writes last, before it listens at its second port.
+const READY: &str = "ACME directory available at";
 
 /// How to start Pebble.
 #[derive(Clone, Debug, Default)]
@@ -18,7 +22,7 @@ pub struct PebbleOptions {
     ports: (u16, u16),
     resolver: Option<SocketAddr>,
     environment: Vec<(String, String)>,
-    accounts: Option<Value>,
+    accounts: BTreeMap<String, String>,
     lifetime: Option<u64>,
 }
 
@@ -37,6 +41,12 @@ impl PebbleOptions {
         self
     }
 
+    /// [`PebbleOptions::resolver`], unless it was said already.
+    pub(crate) fn usual_resolver(mut self, knot: &Knot) -> Self {
+        self.resolver.get_or_insert(knot.address());
+        self
+    }
+
     /// Sets an environment variable, such as `PEBBLE_WFE_NONCEREJECT`. Without more it rejects
     /// every twentieth nonce, reuses half of the authorizations, and validates at once
     /// (`PEBBLE_VA_NOSLEEP`).
@@ -50,7 +60,7 @@ impl PebbleOptions {
     /// base64url; can be repeated.
     #[must_use]
     pub fn external_account(mut self, id: &str, key: &str) -> Self {
-        self.accounts.get_or_insert_with(|| json!({}))[id] = key.into();
+        self.accounts.insert(id.to_owned(), key.to_owned());
         self
     }
 
@@ -73,12 +83,25 @@ impl PebbleOptions {
         for _ in 0..ATTEMPTS {
             let (acme, management) = (free_port(), free_port());
             let workdir = Workdir::new();
-            let command = self.command(&workdir, &authority, acme, management);
-            // What it writes last before it listens at its second port.
-            match Daemon::start("pebble", command, "ACME directory available at") {
+            let pair = authority.issue(&["127.0.0.1"], 90);
+            let file = json!({ "pebble": {
+                "listenAddress": format!("127.0.0.1:{acme}"),
+                "managementListenAddress": format!("127.0.0.1:{management}"),
+                "certificate": workdir.write("own.pem", pair.chain),
+                "privateKey": workdir.write("own.key", pair.key),
+                "httpPort": self.ports.0,
+                "tlsPort": self.ports.1,
+                "externalAccountBindingRequired": !self.accounts.is_empty(),
+                "externalAccountMACKeys": self.accounts,
+                // None of its own is five years.
+                "certificateValidityPeriod": self.lifetime.unwrap_or_default(),
+            }});
+            workdir.write("pebble.json", file.to_string());
+            match Daemon::start(NAME, self.command(&workdir), READY) {
                 Ok(daemon) => {
                     return Pebble {
                         daemon,
+                        options: self,
                         authority,
                         acme,
                         management,
@@ -92,32 +115,9 @@ impl PebbleOptions {
         panic!("found no free ports for Pebble in {ATTEMPTS} attempts");
     }
 
-    fn command(
-        &self,
-        workdir: &Workdir,
-        authority: &Authority,
-        acme: u16,
-        management: u16,
-    ) -> Command {
-        let pair = authority.issue(&["127.0.0.1"], 90);
-        let mut configuration = json!({
-            "listenAddress": format!("127.0.0.1:{acme}"),
-            "managementListenAddress": format!("127.0.0.1:{management}"),
-            "certificate": workdir.write("own.pem", pair.chain),
-            "privateKey": workdir.write("own.key", pair.key),
-            "httpPort": self.ports.0,
-            "tlsPort": self.ports.1,
-            "externalAccountBindingRequired": self.accounts.is_some(),
-        });
-        if let Some(accounts) = &self.accounts {
-            configuration["externalAccountMACKeys"] = accounts.clone();
-        }
-        if let Some(lifetime) = self.lifetime {
-            configuration["certificateValidityPeriod"] = lifetime.into();
-        }
-        let file = json!({ "pebble": configuration }).to_string();
+    fn command(&self, workdir: &Workdir) -> Command {
         let mut command = Command::new("pebble");
-        command.args(["-config", &workdir.write("pebble.json", file)]);
+        command.args(["-config", &workdir.path("pebble.json")]);
         if let Some(resolver) = self.resolver {
             command.args(["-dnsserver", &resolver.to_string()]);
         }
@@ -130,6 +130,7 @@ impl PebbleOptions {
 /// A running Pebble; killed when dropped. It forgets everything then.
 pub struct Pebble {
     daemon: Daemon,
+    options: PebbleOptions,
     authority: Authority,
     acme: u16,
     management: u16,
@@ -141,6 +142,20 @@ impl Pebble {
     #[must_use]
     pub fn options() -> PebbleOptions {
         PebbleOptions::default()
+    }
+
+    /// Ends it and starts it again at the same place with the same options: it has forgotten
+    /// everything, accounts and its issuing root included.
+    ///
+    /// # Panics
+    ///
+    /// Shows its log when it does not start.
+    #[track_caller]
+    pub fn restart(&mut self) {
+        self.daemon.kill();
+        let command = self.options.command(&self.workdir);
+        self.daemon = Daemon::start(NAME, command, READY)
+            .unwrap_or_else(|log| panic!("Pebble does not start again:\n{log}"));
     }
 
     /// The URL of its directory.
@@ -188,6 +203,12 @@ impl Pebble {
         assert_eq!(answer.status, 200, "{serial}: {}", answer.text());
         let status: Value = serde_json::from_slice(&answer.body).expect("Pebble answers JSON");
         status["Status"] == "Revoked"
+    }
+
+    /// How many requests it has had.
+    #[must_use]
+    pub fn requests(&self) -> usize {
+        self.count("-> calling handler()")
     }
 
     /// How many orders it has taken.

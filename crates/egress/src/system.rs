@@ -167,7 +167,7 @@ impl SystemResolver {
                                 address,
                             }),
                             Err(reason) => {
-                                last = Some(format!("{name} may not be asked: {reason}"))
+                                last = Some(format!("{name} may not be asked: {reason}"));
                             }
                         }
                     }
