@@ -159,6 +159,19 @@ impl Client for AcmeClient {
         within(accounts::register(&session, registration)).await
     }
 
+    async fn is_known(&self, login: &Login) -> Result<bool, Failure> {
+        let session = self.session(&login.endpoint)?;
+        let url = login.account_url.as_str();
+        let signatory = Signatory::Account(url);
+        match within(session.post(&login.key, signatory, url, b"")).await {
+            Ok(_) => Ok(true),
+            Err(Failure::Refused { status, .. }) if matches!(status, 400 | 401 | 403 | 404) => {
+                Ok(false)
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
     async fn change_key(&self, login: &Login, key: &AccountKey) -> Result<(), Failure> {
         let session = self.session(&login.endpoint)?;
         within(accounts::change_key(&session, login, key)).await

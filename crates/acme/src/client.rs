@@ -338,6 +338,12 @@ pub trait Client: fmt::Debug + Send + Sync {
         registration: &Registration,
     ) -> Result<String, Failure>;
 
+    /// Whether the directory knows the account by this key, asked without changing anything.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    async fn is_known(&self, login: &Login) -> Result<bool, Failure>;
+
     /// Replaces the key of an account (RFC 8555 section 7.3.5).
     ///
     /// # Errors

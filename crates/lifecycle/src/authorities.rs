@@ -4,7 +4,7 @@
 //! per process. Which certificates it signed, and which of them are revoked, is the store's
 //! knowledge alone, so that any number of nodes can sign, answer OCSP and publish CRLs.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -153,6 +153,22 @@ impl Authorities {
             None => self.make(name).await?,
         };
         self.open(&row).await
+    }
+
+    /// The names of all authorities, also of those that will be made on first use. One that another
+    /// node has made is among them after a second at the latest.
+    pub(crate) async fn names(&self) -> Result<Vec<String>, Error> {
+        self.open_all().await?;
+        let open = self.open.read().await;
+        let made = open.keys().cloned();
+        let names: HashSet<String> = self
+            .settings
+            .authorities
+            .keys()
+            .cloned()
+            .chain(made)
+            .collect();
+        Ok(names.into_iter().collect())
     }
 
     /// The tier that is `wanted`. One that another node has made is found after a second at the

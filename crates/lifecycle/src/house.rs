@@ -73,11 +73,14 @@ impl House {
     pub fn new(store: Store, surroundings: Surroundings, settings: Settings) -> Self {
         let settings = Arc::new(settings);
         let authorities = Authorities::new(store.clone(), surroundings.clone(), settings.clone());
+        let dns_providers =
+            DnsProviders::new(store.clone(), surroundings.clone(), settings.clone());
         let issuers = Issuers::new(
             store.clone(),
             surroundings.clone(),
             settings.clone(),
             authorities.clone(),
+            dns_providers.clone(),
         );
         let certificates = Certificates::new(
             store.clone(),
@@ -116,7 +119,7 @@ impl House {
             instances,
             routing,
             answers: Answers::new(store.clone()),
-            dns_providers: DnsProviders::new(store.clone(), surroundings.clone(), settings.clone()),
+            dns_providers,
             diagnosis: Diagnosis::new(store.clone(), surroundings.clone(), settings.clone()),
             solvers: Solvers::new(store.clone(), surroundings.clone(), settings),
             scheduler,

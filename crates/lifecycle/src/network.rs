@@ -81,6 +81,10 @@ impl Client for Offline {
         Self::failure()
     }
 
+    async fn is_known(&self, _: &Login) -> Result<bool, Failure> {
+        Self::failure()
+    }
+
     async fn change_key(&self, _: &Login, _: &AccountKey) -> Result<(), Failure> {
         Self::failure()
     }

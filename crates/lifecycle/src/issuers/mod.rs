@@ -4,49 +4,25 @@
 //! it. Administrators add directories for everybody or for one account; tenants add their own, which
 //! have to be reachable in public and through TLS.
 
+mod adding;
+mod directory;
+mod health;
 mod views;
 
 use std::sync::Arc;
 
 pub use acme::client::{DirectoryInfo, ExternalAccount};
 use pki::DnsName;
-use store::{AccountId, Store};
+use store::{AccountId, Scope, Store};
 
+use crate::accounts::HOUSE_ACCOUNT;
 use crate::settings::Settings;
-use crate::{Authorities, Error, Noun, Principal, Surroundings};
+use crate::{Authorities, DnsProviders, Error, Noun, Principal, Surroundings, events};
 
+pub use adding::NewIssuer;
+pub(crate) use directory::Directory;
+pub(crate) use health::HealthBook;
 pub use views::{Budget, DirectoryView, HealthView, IssuerDetails, IssuerKind, IssuerView};
-
-/// An ACME directory to be added.
-#[derive(Debug, Clone, Default)]
-pub struct NewIssuer {
-    /// Its name; neither an authority's nor that of another issuer of the same owner.
-    pub name: String,
-    /// URL of the directory object.
-    pub url: String,
-    /// E-mail address that the directory may write to.
-    pub contact: Option<String>,
-    /// Whether the terms of service are agreed to.
-    pub agrees_to_terms: bool,
-    /// Trust anchors for its TLS, PEM, instead of the system's. Administrators only.
-    pub roots: Option<String>,
-    /// The account elsewhere that the new one is bound to.
-    pub external_account: Option<ExternalAccount>,
-    /// The profile of all orders, of those on offer.
-    pub profile: Option<String>,
-    /// Common name of an issuer in the chain that is preferred when there are several chains.
-    pub preferred_chain: Option<String>,
-    /// The directory's limits as JSON, where they are not Let's Encrypt's.
-    pub limits: Option<String>,
-    /// The account that it is for. Without one, an administrator's is for everybody and a tenant's
-    /// for the tenant. Administrators only.
-    pub account: Option<String>,
-    /// Its place in the order of preference, the lowest first; 0 if it is never to step in for
-    /// another one. Behind all others unless given.
-    pub rank: Option<u32>,
-    /// Whether it becomes the default issuer.
-    pub is_default: bool,
-}
 
 /// Operations on issuers.
 #[derive(Debug, Clone)]
@@ -55,21 +31,35 @@ pub struct Issuers {
     surroundings: Surroundings,
     settings: Arc<Settings>,
     authorities: Authorities,
+    dns_providers: DnsProviders,
+    health: HealthBook,
+}
+
+/// What a name of an issuer stands for.
+#[derive(Debug)]
+pub(crate) enum Issuer {
+    /// A private authority.
+    Authority,
+    /// An ACME directory.
+    Directory(Box<Directory>),
 }
 
 impl Issuers {
-    /// Opens an account with a directory and adds it.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] for what is wrong with the request, also in the eyes of the directory;
-    /// [`Error::NameTaken`]; [`Error::Forbidden`]; [`Error::Directory`] when the directory cannot be
-    /// reached or does not speak ACME.
-    pub async fn add(
-        &self,
-        principal: &Principal,
-        _issuer: NewIssuer,
-    ) -> Result<IssuerView, Error> {
-        self.unavailable(principal).await
+    pub(crate) fn new(
+        store: Store,
+        surroundings: Surroundings,
+        settings: Arc<Settings>,
+        authorities: Authorities,
+        dns_providers: DnsProviders,
+    ) -> Self {
+        Self {
+            health: HealthBook::new(store.clone()),
+            store,
+            surroundings,
+            settings,
+            authorities,
+            dns_providers,
+        }
     }
 
     /// The issuers that the caller can use: authorities by name, then directories by rank.
@@ -77,19 +67,63 @@ impl Issuers {
     /// # Errors
     /// [`Error::Store`].
     pub async fn list(&self, principal: &Principal) -> Result<Vec<IssuerView>, Error> {
-        self.unavailable(principal).await
+        let account = principal.account_id();
+        let default = self.default_of(account).await?;
+        let mut authorities = self.authorities.names().await?;
+        authorities.sort();
+        let mut views: Vec<IssuerView> = authorities
+            .into_iter()
+            .map(|name| IssuerView {
+                is_default: name == default,
+                name,
+                kind: IssuerKind::Authority,
+                is_shared: true,
+            })
+            .collect();
+        let mut is_taken = false;
+        for row in self.store.directories(principal.scope()).await? {
+            let directory = Directory::of(row);
+            let is_own = directory.row.account_id.is_some();
+            // An own directory hides a shared one of the same name.
+            let is_default = directory.row.name == default && (is_own || !is_taken);
+            is_taken |= is_default;
+            views.push(self.view(&directory, is_default).await?);
+        }
+        Ok(views)
     }
 
     /// An issuer with what is left of its limits, and what the directory says of itself now.
     ///
     /// # Errors
     /// [`Error::NotFound`].
-    pub async fn show(&self, principal: &Principal, _name: &str) -> Result<IssuerDetails, Error> {
-        self.unavailable(principal).await
+    pub async fn show(&self, principal: &Principal, name: &str) -> Result<IssuerDetails, Error> {
+        let account = principal.account_id();
+        let is_default = self.default_of(account).await? == name;
+        match self.resolve(account, name).await? {
+            Issuer::Authority => Ok(IssuerDetails {
+                issuer: IssuerView {
+                    name: name.to_owned(),
+                    kind: IssuerKind::Authority,
+                    is_shared: true,
+                    is_default,
+                },
+                budgets: Vec::new(),
+                directory: None,
+            }),
+            Issuer::Directory(directory) => {
+                let client = &self.surroundings.network().directories;
+                let said = client.directory(&directory.endpoint()).await;
+                Ok(IssuerDetails {
+                    issuer: self.view(&directory, is_default).await?,
+                    budgets: self.budgets(&directory, account).await?,
+                    directory: Some(said.map_err(|failure| failure.to_string())),
+                })
+            }
+        }
     }
 
     /// Gives a directory up. Certificates that name it are renewed by `successor` from then on, or by
-    /// the default issuer. The account with the directory is deactivated if it can be reached.
+    /// the default issuer.
     ///
     /// # Errors
     /// [`Error::NotFound`], also for the successor; [`Error::Forbidden`]; [`Error::Unfit`] for the
@@ -97,10 +131,33 @@ impl Issuers {
     pub async fn remove(
         &self,
         principal: &Principal,
-        _name: &str,
-        _successor: Option<&str>,
+        name: &str,
+        successor: Option<&str>,
     ) -> Result<(), Error> {
-        self.unavailable(principal).await
+        let directory = self.own(principal, name).await?;
+        let account = principal.account_id();
+        let successor = match successor {
+            Some(successor) => self.usable(account, successor).await?,
+            None => self.default_of(account).await?,
+        };
+        if successor == name {
+            return Err(Error::Unfit {
+                reason: format!(
+                    "'{name}' is the default issuer; name another one that takes over its \
+                     certificates"
+                ),
+            });
+        }
+        let event = self.event(principal, events::ISSUER_REMOVED, &directory, name);
+        let (scope, id) = (principal.administered_scope(), directory.row.id);
+        if self
+            .store
+            .remove_directory(scope, id, &successor, event)
+            .await?
+        {
+            return Ok(());
+        }
+        Err(Error::not_found(Noun::Issuer, name))
     }
 
     /// Makes an issuer the one that obtains certificates when none is named: for the caller's
@@ -111,84 +168,158 @@ impl Issuers {
     pub async fn make_default(
         &self,
         principal: &Principal,
-        _name: &str,
-        _for_all: bool,
+        name: &str,
+        for_all: bool,
     ) -> Result<(), Error> {
-        self.unavailable(principal).await
+        principal.require_write()?;
+        let account = if for_all {
+            principal.require_administrator()?;
+            self.operator().await?
+        } else {
+            principal.account_id()
+        };
+        let name = self.usable(account, name).await?;
+        let event = events::of(
+            &self.surroundings,
+            principal.account_name(),
+            Some(account),
+            events::ISSUER_CHOSEN,
+            None,
+            &name,
+        );
+        Ok(self.store.set_default_issuer(account, &name, event).await?)
     }
 
     /// Changes the place of a directory in the order of preference; see [`NewIssuer::rank`].
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Forbidden`].
-    pub async fn rank(&self, principal: &Principal, _name: &str, _rank: u32) -> Result<(), Error> {
-        self.unavailable(principal).await
-    }
-
-    /// Gives the account with a directory a new key (RFC 8555 section 7.3.5). Broken off, it is
-    /// finished by the next call.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`], [`Error::Forbidden`], [`Error::Directory`].
-    pub async fn change_key(&self, principal: &Principal, _name: &str) -> Result<(), Error> {
-        self.unavailable(principal).await
-    }
-
-    pub(crate) fn new(
-        store: Store,
-        surroundings: Surroundings,
-        settings: Arc<Settings>,
-        authorities: Authorities,
-    ) -> Self {
-        Self {
-            store,
-            surroundings,
-            settings,
-            authorities,
+    pub async fn rank(&self, principal: &Principal, name: &str, rank: u32) -> Result<(), Error> {
+        let directory = self.own(principal, name).await?;
+        let detail = format!("{name}: {rank}");
+        let event = self.event(principal, events::ISSUER_RANKED, &directory, &detail);
+        let (scope, id) = (principal.administered_scope(), directory.row.id);
+        if self.store.rank_directory(scope, id, rank, event).await? {
+            return Ok(());
         }
+        Err(Error::not_found(Noun::Issuer, name))
     }
 
     /// The name of an issuer that an account can use.
     ///
     /// # Errors
     /// [`Error::NotFound`].
-    pub(crate) async fn usable(&self, _account: AccountId, name: &str) -> Result<String, Error> {
+    pub(crate) async fn usable(&self, account: AccountId, name: &str) -> Result<String, Error> {
+        self.resolve(account, name).await.map(|_| name.to_owned())
+    }
+
+    /// What an account means by the name of an issuer.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub(crate) async fn resolve(&self, account: AccountId, name: &str) -> Result<Issuer, Error> {
         match self.authorities.named(name).await {
-            Ok(authority) => Ok(authority.name.clone()),
-            Err(Error::NotFound { .. }) => Err(Error::not_found(Noun::Issuer, name)),
-            Err(error) => Err(error),
+            Err(Error::NotFound { .. }) => {}
+            authority => return authority.map(|_| Issuer::Authority),
         }
+        let found = self.store.directory_named(Some(account), name).await?;
+        let row = found.ok_or_else(|| Error::not_found(Noun::Issuer, name))?;
+        Ok(Issuer::Directory(Box::new(Directory::of(row))))
     }
 
     /// The name of what obtains an account's certificates when nothing is named. That there is such
     /// an issuer is not checked: there may be one tomorrow.
-    pub(crate) async fn default_of(&self, _account: AccountId) -> Result<String, Error> {
-        std::future::ready(()).await;
-        Ok(self.settings.default_issuer.clone())
+    pub(crate) async fn default_of(&self, account: AccountId) -> Result<String, Error> {
+        if let Some(name) = self.store.default_issuer(account).await? {
+            return Ok(name);
+        }
+        let operator = self.operator().await?;
+        let name = self.store.default_issuer(operator).await?;
+        Ok(name.unwrap_or_else(|| self.settings.default_issuer.clone()))
     }
 
     /// Whether an issuer can prove control over the zone of a wildcard for an account. A private
     /// authority has nothing to prove.
     pub(crate) async fn can_prove_zone(
         &self,
-        _account: AccountId,
+        account: AccountId,
         issuer: &str,
-        _wildcard: &DnsName,
+        wildcard: &DnsName,
     ) -> Result<bool, Error> {
-        match self.authorities.named(issuer).await {
-            Ok(_) => Ok(true),
+        match self.resolve(account, issuer).await {
+            Ok(Issuer::Authority) => Ok(true),
+            Ok(Issuer::Directory(_)) => self.dns_providers.covers(account, wildcard).await,
             Err(Error::NotFound { .. }) => Ok(false),
             Err(error) => Err(error),
         }
     }
 
-    async fn unavailable<Answer>(&self, principal: &Principal) -> Result<Answer, Error> {
+    /// The directories that may obtain a certificate of an account which names `directory`: itself,
+    /// then those that step in for it, by rank.
+    pub(crate) async fn candidates(
+        &self,
+        account: AccountId,
+        directory: Directory,
+    ) -> Result<Vec<Directory>, Error> {
+        let rows = self.store.directories(Scope::Account(account)).await?;
+        let others = rows
+            .into_iter()
+            .filter(|row| row.rank > 0 && row.id != directory.row.id)
+            .map(Directory::of);
+        Ok(std::iter::once(directory.clone()).chain(others).collect())
+    }
+
+    /// A directory by its identifier, while it is there.
+    pub(crate) async fn directory(
+        &self,
+        id: store::DirectoryId,
+    ) -> Result<Option<Directory>, Error> {
+        let row = self.store.directory(Scope::Everything, id).await?;
+        Ok(row.map(Directory::of))
+    }
+
+    /// How directories have done lately.
+    pub(crate) fn health(&self) -> &HealthBook {
+        &self.health
+    }
+
+    /// The directory of that name which the caller may change.
+    async fn own(&self, principal: &Principal, name: &str) -> Result<Directory, Error> {
         principal.require_write()?;
-        self.store.ping().await?;
-        let (at, authorities) = (self.surroundings.now(), &self.authorities);
-        tracing::debug!(%at, ?authorities, "issuers were asked for");
-        Err(Error::Unsupported {
-            reason: "this version has no ACME directories yet".to_owned(),
-        })
+        match self.resolve(principal.account_id(), name).await? {
+            Issuer::Authority => Err(Error::Unsupported {
+                reason: format!("'{name}' is an authority of this server, not an ACME directory"),
+            }),
+            Issuer::Directory(directory) => {
+                if directory.row.account_id.is_none() {
+                    principal.require_administrator()?;
+                }
+                Ok(*directory)
+            }
+        }
+    }
+
+    /// The account whose default is everybody's.
+    async fn operator(&self) -> Result<AccountId, Error> {
+        let account = self.store.account_by_name(HOUSE_ACCOUNT).await?;
+        let account = account.ok_or_else(|| Error::not_found(Noun::Account, HOUSE_ACCOUNT))?;
+        Ok(account.id)
+    }
+
+    fn event(
+        &self,
+        principal: &Principal,
+        kind: &'static str,
+        directory: &Directory,
+        detail: &str,
+    ) -> store::NewEvent {
+        events::of(
+            &self.surroundings,
+            principal.account_name(),
+            directory.row.account_id,
+            kind,
+            Some(directory.row.id.as_uuid()),
+            detail,
+        )
     }
 }

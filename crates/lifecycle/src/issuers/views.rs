@@ -3,7 +3,12 @@
 use std::time::Duration;
 
 use acme::client::DirectoryInfo;
+use store::AccountId;
 use time::OffsetDateTime;
+
+use super::{Directory, Issuers};
+use crate::Error;
+use crate::schedule::{Demand, Purpose, Urgency, left};
 
 /// An issuer as it is listed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,8 +60,8 @@ pub struct DirectoryView {
 /// How a directory has done lately.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HealthView {
-    /// Failures since it last did what it was asked.
-    pub failures: u32,
+    /// From 0 to 1,000, where 1,000 is a directory that never failed; as this node has seen it.
+    pub score: u32,
     /// Until when nothing is asked of it.
     pub down_until: Option<OffsetDateTime>,
 }
@@ -75,7 +80,7 @@ pub struct IssuerDetails {
 /// What is left of one of a directory's limits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Budget {
-    /// What is limited: `orders`, or `domain:example.com` and the like.
+    /// What is limited: `orders`, or `orders of` an account.
     pub bucket: String,
     /// How much can be used now.
     pub left: u32,
@@ -83,4 +88,71 @@ pub struct Budget {
     pub burst: u32,
     /// In what time all of it comes back.
     pub period: Duration,
+}
+
+impl Issuers {
+    pub(super) async fn view(
+        &self,
+        directory: &Directory,
+        is_default: bool,
+    ) -> Result<IssuerView, Error> {
+        let now = self.surroundings.now();
+        let row = directory.row.clone();
+        let health = HealthView {
+            score: self.health.seen(row.id).score(now),
+            down_until: self.health.closed_until(row.id, now).await?,
+        };
+        Ok(IssuerView {
+            name: row.name,
+            is_shared: row.account_id.is_none(),
+            is_default,
+            kind: IssuerKind::Directory(Box::new(DirectoryView {
+                url: row.url,
+                contact: row.contact,
+                account_url: row.account_url,
+                external_account_id: row.external_account_id,
+                profile: row.profile,
+                preferred_chain: row.preferred_chain,
+                rank: row.rank,
+                has_roots: row.roots.is_some(),
+                health,
+                created_at: row.created_at,
+            })),
+        })
+    }
+
+    /// What is left of the limits of a directory that an account can see.
+    pub(super) async fn budgets(
+        &self,
+        directory: &Directory,
+        account: AccountId,
+    ) -> Result<Vec<Budget>, Error> {
+        let now = self.surroundings.now();
+        let account = account.to_string();
+        let demand = Demand::new(
+            &directory.limits,
+            Purpose {
+                identifiers: &[],
+                account: directory.is_shared().then_some(account.as_str()),
+                urgency: Urgency::First,
+                is_replacement: false,
+                since: now,
+            },
+        );
+        let limits = demand.limits();
+        let buckets: Vec<String> = limits
+            .iter()
+            .map(|(bucket, _)| (*bucket).to_owned())
+            .collect();
+        let levels = self.store.levels(directory.row.id, &buckets).await?;
+        let budgets = limits.into_iter().zip(levels);
+        Ok(budgets
+            .map(|((bucket, limit), level)| Budget {
+                bucket: bucket.to_owned(),
+                left: left(limit, level, now),
+                burst: limit.burst(),
+                period: limit.period(),
+            })
+            .collect())
+    }
 }

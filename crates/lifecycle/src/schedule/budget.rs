@@ -155,6 +155,15 @@ impl Demand {
         &self.buckets
     }
 
+    /// The limits that it concerns, each with the name of its bucket.
+    #[must_use]
+    pub fn limits(&self) -> Vec<(&str, Limit)> {
+        let charges = self.charges.iter().zip(&self.buckets);
+        charges
+            .filter_map(|(charge, bucket)| Some((bucket.as_str(), charge.limit?)))
+            .collect()
+    }
+
     /// Whether the order may be sent at `now`, where the buckets are at `levels`; a level is missing
     /// where a bucket was never used. To ask without consequences, do not write the levels.
     #[must_use]

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use dns::Credentials;
-use store::Store;
+use pki::DnsName;
+use store::{AccountId, Store};
 use time::OffsetDateTime;
 
 use crate::diagnosis::Finding;
@@ -113,5 +114,12 @@ impl DnsProviders {
         self.store.ping().await?;
         tracing::trace!(zone, port = self.settings.acme.http_port, "test");
         Ok(Vec::new())
+    }
+
+    /// Whether the records of a name can be written on behalf of an account.
+    pub(crate) async fn covers(&self, account: AccountId, name: &DnsName) -> Result<bool, Error> {
+        self.store.ping().await?;
+        tracing::trace!(%account, %name, "covers");
+        Ok(false)
     }
 }

@@ -1,0 +1,93 @@
+//! A directory as the house works with it.
+
+use std::sync::Arc;
+
+use acme::client::{AccountKey, Endpoint, Login, Registration};
+use zeroize::Zeroizing;
+
+use super::Issuers;
+use crate::Error;
+use crate::schedule::Limits;
+
+/// A directory with its limits.
+#[derive(Debug, Clone)]
+pub(crate) struct Directory {
+    /// What the store says of it.
+    pub(crate) row: store::Directory,
+    /// What it allows.
+    pub(crate) limits: Limits,
+}
+
+impl Directory {
+    pub(crate) fn of(row: store::Directory) -> Self {
+        // They were read when the directory was added. Should a later release have written some that
+        // this one cannot read, the usual ones are the safest.
+        let limits = row.limits.as_deref().map(Limits::from_json);
+        let limits = limits.and_then(Result::ok).unwrap_or_default();
+        Self { row, limits }
+    }
+
+    /// Where it is.
+    pub(crate) fn endpoint(&self) -> Endpoint {
+        Endpoint {
+            url: self.row.url.clone(),
+            roots: self.row.roots.as_deref().map(Arc::from),
+            is_trusted: self.row.is_trusted,
+        }
+    }
+
+    /// Whether accounts share what it allows.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.row.account_id.is_none()
+    }
+}
+
+/// Why there is no account to order with.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LoginError {
+    /// The directory did not open one.
+    #[error(transparent)]
+    Directory(#[from] acme::client::Failure),
+    /// The store failed.
+    #[error(transparent)]
+    House(#[from] Error),
+}
+
+impl Issuers {
+    /// Our account with a directory, opened if that was not done yet.
+    pub(crate) async fn login(&self, directory: &Directory) -> Result<Login, LoginError> {
+        let keys = self.store.directory_keys(directory.row.id).await;
+        let keys = keys.map_err(Error::from)?;
+        let gone = || Error::not_found(crate::Noun::Issuer, &directory.row.name);
+        let keys = keys.ok_or_else(gone)?;
+        let pkcs8 = Zeroizing::new(keys.account_key.bytes().to_vec());
+        let key = Arc::new(AccountKey::from_pkcs8(pkcs8));
+        let endpoint = directory.endpoint();
+        let account_url = match &directory.row.account_url {
+            Some(url) => url.clone(),
+            None => {
+                let registration = Registration {
+                    key: key.clone(),
+                    contact: directory.row.contact.clone(),
+                    agrees_to_terms: true,
+                    external_account: keys.external_account.map(|account| {
+                        acme::client::ExternalAccount {
+                            key_id: account.key_id,
+                            hmac_key: Zeroizing::new(account.key.bytes().to_vec()),
+                        }
+                    }),
+                };
+                let client = &self.surroundings.network().directories;
+                let url = client.register(&endpoint, &registration).await?;
+                let kept = self.store.set_account_url(directory.row.id, &url).await;
+                kept.map_err(Error::from)?;
+                url
+            }
+        };
+        Ok(Login {
+            endpoint,
+            account_url,
+            key,
+        })
+    }
+}
