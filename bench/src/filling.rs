@@ -174,6 +174,7 @@ impl Filling {
             version: Some(NewVersion {
                 id: VersionId::at(at),
                 authority_id: None,
+                directory_id: None,
                 serial: leaf.serial().as_be_bytes().to_vec(),
                 subject: leaf.subject().to_string(),
                 issuer: leaf.issuer().to_string(),

@@ -76,7 +76,7 @@ impl Scheduler {
         loop {
             let now = self.surroundings.now();
             let until = now + LEASE;
-            let claimed = self.store.claim_due(now, until, BATCH).await?;
+            let claimed = self.store.claim_due(now, until, BATCH, &[]).await?;
             let is_last = claimed.len() < BATCH;
             attempted += claimed.len();
             self.attempt(claimed, until).await?;
@@ -207,6 +207,7 @@ fn after_failure(made: u8, now: OffsetDateTime, error: &Error) -> Plan {
         Some(pause) => Plan::Attempt {
             after: made.saturating_add(1),
             at: now + *pause,
+            failure: Some(error.to_string()),
         },
         None => Plan::GiveUp {
             reason: error.to_string(),

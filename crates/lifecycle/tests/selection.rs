@@ -92,7 +92,7 @@ impl Fixture {
         let store = &self.nodes[0].store;
         let scope = Scope::Everything;
         store
-            .set_certificate_state(scope, id, state, event)
+            .set_certificate_state(scope, id, state, None, event)
             .await
             .unwrap();
     }

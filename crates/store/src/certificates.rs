@@ -157,9 +157,13 @@ pub struct Certificate {
     pub issuer: Option<String>,
     /// How many attempts at its next version have failed since the last one succeeded.
     pub attempt: u8,
-    /// When something is to be done about it next: the next attempt while it is pending, its
-    /// renewal while it is valid.
+    /// Why the last attempt at its next version failed, if none has succeeded since.
+    pub failure: Option<String>,
+    /// When something is to be done about it next: the next attempt while it is pending; while it is
+    /// valid, its renewal or a look at whether that should be moved.
     pub next_action_at: Option<OffsetDateTime>,
+    /// The moment chosen for its renewal.
+    pub renew_at: Option<OffsetDateTime>,
     /// When it was added, to the microsecond.
     pub created_at: OffsetDateTime,
     /// The version in service.
@@ -311,10 +315,10 @@ pub(crate) fn listed(
     page.restrict_by(statement, scope, "c", created_at)
 }
 
-fn select(condition: &str) -> Statement {
+pub(crate) fn select(condition: &str) -> Statement {
     Statement::new(format!(
         "select c.id, c.account_id, c.name, c.common_name, c.identifiers, c.origin, c.state, \
-         c.attempt, c.next_action_at, c.reason, c.issuer, c.created_at, c.current_version_id, \
+         c.attempt, c.next_action_at, c.renew_at, c.reason, c.issuer, c.created_at, c.current_version_id, \
          {} from certificates c left join versions v on v.id = c.current_version_id \
          where {condition}",
         versions::COLUMNS
@@ -331,10 +335,11 @@ pub(crate) fn read(mut row: Row) -> Result<Certificate, Error> {
     let kind = StateKind::parse(&row.take::<String>()?)?;
     let attempt = u8::try_from(row.take::<u64>()?).unwrap_or(u8::MAX);
     let next_action_at: Option<OffsetDateTime> = row.take()?;
-    let reason: Option<String> = row.take()?;
+    let renew_at = row.take()?;
+    let failure: Option<String> = row.take()?;
     let state = match kind {
         StateKind::Error => State::Error {
-            reason: reason.unwrap_or_default(),
+            reason: failure.clone().unwrap_or_default(),
         },
         StateKind::Pending => State::Pending {
             attempt,
@@ -354,7 +359,9 @@ pub(crate) fn read(mut row: Row) -> Result<Certificate, Error> {
         state,
         issuer: row.take()?,
         attempt,
+        failure,
         next_action_at,
+        renew_at,
         created_at: row.take()?,
         current: match row.take::<Option<VersionId>>()? {
             Some(_) => Some(versions::read(&mut row)?),

@@ -1,7 +1,8 @@
 //! Adding certificates and versions, changing and removing them.
 //!
 //! Order of locks in every transaction: service, instance, domain, certificate, version, private
-//! key, authority, event counter.
+//! key, authority, default issuer, order, challenge, directory, budget, DNS provider, webhook,
+//! delivery, cursor, event counter.
 
 use time::OffsetDateTime;
 
@@ -12,6 +13,7 @@ use crate::error::Error;
 use crate::events::{self, NewEvent};
 use crate::ids::{AccountId, CertificateId, PrivateKeyId};
 use crate::names;
+use crate::orders;
 use crate::private_keys::{self, NewPrivateKey, SealedKey};
 use crate::recorder::{RecordRows, VERSIONS, insert_rows};
 use crate::scope::Scope;
@@ -29,8 +31,8 @@ pub const IDENTIFIERS_LIMIT: usize = 256 * 1024;
 /// The largest leaf with its chain, in bytes.
 pub const CHAIN_LIMIT: usize = 1024 * 1024;
 
-/// The longest reason of a certificate in error that is kept, in bytes; a longer one is cut.
-const REASON_LIMIT: usize = 4096;
+/// The longest reason of a failure that is kept, in bytes; a longer one is cut.
+const FAILURE_LIMIT: usize = 4096;
 
 /// A certificate to be added, with everything that becomes true at the same moment.
 #[derive(Debug, Clone)]
@@ -55,6 +57,8 @@ pub struct NewVersionRecord {
     /// The names that the certificate covers from now on, as text.
     pub identifiers: Vec<String>,
     /// When the certificate is to be renewed.
+    pub renew_at: Option<OffsetDateTime>,
+    /// When something is to be done about it next: not after its renewal.
     pub next_action_at: Option<OffsetDateTime>,
     /// What the audit log will say.
     pub event: NewEvent,
@@ -87,6 +91,7 @@ impl Store {
             version,
             key,
             identifiers,
+            renew_at,
             next_action_at,
             event,
         } = record;
@@ -94,16 +99,19 @@ impl Store {
         let key = self.seal(key.as_ref(), &event)?;
         let update = Statement::new(
             "update certificates set current_version_id = ?, identifiers = ?, not_after = ?, \
-             state = 'valid', attempt = 0, next_action_at = ?, reason = null where id = ?",
+             state = 'valid', attempt = 0, renew_at = ?, next_action_at = ?, reason = null \
+             where id = ?",
         )
         .bind(version.id)
         .bind(joined(&identifiers)?)
         .bind(version.not_after)
+        .bind(renew_at)
         .bind(next_action_at)
         .bind(certificate);
         let update = scope
             .restrict(update, "account_id")
             .text(" returning account_id, common_name");
+        let now = event.at;
         let event = event.into_row();
         in_transaction!(self.backend(), |transaction| {
             let mut row = transaction
@@ -122,17 +130,20 @@ impl Store {
                     attachments::keep_keys(transaction, &[certificate]).await?;
                 }
             }
+            orders::end(transaction, &[certificate], now).await?;
             events::insert(transaction, vec![event.clone()]).await
         })
     }
 
-    /// Moves a certificate to another state. [`Error::NotFound`] when there is no such
-    /// certificate in the scope.
+    /// Moves a certificate to another state, and ends its order if one is under way. `failure` is
+    /// why the last attempt at its next version failed, if one did; of a certificate in error it is
+    /// the reason. [`Error::NotFound`] when there is no such certificate in the scope.
     pub async fn set_certificate_state(
         &self,
         scope: Scope,
         certificate: CertificateId,
         state: State,
+        failure: Option<String>,
         event: NewEvent,
     ) -> Result<(), Error> {
         let StateColumns {
@@ -142,26 +153,29 @@ impl Store {
             reason,
         } = StateColumns::from(state);
         let update = Statement::new(
-            "update certificates set state = ?, attempt = ?, next_action_at = ?, reason = ? \
-             where id = ?",
+            "update certificates set state = ?, attempt = ?, renew_at = null, \
+             next_action_at = ?, reason = ? where id = ?",
         )
         .bind(kind.as_str())
         .bind(attempt)
         .bind(next_action_at)
-        .bind(reason)
+        .bind(reason.or(failure.map(cut_failure)))
         .bind(certificate);
         let update = scope.restrict(update, "account_id");
+        let now = event.at;
         let event = event.into_row();
         in_transaction!(self.backend(), |transaction| {
             if transaction.execute(update.clone()).await? == 0 {
                 return Err(Error::NotFound);
             }
+            orders::end(transaction, &[certificate], now).await?;
             events::insert(transaction, vec![event.clone()]).await
         })
     }
 
-    /// Removes a certificate and its private keys; the answer is whether there was one. Versions
-    /// that an authority of ours signed stay, because OCSP and CRLs must go on telling about them.
+    /// Removes a certificate, its order and its private keys; the answer is whether there was one.
+    /// Versions that an authority of ours signed stay, because OCSP and CRLs must go on telling
+    /// about them; so do the records of its challenges until they are withdrawn.
     /// [`Error::Attached`] while a domain is served with it. A domain that has it as an alternate
     /// goes on without.
     pub async fn delete_certificate(
@@ -188,6 +202,7 @@ impl Store {
             "delete from versions where certificate_id = ? and authority_id is null",
         )
         .bind(certificate);
+        let now = event.at;
         let event = event.into_row();
         in_transaction!(self.backend(), |transaction| {
             transaction.execute(detach.clone()).await?;
@@ -197,6 +212,7 @@ impl Store {
             }
             transaction.execute(keys.clone()).await?;
             transaction.execute(versions.clone()).await?;
+            orders::end(transaction, &[certificate], now).await?;
             events::insert(transaction, vec![event.clone()]).await?;
             Ok(true)
         })
@@ -341,6 +357,12 @@ pub(crate) fn within(what: &'static str, limit: usize, length: usize) -> Result<
     Ok(())
 }
 
+/// Why an attempt failed, as it is kept.
+pub(crate) fn cut_failure(mut failure: String) -> String {
+    events::cut(&mut failure, FAILURE_LIMIT);
+    failure
+}
+
 struct StateColumns {
     kind: StateKind,
     attempt: i64,
@@ -352,10 +374,7 @@ impl From<State> for StateColumns {
     fn from(state: State) -> Self {
         let kind = state.kind();
         let (attempt, next_action_at, reason) = match state {
-            State::Error { mut reason } => {
-                events::cut(&mut reason, REASON_LIMIT);
-                (0, None, Some(reason))
-            }
+            State::Error { reason } => (0, None, Some(cut_failure(reason))),
             State::Pending {
                 attempt,
                 next_attempt_at,

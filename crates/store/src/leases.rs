@@ -12,8 +12,9 @@ use crate::certificates::{self, Certificate};
 use crate::error::Error;
 use crate::events::{self, EventRow, NewEvent};
 use crate::ids::{AccountId, CertificateId};
-use crate::inventory::{NewVersionRecord, check_version, joined};
+use crate::inventory::{NewVersionRecord, check_version, cut_failure, joined};
 use crate::names::{self, CERTIFICATE_NAMES};
+use crate::orders;
 use crate::private_keys::{Exportable, SealedKey};
 use crate::recorder::{PRIVATE_KEYS, VERSIONS, insert_rows, largest_portion};
 use crate::references::LOOKUP_PORTION;
@@ -30,18 +31,21 @@ struct Finished {
     identifiers: Vec<String>,
     /// The identifiers as they are kept.
     lines: String,
+    renew_at: Option<OffsetDateTime>,
     next_action_at: Option<OffsetDateTime>,
+    at: OffsetDateTime,
     event: EventRow,
 }
 
 impl Finished {
     /// What [`finishing`] wants of it.
-    fn values(&self) -> [Value; 5] {
+    fn values(&self) -> [Value; 6] {
         [
             self.id.into(),
             self.version.id.into(),
             self.lines.as_str().into(),
             self.version.not_after.into(),
+            self.renew_at.into(),
             self.next_action_at.into(),
         ]
     }
@@ -53,14 +57,15 @@ impl Store {
     ///
     /// When more are due, half of them are those due longest, so that none waits for ever, and half
     /// those that have just become due, so that none waits behind all of what somebody else has
-    /// asked for at once.
+    /// asked for at once. Those of the issuers in `except`, by name, are left alone.
     pub async fn claim_due(
         &self,
         now: OffsetDateTime,
         until: OffsetDateTime,
         limit: usize,
+        except: &[String],
     ) -> Result<Vec<Certificate>, Error> {
-        let claim = claim(now, until, limit);
+        let claim = claim(now, until, limit, except);
         in_transaction!(self.backend(), |transaction| {
             let mut ids: Vec<CertificateId> = Vec::new();
             for mut row in transaction.rows(claim.clone()).await? {
@@ -78,7 +83,7 @@ impl Store {
     }
 
     /// Adds versions to certificates that were claimed together until `until`, as
-    /// [`Store::add_version`] does, all in one transaction. Certificates whose claim is over in
+    /// [`Store::add_version`] does, all in one transaction, and ends their orders. Certificates whose claim is over in
     /// whatever way, because somebody else has claimed, changed or removed them, are left alone.
     /// Returns those that were changed. No certificate may be named twice.
     ///
@@ -118,6 +123,7 @@ impl Store {
             version,
             key,
             identifiers,
+            renew_at,
             next_action_at,
             event,
         } = record;
@@ -134,13 +140,15 @@ impl Store {
             key: self.seal(key.as_ref(), &event)?,
             lines: joined(&identifiers)?,
             identifiers,
+            renew_at,
             next_action_at,
+            at: event.at,
             event: event.into_row(),
         })
     }
 
-    /// Writes down that an attempt at the next version of a valid certificate failed and when the
-    /// next one is due; its state stays. [`Error::NotFound`] when there is no such certificate in
+    /// Writes down that an attempt at the next version of a valid certificate failed, why, and when
+    /// the next one is due; its state stays. [`Error::NotFound`] when there is no such certificate in
     /// the scope, or it is not valid any more.
     pub async fn postpone(
         &self,
@@ -148,14 +156,16 @@ impl Store {
         certificate: CertificateId,
         attempt: u8,
         next_action_at: OffsetDateTime,
+        failure: Option<String>,
         event: NewEvent,
     ) -> Result<(), Error> {
         let update = Statement::new(
-            "update certificates set attempt = ?, next_action_at = ? \
+            "update certificates set attempt = ?, next_action_at = ?, reason = ? \
              where id = ? and state = 'valid'",
         )
         .bind(i64::from(attempt))
         .bind(next_action_at)
+        .bind(failure.map(cut_failure))
         .bind(certificate);
         let update = scope.restrict(update, "account_id");
         let event = event.into_row();
@@ -169,9 +179,9 @@ impl Store {
 }
 
 /// Changes those certificates that are still claimed until `until`: each row names one, its current
-/// version, its names, the end of the version, and when its next action is due.
-pub(crate) fn finishing(until: OffsetDateTime, rows: Vec<[Value; 5]>) -> Statement {
-    let marks = row_marks(rows.len(), 5);
+/// version, its names, the end of the version, when it is renewed, and when its next action is due.
+pub(crate) fn finishing(until: OffsetDateTime, rows: Vec<[Value; 6]>) -> Statement {
+    let marks = row_marks(rows.len(), 6);
     let values = rows.into_iter().flatten().chain([until.into()]);
     Statement::with_values(
         // Both databases name the columns of such a list in the same way. No index serves an
@@ -179,7 +189,7 @@ pub(crate) fn finishing(until: OffsetDateTime, rows: Vec<[Value; 5]>) -> Stateme
         format!(
             "update certificates set current_version_id = fresh.column2, \
              identifiers = fresh.column3, not_after = fresh.column4, state = 'valid', attempt = 0, \
-             next_action_at = fresh.column5, reason = null from (values {marks}) as fresh \
+             renew_at = fresh.column5, next_action_at = fresh.column6, reason = null from (values {marks}) as fresh \
              where certificates.id = fresh.column1 and +certificates.next_action_at = ? \
              returning certificates.id, certificates.account_id, certificates.common_name"
         ),
@@ -195,6 +205,7 @@ async fn write(
 ) -> Result<(), Error> {
     let (mut names, mut versions) = (Vec::new(), Vec::new());
     let (mut keys, mut events) = (Vec::new(), Vec::new());
+    let mut now = None;
     for finished in finished {
         let id = finished.id;
         let Some((account, common_name)) = held.get(&id) else {
@@ -210,6 +221,7 @@ async fn write(
         let key = finished.key.clone();
         keys.extend(key.map(|key| key.into_row(Some(*account))));
         events.push(finished.event.clone());
+        now = now.max(Some(finished.at));
     }
     let ids: Vec<CertificateId> = held.keys().copied().collect();
     for portion in ids.chunks(LOOKUP_PORTION) {
@@ -225,30 +237,45 @@ async fn write(
         let rows: Vec<_> = rows.iter().collect();
         insert_rows(transaction, table, &rows).await?;
     }
+    if let Some(now) = now {
+        orders::end(transaction, &ids, now).await?;
+    }
     events::insert(transaction, events).await
 }
 
-pub(crate) fn claim(now: OffsetDateTime, until: OffsetDateTime, limit: usize) -> Statement {
+pub(crate) fn claim(
+    now: OffsetDateTime,
+    until: OffsetDateTime,
+    limit: usize,
+    except: &[String],
+) -> Statement {
     let limit = page_limit(limit);
     let newest = limit / 2;
-    let part = |order: &str| {
-        format!(
-            "select id from (select id from certificates where next_action_at <= ? \
-             order by next_action_at {order} limit ?) as {order}ending"
-        )
+    let part = |statement: Statement, order: &str, limit: i64| {
+        let statement = statement
+            .text("select id from (select id from certificates where next_action_at <= ?")
+            .bind(now);
+        let statement = if except.is_empty() {
+            statement
+        } else {
+            statement
+                .text(" and (issuer is null or issuer not in ")
+                .list(except.iter().map(String::as_str))
+                .text(")")
+        };
+        statement
+            .text(&format!(
+                " order by next_action_at {order} limit ?) as {order}ending"
+            ))
+            .bind(limit)
     };
-    Statement::new(format!(
+    let claim = Statement::new(
         // The condition is repeated for PostgreSQL, where another node may have been faster. No index
         // serves an expression, so the rows are found by what the inner statement says.
-        "update certificates set next_action_at = ? where +next_action_at <= ? and id in \
-         ({} union {}) returning id",
-        part("asc"),
-        part("desc")
-    ))
+        "update certificates set next_action_at = ? where +next_action_at <= ? and id in (",
+    )
     .bind(until)
-    .bind(now)
-    .bind(now)
-    .bind(limit - newest)
-    .bind(now)
-    .bind(newest)
+    .bind(now);
+    let claim = part(claim, "asc", limit - newest).text(" union ");
+    part(claim, "desc", newest).text(") returning id")
 }

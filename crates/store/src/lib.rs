@@ -21,9 +21,11 @@ mod challenges;
 mod cursors;
 mod default_issuers;
 mod directories;
+mod dns_providers;
 mod domains;
 mod error;
 mod events;
+mod expiring;
 mod feed;
 mod ids;
 mod instances;
@@ -39,6 +41,7 @@ mod ports;
 mod private_keys;
 mod recorder;
 mod references;
+mod renewals;
 mod scope;
 mod seal;
 mod secret;
@@ -62,6 +65,9 @@ pub use directories::{
     DIRECTORIES_LIMIT, DIRECTORY_TEXT_LIMIT, Directory, DirectoryKeys, ExternalAccount,
     NewDirectory, ROOTS_LIMIT,
 };
+pub use dns_providers::{
+    CREDENTIALS_LIMIT, DNS_PROVIDER_KIND_LIMIT, DNS_PROVIDERS_LIMIT, DnsProvider, NewDnsProvider,
+};
 pub use domains::{DOMAIN_NAME_LIMIT, DOMAIN_NAMES_LIMIT, DOMAINS_LIMIT, Domain, NewDomain};
 pub use error::Error;
 pub use events::{ACTOR_LIMIT, DETAIL_LIMIT, Event, NewEvent};
@@ -81,6 +87,7 @@ pub use page::{Order, Page, PageStart};
 pub use ports::{Handlers, Protocol, PublishedPort};
 pub use private_keys::{Exportable, NewPrivateKey, StoredKey};
 pub use references::{CertificateRef, InstanceRef, Reference, ServiceRef};
+pub use renewals::Setback;
 pub use scope::{PAGE_LIMIT, Scope};
 pub use seal::{MasterKey, MasterKeyId, Purpose, SealError, Sealer};
 pub use secret::Secret;

@@ -303,17 +303,18 @@ async fn certificates_for_domains_are_found_by_index() {
 #[tokio::test]
 async fn changes_of_a_few_rows_look_at_few_rows() {
     let (backend, _directory) = database().await;
-    let claim = plan(&backend, leases::claim(NOW, NOW, 10)).await;
+    let claim = plan(&backend, leases::claim(NOW, NOW, 10, &[])).await;
     let search = "SEARCH certificates USING INDEX certificates_next_action";
     assert_eq!(claim.matches(search).count(), 2, "{claim}");
     assert!(!claim.contains("SCAN certificates"), "{claim}");
     assert!(!claim.contains("ORDER BY"), "{claim}");
-    let row = || -> [Value; 5] {
+    let row = || -> [Value; 6] {
         let (id, version) = (CertificateId::random(), VersionId::at(NOW));
         [
             id.into(),
             version.into(),
             "a".into(),
+            NOW.into(),
             NOW.into(),
             NOW.into(),
         ]

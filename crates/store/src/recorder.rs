@@ -44,8 +44,8 @@ pub(crate) const CERTIFICATES: Table = Table {
 pub(crate) const VERSIONS: Table = Table {
     name: "versions",
     columns: "serial_low, not_before, not_after, revoked_at, revocation_reason, created_at, id, \
-              certificate_id, account_id, authority_id, private_key_id, serial, subject, issuer, \
-              leaf, intermediates",
+              certificate_id, account_id, authority_id, directory_id, private_key_id, serial, \
+              subject, issuer, leaf, intermediates",
 };
 
 pub(crate) const PRIVATE_KEYS: Table = Table {

@@ -6,7 +6,8 @@ use time::OffsetDateTime;
 use crate::backend::in_transaction;
 use crate::error::Error;
 use crate::events::{self, NewEvent};
-use crate::ids::{AccountId, AuthorityId, CertificateId, PrivateKeyId, VersionId};
+use crate::ids::{AccountId, AuthorityId, CertificateId, DirectoryId, PrivateKeyId, VersionId};
+use crate::orders;
 use crate::scope::{PAGE_LIMIT, Scope, page_limit};
 use crate::sql::{Row, Statement, Value};
 use crate::store::Store;
@@ -18,6 +19,8 @@ pub struct NewVersion {
     pub id: VersionId,
     /// The authority of ours that signed it.
     pub authority_id: Option<AuthorityId>,
+    /// The ACME directory that it was ordered from; it may have been removed since.
+    pub directory_id: Option<DirectoryId>,
     /// Its serial number, big-endian.
     pub serial: Vec<u8>,
     /// Its subject as in RFC 4514.
@@ -49,6 +52,8 @@ pub struct Version {
     pub account_id: AccountId,
     /// The authority of ours that signed it.
     pub authority_id: Option<AuthorityId>,
+    /// The ACME directory that it was ordered from; it may have been removed since.
+    pub directory_id: Option<DirectoryId>,
     /// Its serial number, big-endian.
     pub serial: Vec<u8>,
     /// Its subject as in RFC 4514.
@@ -182,8 +187,8 @@ impl Store {
             .collect()
     }
 
-    /// Revokes a version. In one transaction: the version, the state of its certificate if it is
-    /// the current one, the revocation counter of its authority, its private key if that was
+    /// Revokes a version, or writes down that its issuer did. In one transaction: the version, the
+    /// state of its certificate and an order for it that is under way, if it is the current one, the revocation counter of its authority, its private key if that was
     /// stored for a limited time, and the event (which is written only when it is revoked now).
     pub async fn revoke_version(
         &self,
@@ -197,11 +202,13 @@ impl Store {
         let unrevoked = "(select certificate_id from versions where id = ? and revoked_at is null)";
         let certificate = Statement::new(format!(
             "update certificates set state = 'revoked', attempt = 0, next_action_at = null, \
-             reason = null where id = {unrevoked} and current_version_id = ?"
+             renew_at = null, reason = null where id = {unrevoked} and current_version_id = ?"
         ))
         .bind(id)
         .bind(id);
-        let certificate = scope.restrict(certificate, "account_id");
+        let certificate = scope
+            .restrict(certificate, "account_id")
+            .text(" returning id");
         let version = Statement::new(
             "update versions set revoked_at = ?, revocation_reason = ? \
              where id = ? and revoked_at is null",
@@ -217,7 +224,7 @@ impl Store {
         let event = event.into_row();
 
         in_transaction!(self.backend(), |transaction| {
-            transaction.execute(certificate.clone()).await?;
+            let certificate = transaction.row(certificate.clone()).await?;
             let Some(mut row) = transaction.row(version.clone()).await? else {
                 return Ok(match transaction.row(exists.clone()).await? {
                     Some(_) => RevokeOutcome::AlreadyRevoked,
@@ -235,6 +242,9 @@ impl Store {
                     "delete from private_keys where id = ? and exportable_until is not null",
                 );
                 transaction.execute(erase.bind(key)).await?;
+            }
+            if let Some(mut row) = certificate {
+                orders::end(transaction, &[row.take()?], revocation.at).await?;
             }
             events::insert(transaction, vec![event.clone()]).await?;
             Ok(RevokeOutcome::Revoked)
@@ -256,6 +266,7 @@ impl NewVersion {
         let Self {
             id,
             authority_id,
+            directory_id,
             serial,
             subject,
             issuer,
@@ -284,6 +295,7 @@ impl NewVersion {
             certificate.into(),
             account.into(),
             authority_id.into(),
+            directory_id.into(),
             private_key_id.into(),
             serial.into(),
             subject.into(),
@@ -295,7 +307,8 @@ impl NewVersion {
 }
 
 /// The columns of a version, in the order in which [`read`] takes them.
-pub(crate) const COLUMNS: &str = "v.id, v.certificate_id, v.account_id, v.authority_id, v.serial, \
+pub(crate) const COLUMNS: &str = "v.id, v.certificate_id, v.account_id, v.authority_id, \
+     v.directory_id, v.serial, \
      v.subject, v.issuer, v.not_before, v.not_after, v.private_key_id, \
      v.revoked_at, v.revocation_reason, v.created_at";
 
@@ -305,6 +318,7 @@ pub(crate) fn read(row: &mut Row) -> Result<Version, Error> {
         certificate_id: row.take()?,
         account_id: row.take()?,
         authority_id: row.take()?,
+        directory_id: row.take()?,
         serial: row.take()?,
         subject: row.take()?,
         issuer: row.take()?,

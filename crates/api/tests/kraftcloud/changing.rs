@@ -201,7 +201,7 @@ fn give_up(server: &Server, uuid: &str) {
     };
     let stored = server
         .store
-        .set_certificate_state(Scope::Everything, id, state, event);
+        .set_certificate_state(Scope::Everything, id, state, None, event);
     server.run(stored).unwrap();
 }
 

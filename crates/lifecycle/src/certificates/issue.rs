@@ -249,6 +249,7 @@ impl Certificates {
         let version = NewVersion {
             id: VersionId::from_time_and_random(now, self.surroundings.random()),
             authority_id: Some(authority.id),
+            directory_id: None,
             serial: leaf.serial().as_be_bytes().to_vec(),
             subject: leaf.subject().to_string(),
             issuer: leaf.issuer().to_string(),

@@ -32,6 +32,8 @@ pub(crate) enum Plan {
         after: u8,
         /// When.
         at: OffsetDateTime,
+        /// What went wrong with the last one, if one was made.
+        failure: Option<String>,
     },
     /// No more attempts are made.
     GiveUp {
@@ -72,6 +74,7 @@ impl Certificates {
         let version = NewVersion {
             id: VersionId::from_time_and_random(now, self.surroundings.random()),
             authority_id: Some(authority.id),
+            directory_id: None,
             serial: leaf.serial().as_be_bytes().to_vec(),
             subject: leaf.subject().to_string(),
             issuer: leaf.issuer().to_string(),
@@ -86,8 +89,10 @@ impl Certificates {
             None => events::CERTIFICATE_ISSUED,
             Some(_) => events::CERTIFICATE_RENEWED,
         };
+        let renew_at = Some(renewal_time(version.not_before, version.not_after));
         Ok(NewVersionRecord {
-            next_action_at: Some(renewal_time(version.not_before, version.not_after)),
+            renew_at,
+            next_action_at: renew_at,
             version,
             key: Some(key),
             identifiers: certificate.identifiers.clone(),
@@ -105,20 +110,26 @@ impl Certificates {
     ) -> Result<bool, Error> {
         let (scope, id) = (Scope::Account(certificate.account_id), certificate.id);
         let is_renewal = certificate.state == State::Valid;
-        let state = match plan {
-            Plan::Attempt { after, at } if is_renewal => {
-                let planned = self.store.postpone(scope, id, after, at, event).await;
+        let (state, failure) = match plan {
+            Plan::Attempt { after, at, failure } if is_renewal => {
+                let planned = self
+                    .store
+                    .postpone(scope, id, after, at, failure, event)
+                    .await;
                 return was_there(planned);
             }
-            Plan::Attempt { after, at } => State::Pending {
-                attempt: after,
-                next_attempt_at: at,
-            },
-            Plan::GiveUp { reason } => State::Error { reason },
+            Plan::Attempt { after, at, failure } => {
+                let state = State::Pending {
+                    attempt: after,
+                    next_attempt_at: at,
+                };
+                (state, failure)
+            }
+            Plan::GiveUp { reason } => (State::Error { reason }, None),
         };
         was_there(
             self.store
-                .set_certificate_state(scope, id, state, event)
+                .set_certificate_state(scope, id, state, failure, event)
                 .await,
         )
     }

@@ -375,7 +375,9 @@ impl Certificates {
             },
             issuer: Some(requester.issuer.to_owned()),
             attempt: 0,
+            failure: None,
             next_action_at: Some(now),
+            renew_at: None,
             created_at: now,
             current: None,
         };
@@ -432,7 +434,11 @@ impl Certificates {
         let kind = events::CERTIFICATE_REQUESTED;
         let event = self.event(&certificate, actor, kind, &certificate.common_name);
         let after = certificate.attempt;
-        let plan = Plan::Attempt { after, at: now };
+        let plan = Plan::Attempt {
+            after,
+            at: now,
+            failure: certificate.failure.clone(),
+        };
         if !self.plan(&certificate, plan, event).await? {
             return Ok(None);
         }
@@ -459,7 +465,11 @@ impl Certificates {
         let now = self.surroundings.now();
         let kind = events::CERTIFICATE_REQUESTED;
         let event = self.event(&certificate, actor, kind, &certificate.common_name);
-        let plan = Plan::Attempt { after: 0, at: now };
+        let plan = Plan::Attempt {
+            after: 0,
+            at: now,
+            failure: None,
+        };
         if !self.plan(&certificate, plan, event).await? {
             return Ok(None);
         }
@@ -470,7 +480,9 @@ impl Certificates {
                 next_attempt_at: now,
             },
             attempt: 0,
+            failure: None,
             next_action_at: Some(now),
+            renew_at: None,
             ..certificate
         }))
     }

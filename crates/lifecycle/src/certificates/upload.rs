@@ -144,6 +144,7 @@ impl Pair {
         let version = NewVersion {
             id: VersionId::from_time_and_random(now, surroundings.random()),
             authority_id: None,
+            directory_id: None,
             serial: chain.leaf.serial().as_be_bytes().to_vec(),
             subject: chain.leaf.subject().to_string(),
             issuer: chain.leaf.issuer().to_string(),
@@ -271,6 +272,7 @@ impl Certificates {
                     version,
                     key: Some(key),
                     identifiers,
+                    renew_at: None,
                     next_action_at: None,
                     event,
                 },

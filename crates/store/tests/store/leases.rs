@@ -36,7 +36,9 @@ async fn request(store: &Store, account: AccountId, due: i64) -> CertificateId {
 }
 
 async fn claim(store: &Store, now: i64, until: i64, limit: usize) -> BTreeSet<CertificateId> {
-    let claimed = store.claim_due(moment(now), moment(until), limit).await;
+    let claimed = store
+        .claim_due(moment(now), moment(until), limit, &[])
+        .await;
     let claimed = claimed.unwrap().into_iter();
     claimed.map(|certificate| certificate.id).collect()
 }
@@ -52,7 +54,10 @@ async fn what_is_due_is_claimed_longest_due_first(database: &Database) {
     assert_eq!(claim(&store, 29, 100, 1).await, [early].into());
     assert_eq!(claim(&store, 29, 100, 10).await, [middle].into());
     assert_eq!(claim(&store, 29, 100, 10).await, [].into());
-    let claimed = store.claim_due(moment(30), moment(100), 10).await.unwrap();
+    let claimed = store
+        .claim_due(moment(30), moment(100), 10, &[])
+        .await
+        .unwrap();
     assert_eq!(claimed[0].id, late);
     let state = State::Pending {
         attempt: 2,
@@ -122,15 +127,25 @@ async fn a_failed_attempt_is_noted_and_postponed(database: &Database) {
     store.add_certificate(valid).await.unwrap();
     let failed = || event(Some(account), "certificate.failed");
     store
-        .postpone(scope, id, 3, moment(70), failed())
+        .postpone(
+            scope,
+            id,
+            3,
+            moment(70),
+            Some("no luck".to_owned()),
+            failed(),
+        )
         .await
         .unwrap();
     let found = find(&store, scope, id).await.unwrap();
     assert_eq!(found.state, State::Valid);
     assert_eq!((found.attempt, found.next_action_at), (3, Some(moment(70))));
+    assert_eq!(found.failure.as_deref(), Some("no luck"));
     assert_eq!(claim(&store, 70, 100, 10).await, [id].into());
     let stranger = Scope::Account(AccountId::random());
-    let missed = store.postpone(stranger, id, 4, moment(80), failed()).await;
+    let missed = store
+        .postpone(stranger, id, 4, moment(80), None, failed())
+        .await;
     assert!(matches!(missed, Err(Error::NotFound)));
 }
 
@@ -225,7 +240,8 @@ async fn work_whose_claim_is_over_is_left_alone(database: &Database) {
         attempt: 2,
         next_attempt_at: moment(90),
     };
-    let moved = store.set_certificate_state(scope, claimed_again, state, event(None, "claimed"));
+    let moved =
+        store.set_certificate_state(scope, claimed_again, state, None, event(None, "claimed"));
     moved.await.unwrap();
     let before = find(&store, scope, claimed_again).await;
 

@@ -264,14 +264,7 @@ async fn names_of_older_certificates_are_collected_once(database: &Database) {
     store.close().await;
 
     // Back to the schema before services.
-    database
-        .tamper(
-            "drop table domains; drop table instances; drop table services; \
-             drop table certificate_names; drop table ticket_keys; drop table cursors; \
-             alter table private_keys drop column kept; \
-             delete from schema_migrations where version > 5",
-        )
-        .await;
+    database.take_back_to(5).await;
     let store = database.open().await;
     assert_eq!(database.count("certificate_names").await, 4);
     assert_eq!(covering(&store, scope, &asked).await, expected);

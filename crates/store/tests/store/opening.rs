@@ -2,14 +2,17 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use store::{Error, Store};
+use store::{CertificateId, Error, Scope, State, Store};
 use tokio::task::JoinSet;
 
-use crate::support::{Database, account, event, master_key};
+use crate::support::{
+    Database, UNDONE, account, event, find, master_key, moment, record, renewal, version,
+};
 
 on_both_databases!(
     several_nodes_may_open_a_fresh_database_at_once,
     opening_again_changes_nothing,
+    a_database_of_any_earlier_release_is_brought_up_to_date,
     a_database_of_a_newer_release_is_left_alone,
     a_store_answers_until_it_is_closed,
     a_change_that_is_abandoned_halfway_does_not_hold_up_others,
@@ -35,6 +38,47 @@ async fn opening_again_changes_nothing(database: &Database) {
     let store = database.open().await;
     assert!(store.account(id).await.unwrap().is_some());
     assert_eq!(database.count("schema_migrations").await, migrations);
+}
+
+async fn a_database_of_any_earlier_release_is_brought_up_to_date(database: &Database) {
+    let store = database.open().await;
+    let account = account(&store).await;
+    let scope = Scope::Account(account);
+    let mut due = record(account, None);
+    due.certificate.state = State::Pending {
+        attempt: 1,
+        next_attempt_at: moment(5),
+    };
+    due.version = None;
+    let ids = [due.certificate.id, CertificateId::random()];
+    store.add_certificate(due).await.unwrap();
+    let mut valid = record(account, None);
+    valid.certificate.id = ids[1];
+    let names = valid.certificate.identifiers.clone();
+    store.add_certificate(valid).await.unwrap();
+    let mut renewed = renewal(version(None), &names, None, event(None, "renewed"));
+    (renewed.renew_at, renewed.next_action_at) = (Some(moment(7)), Some(moment(7)));
+    store.add_version(scope, ids[1], renewed).await.unwrap();
+    let mut before = Vec::new();
+    for id in ids {
+        before.push(find(&store, scope, id).await.unwrap());
+    }
+    let newest = database.count("schema_migrations").await;
+    store.close().await;
+
+    let (last, _) = *UNDONE.last().unwrap();
+    assert_eq!(last, newest, "what takes back a migration is missing");
+    for (version, _) in UNDONE {
+        database.take_back_to(version - 1).await;
+        let store = database.open().await;
+        assert_eq!(database.count("schema_migrations").await, newest);
+        for certificate in &before {
+            let found = find(&store, scope, certificate.id).await.unwrap();
+            assert_eq!(found, *certificate, "from schema {}", version - 1);
+        }
+        assert_eq!(store.overdue(moment(9)).await.unwrap().as_secs(), 4);
+        store.close().await;
+    }
 }
 
 async fn a_database_of_a_newer_release_is_left_alone(database: &Database) {
@@ -80,7 +124,7 @@ async fn a_change_that_is_abandoned_halfway_does_not_hold_up_others(database: &D
     }
     store.add_event(event(None, "kept")).await.unwrap();
     let events = store
-        .events_after(store::Scope::Everything, None, 100)
+        .events_after(Scope::Everything, None, 100)
         .await
         .unwrap();
     assert_eq!(events.last().unwrap().kind, "kept");

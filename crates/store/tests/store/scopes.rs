@@ -193,7 +193,7 @@ async fn nothing_of_another_account_is_changed(database: &Database) {
         .await;
     assert!(matches!(outcome, Err(Error::NotFound)));
     let outcome = store
-        .set_certificate_state(intruder, id, State::Revoked, attempt())
+        .set_certificate_state(intruder, id, State::Revoked, None, attempt())
         .await;
     assert!(matches!(outcome, Err(Error::NotFound)));
     assert!(
@@ -226,7 +226,9 @@ async fn nothing_of_another_account_is_changed(database: &Database) {
         .change_service(intruder, service, change, vec![attempt()])
         .await;
     assert!(matches!(outcome, Err(Error::NotFound)));
-    let outcome = store.postpone(intruder, id, 1, moment(1), attempt()).await;
+    let outcome = store
+        .postpone(intruder, id, 1, moment(1), None, attempt())
+        .await;
     assert!(matches!(outcome, Err(Error::NotFound)));
     let outcome = store
         .delete_instance(intruder, instance.id, vec![attempt()], vec![attempt()])

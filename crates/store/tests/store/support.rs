@@ -35,6 +35,31 @@ macro_rules! on_both_databases {
     };
 }
 
+/// What takes back each migration.
+pub(crate) const UNDONE: &[(i64, &str)] = &[
+    (6, "drop table services"),
+    (7, "drop table domains"),
+    (8, "drop table instances"),
+    (9, "drop table certificate_names"),
+    (10, "drop table ticket_keys"),
+    (11, "drop table cursors"),
+    (12, "alter table private_keys drop column kept"),
+    (
+        13,
+        "drop table budgets; drop table default_issuers; drop table directories",
+    ),
+    (14, "drop table orders"),
+    (15, "drop table challenges; drop table dns_providers"),
+    (
+        16,
+        "drop index certificates_next_action; create index certificates_next_action \
+         on certificates (next_action_at) where next_action_at is not null; \
+         drop index certificates_ending; alter table versions drop column directory_id; \
+         alter table certificates drop column renew_at",
+    ),
+    (17, "drop table deliveries; drop table webhooks"),
+];
+
 /// A fresh database.
 pub(crate) struct Database {
     pub(crate) url: String,
@@ -81,6 +106,18 @@ impl Database {
             sqlx::raw_sql(sql).execute(&pool).await.unwrap();
             pool.close().await;
         }
+    }
+
+    /// Gives the database the schema of this version, an earlier one than it has.
+    pub(crate) async fn take_back_to(&self, version: i64) {
+        let later = UNDONE.iter().rev().filter(|(later, _)| *later > version);
+        for (_, undo) in later {
+            self.tamper(undo).await;
+        }
+        self.tamper(&format!(
+            "delete from schema_migrations where version > {version}"
+        ))
+        .await;
     }
 
     /// Isolates transactions of connections to come as CockroachDB does; PostgreSQL only.
@@ -164,6 +201,7 @@ pub(crate) fn version(authority: Option<AuthorityId>) -> NewVersion {
     NewVersion {
         id: VersionId::at(moment(0)),
         authority_id: authority,
+        directory_id: None,
         serial: [&[1; 8], number.to_be_bytes().as_slice()].concat(),
         subject: format!("CN=name-{number}"),
         issuer: "CN=Issuer,O=Somebody".to_owned(),
@@ -195,6 +233,7 @@ pub(crate) fn renewal(
         version,
         key,
         identifiers: identifiers.to_vec(),
+        renew_at: None,
         next_action_at: None,
         event,
     }

@@ -413,7 +413,7 @@ async fn a_state_can_be_set(database: &Database) {
     ] {
         let changed = event(Some(account), "certificate.changed");
         store
-            .set_certificate_state(scope, id, state.clone(), changed)
+            .set_certificate_state(scope, id, state.clone(), None, changed)
             .await
             .unwrap();
         assert_eq!(find(&store, scope, id).await.unwrap().state, state);
@@ -421,7 +421,7 @@ async fn a_state_can_be_set(database: &Database) {
     let changed = event(Some(account), "certificate.changed");
     let nobody = CertificateId::random();
     let error = store
-        .set_certificate_state(scope, nobody, State::Valid, changed)
+        .set_certificate_state(scope, nobody, State::Valid, None, changed)
         .await;
     assert!(matches!(error, Err(Error::NotFound)));
 }
