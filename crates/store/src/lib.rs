@@ -20,6 +20,7 @@ mod certificates;
 mod challenges;
 mod cursors;
 mod default_issuers;
+mod deliveries;
 mod directories;
 mod dns_providers;
 mod domains;
@@ -54,6 +55,7 @@ mod ticket_keys;
 mod tokens;
 mod url;
 mod versions;
+mod webhooks;
 
 pub use accounts::{ACCOUNT_NAME_LIMIT, Account, AccountBar, AccountStatus, NewAccount, Role};
 pub use attachments::Attachment;
@@ -61,6 +63,7 @@ pub use authorities::{Authority, CaCertificate, CaRole, NewAuthority, NewCaCerti
 pub use budgets::BUCKET_LIMIT;
 pub use certificates::{Certificate, CertificateFilter, NewCertificate, Origin, State, StateKind};
 pub use challenges::{CHALLENGE_TEXT_LIMIT, ChallengeRecord, ChallengeState, PendingChallenge};
+pub use deliveries::{DELIVERY_LIMIT, Delivery, NewDelivery};
 pub use directories::{
     DIRECTORIES_LIMIT, DIRECTORY_TEXT_LIMIT, Directory, DirectoryKeys, ExternalAccount,
     NewDirectory, ROOTS_LIMIT,
@@ -99,3 +102,4 @@ pub use ticket_keys::{TICKET_SECRET_LENGTH, TicketKey};
 pub use tokens::{NewToken, Token};
 pub use url::{DatabaseUrl, DatabaseUrlError};
 pub use versions::{IssuedStatus, NewVersion, RevokeOutcome, RevokedVersion, StoredChain, Version};
+pub use webhooks::{NewWebhook, WEBHOOK_TEXT_LIMIT, WEBHOOKS_LIMIT, Webhook};
