@@ -77,3 +77,109 @@ impl Candidate {
         aside.max(self.health.closed_until(now))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::budget::Reason;
+    use super::*;
+
+    const NOW: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn healthy(rank: u32) -> Candidate {
+        Candidate {
+            rank,
+            health: Health::default(),
+            verdict: Verdict::Admitted,
+            aside: None,
+        }
+    }
+
+    fn limited(rank: u32, hours: u32) -> Candidate {
+        Candidate {
+            verdict: Verdict::Denied {
+                at: NOW + HOUR * hours,
+                by: Reason::Orders,
+            },
+            ..healthy(rank)
+        }
+    }
+
+    fn closed(rank: u32) -> Candidate {
+        let health = (0..3).fold(Health::default(), |health, _| health.failed(NOW, NOW));
+        Candidate {
+            health,
+            ..healthy(rank)
+        }
+    }
+
+    fn set_aside(rank: u32, hours: u32, is_binding: bool) -> Candidate {
+        let until = NOW + HOUR * hours;
+        Candidate {
+            aside: Some(Aside { until, is_binding }),
+            ..healthy(rank)
+        }
+    }
+
+    fn chosen<const N: usize>(candidates: [Candidate; N]) -> Choice {
+        choose(&candidates, NOW).unwrap()
+    }
+
+    #[test]
+    fn the_first_by_rank_is_chosen_wherever_it_stands() {
+        assert_eq!(chosen([healthy(2), healthy(1), healthy(3)]), Choice::Try(1));
+        assert_eq!(choose(&[], NOW), None);
+    }
+
+    #[test]
+    fn one_that_is_closed_limited_or_set_aside_is_passed_over_until_it_is_back() {
+        for candidate in [
+            closed(1),
+            limited(1, 1),
+            set_aside(1, 1, true),
+            set_aside(1, 1, false),
+        ] {
+            assert_eq!(chosen([candidate, healthy(2)]), Choice::Try(1));
+            let candidates = [candidate, healthy(2)];
+            assert_eq!(choose(&candidates, NOW + HOUR), Some(Choice::Try(0)));
+        }
+    }
+
+    #[test]
+    fn one_that_often_fails_is_passed_over_but_better_than_none() {
+        let mut health = Health::default();
+        for _ in 0..10 {
+            health = health.failed(NOW, NOW).failed(NOW, NOW).succeeded(NOW);
+        }
+        let ill = Candidate {
+            health,
+            ..healthy(1)
+        };
+        assert_eq!(chosen([ill, healthy(2)]), Choice::Try(1));
+        assert_eq!(chosen([ill, limited(2, 1)]), Choice::Try(0));
+        assert_eq!(chosen([ill]), Choice::Try(0));
+    }
+
+    #[test]
+    fn where_all_are_limited_the_name_waits_at_the_one_with_room_first() {
+        assert_eq!(chosen([limited(1, 5), limited(2, 3)]), Choice::Try(1));
+    }
+
+    #[test]
+    fn where_none_is_open_the_name_waits_for_the_first_that_is() {
+        let until = NOW + Duration::from_secs(60);
+        assert_eq!(
+            chosen([closed(1), set_aside(2, 1, true)]),
+            Choice::Wait(until)
+        );
+        assert_eq!(chosen([closed(1), limited(2, 1)]), Choice::Wait(until));
+    }
+
+    #[test]
+    fn one_that_refused_the_name_is_tried_again_if_it_is_the_only_one() {
+        assert_eq!(chosen([set_aside(1, 1, false)]), Choice::Try(0));
+        assert_eq!(chosen([set_aside(1, 1, false), closed(2)]), Choice::Try(0));
+    }
+}

@@ -125,3 +125,111 @@ impl Health {
         self.score(now) >= SUFFICIENT
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NOW: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
+
+    /// The health after so many failures, each after whatever pause the one before it caused.
+    fn failing(count: u32) -> (Health, OffsetDateTime) {
+        let (mut health, mut now) = (Health::default(), NOW);
+        for _ in 0..count {
+            now = health.closed_until(now).unwrap_or(now);
+            health = health.probed(now).failed(now, now);
+        }
+        (health, now)
+    }
+
+    #[test]
+    fn the_third_failure_in_a_row_closes_a_directory_for_longer_each_time() {
+        for (count, minutes) in [
+            (1, 0),
+            (2, 0),
+            (3, 1),
+            (4, 2),
+            (5, 4),
+            (8, 32),
+            (9, 60),
+            (99, 60),
+        ] {
+            let (health, now) = failing(count);
+            let pause = health
+                .closed_until(now)
+                .map_or(time::Duration::ZERO, |until| until - now);
+            assert_eq!(pause, time::Duration::minutes(minutes), "after {count}");
+        }
+    }
+
+    #[test]
+    fn one_order_is_let_through_to_see_while_the_others_wait() {
+        let (closed, now) = failing(4);
+        let later = closed.closed_until(now).unwrap();
+        assert_eq!(closed.closed_until(later), None);
+        let probed = closed.probed(later);
+        assert_eq!(probed.closed_until(later), Some(later + PROBE));
+        // Nothing became of it, so another one may see.
+        assert_eq!(probed.closed_until(later + PROBE), None);
+        assert_eq!(probed.succeeded(later).closed_until(later), None);
+        assert_eq!(probed.succeeded(later).failures, 0);
+    }
+
+    #[test]
+    fn orders_that_were_under_way_together_close_a_directory_once() {
+        let (mut health, now) = failing(2);
+        let then = now + Duration::from_secs(20);
+        for _ in 0..32 {
+            health = health.failed(now, then);
+        }
+        assert_eq!(health.closed_until(then), Some(then + FIRST_PAUSE));
+    }
+
+    #[test]
+    fn an_open_directory_is_not_closed_by_looking() {
+        let health = Health::default();
+        assert_eq!(health.probed(NOW), health);
+    }
+
+    #[test]
+    fn a_directory_that_fails_now_and_then_is_less_preferred_until_that_is_forgiven() {
+        let mut health = Health::default();
+        for _ in 0..10 {
+            health = health.failed(NOW, NOW).failed(NOW, NOW).succeeded(NOW);
+        }
+        assert_eq!(health.closed_until(NOW), None);
+        assert!(!health.is_sufficient(NOW));
+        assert!(health.is_sufficient(NOW + Duration::from_secs(3600)));
+        for _ in 0..20 {
+            health = health.succeeded(NOW);
+        }
+        assert!(health.score(NOW) > 900);
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_closes_nothing_for_longer_than_an_hour() {
+        let ahead = NOW + Duration::from_secs(10_000_000_000);
+        let mut health = Health::default();
+        for _ in 0..3 {
+            health = health.failed(ahead, ahead);
+        }
+        assert_eq!(health.closed_until(NOW), Some(NOW + LONGEST_PAUSE));
+    }
+
+    proptest! {
+        #[test]
+        fn the_score_stays_within_its_bounds(
+            results in proptest::collection::vec((any::<bool>(), 0_u64..100_000), 0..200),
+        ) {
+            let (mut health, mut now) = (Health::default(), NOW);
+            for (is_success, pause) in results {
+                now += Duration::from_secs(pause);
+                health = if is_success { health.succeeded(now) } else { health.failed(now, now) };
+                prop_assert!(health.score(now) <= BEST);
+                prop_assert!(health.closed_until(now).is_none_or(|until| until > now));
+            }
+        }
+    }
+}

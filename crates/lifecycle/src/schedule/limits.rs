@@ -1,8 +1,9 @@
 //! The limits of a directory, as it announces them, and the arithmetic of one of them.
 //!
 //! A limit is a bucket of places that fills up again evenly, the way Let's Encrypt counts: the generic
-//! cell rate algorithm, whose whole memory of a bucket is one moment. Microseconds in whole numbers,
-//! rounded so that never more is taken than the directory gives, however long it goes on.
+//! cell rate algorithm, whose whole memory of a bucket is one moment, its level: when the bucket will
+//! be full again. Microseconds in whole numbers, rounded so that never more is taken than the
+//! directory gives, however long it goes on.
 
 use std::fmt;
 use std::str::FromStr;
@@ -108,20 +109,19 @@ impl Limit {
     }
 
     /// The first moment, `now` or later, at which one can be taken so that `reserve` are left.
-    /// `level` is what [`Limit::spent`] left behind.
+    /// `level` is what [`Limit::spent`] left behind; without one the bucket is full.
     pub(super) fn free_at(
         &self,
         level: Option<OffsetDateTime>,
         reserve: u32,
         now: OffsetDateTime,
     ) -> OffsetDateTime {
-        // At least one can be taken of a bucket that is full.
-        let wanted = i128::from(reserve.min(self.burst - 1)) + 1;
         let Some(level) = self.sound(level, now) else {
             return now;
         };
-        let free = level + self.margin() - self.capacity() + wanted * self.interval_micros();
-        moment(free).max(now)
+        // At least one can be taken of a bucket that is full.
+        let wanted = i128::from(reserve.min(self.burst - 1)) + 1;
+        moment(level - self.capacity() + wanted * self.interval_micros()).max(now)
     }
 
     /// The level after one is taken at `now`, whether it was there or not.
@@ -130,10 +130,11 @@ impl Limit {
         level: Option<OffsetDateTime>,
         now: OffsetDateTime,
     ) -> OffsetDateTime {
-        let level = self.sound(level, now).unwrap_or(i128::MIN);
+        let full = micros(now) + self.margin();
+        let level = self.sound(level, now).unwrap_or(full).max(full);
         // Who takes what is not there does not take from those who come later without end.
-        let most = (micros(now) + self.capacity()).max(level);
-        moment((level.max(micros(now)) + self.interval_micros()).min(most))
+        let most = (full + self.capacity()).max(level);
+        moment((level + self.interval_micros()).min(most))
     }
 
     /// The level after the directory said that there is none before `until`.
@@ -143,9 +144,9 @@ impl Limit {
         until: OffsetDateTime,
         now: OffsetDateTime,
     ) -> OffsetDateTime {
-        let level = self.sound(level, now).unwrap_or(i128::MIN);
         let until = micros(until).min(micros(now) + to_micros(LONGEST_REFUSAL));
-        let exhausted = until - self.margin() + self.capacity() - self.interval_micros();
+        let exhausted = until + self.capacity() - self.interval_micros();
+        let level = self.sound(level, now).unwrap_or(exhausted);
         moment(level.max(exhausted))
     }
 
@@ -154,18 +155,17 @@ impl Limit {
         let Some(level) = self.sound(level, now) else {
             return self.burst;
         };
-        let room = micros(now) + self.capacity() - level.max(micros(now));
-        let left = room.max(0) / self.interval_micros();
-        u32::try_from(left).map_or(self.burst, |left| left.min(self.burst))
+        let taken = (level - self.margin() - micros(now)).max(0);
+        let left = (self.capacity() - taken).max(0) / self.interval_micros();
+        u32::try_from(left).unwrap_or(self.burst)
     }
 
     /// The level as far as it can be right: a clock that was ahead for a while must not close a bucket
     /// until it would be right. Nothing where the bucket is certainly full, here and there.
     fn sound(&self, level: Option<OffsetDateTime>, now: OffsetDateTime) -> Option<i128> {
         let (level, now) = (micros(level?), micros(now));
-        let is_full = level + self.margin() <= now;
         let most = now + self.capacity() + to_micros(LONGEST_REFUSAL);
-        (!is_full).then_some(level.min(most))
+        (level > now).then_some(level.min(most))
     }
 
     fn interval_micros(&self) -> i128 {
@@ -179,8 +179,8 @@ impl Limit {
         self.interval_micros() * i128::from(self.burst)
     }
 
-    /// How much later than here the directory may have counted what was taken. The last place of a
-    /// bucket is given away this much later; the rate stays.
+    /// How much later than here the directory may count what is taken; levels include it. The last
+    /// place of a bucket is given away this much later for it, and the rate is the same.
     fn margin(&self) -> i128 {
         let shortest = to_micros(SHORTEST_MARGIN).min(self.capacity() / 60);
         let margin = (self.interval_micros() / 2).max(shortest);
@@ -368,4 +368,248 @@ fn moment(micros: i128) -> OffsetDateTime {
     } else {
         time::PrimitiveDateTime::MAX.assume_utc()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const START: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
+
+    /// A directory that counts exactly: its level is in fractions of a microsecond.
+    struct Directory {
+        limit: Limit,
+        level: i128,
+    }
+
+    impl Directory {
+        fn new(limit: Limit) -> Self {
+            Self {
+                limit,
+                level: i128::MIN / 2,
+            }
+        }
+
+        fn takes(&mut self, at: OffsetDateTime) -> bool {
+            let burst = i128::from(self.limit.burst);
+            let (now, interval) = (micros(at) * burst, to_micros(self.limit.period));
+            let level = self.level.max(now) + interval;
+            let is_within = level <= now + interval * burst;
+            if is_within {
+                self.level = level;
+            }
+            is_within
+        }
+    }
+
+    fn orders() -> Limit {
+        Limits::LETS_ENCRYPT.orders.unwrap()
+    }
+
+    fn limits() -> impl Strategy<Value = Limit> {
+        let period = prop_oneof![1_u64..10_000, 1_u64..(366 * DAY * 1000)];
+        (1_u32..2000, period)
+            .prop_map(|(burst, millis)| Limit::new(burst, Duration::from_millis(millis)).unwrap())
+    }
+
+    fn moments() -> impl Strategy<Value = OffsetDateTime> {
+        let first = time::PrimitiveDateTime::MIN.assume_utc();
+        let last = time::PrimitiveDateTime::MAX.assume_utc();
+        prop_oneof![
+            Just(first),
+            Just(last),
+            (first.unix_timestamp()..=last.unix_timestamp())
+                .prop_map(|second| OffsetDateTime::from_unix_timestamp(second).unwrap()),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_directory_never_sees_more_than_it_allows(
+            limit in limits(),
+            steps in proptest::collection::vec((0_u8..4, 0.0_f64..1.0, 0.0_f64..1.0), 1..400),
+        ) {
+            let margin = Duration::from_micros(u64::try_from(limit.margin()).unwrap());
+            let (mut now, mut level, mut sent) = (START, None, Vec::new());
+            for (kind, gap, delay) in steps {
+                now += match kind {
+                    0 => Duration::ZERO,
+                    1 => limit.interval().mul_f64(gap * 2.0),
+                    2 => limit.period.mul_f64(gap),
+                    _ => (limit.free_at(level, 0, now) - now).unsigned_abs(),
+                };
+                if limit.free_at(level, 0, now) <= now {
+                    level = Some(limit.spent(level, now));
+                    sent.push(now + margin.mul_f64(delay));
+                }
+            }
+            sent.sort_unstable();
+            let mut directory = Directory::new(limit);
+            for arrival in sent {
+                prop_assert!(directory.takes(arrival), "one too many at {arrival}");
+            }
+        }
+
+        #[test]
+        fn what_is_left_can_be_taken_and_no_more(limit in limits(), taken in 0_u32..100) {
+            let taken = taken.min(limit.burst);
+            let mut level = None;
+            for _ in 0..taken {
+                level = Some(limit.spent(level, START));
+            }
+            prop_assert_eq!(limit.left(level, START), limit.burst - taken);
+            let margin = Duration::from_micros(u64::try_from(limit.margin()).unwrap());
+            let is_free = limit.free_at(level, 0, START) <= START + margin;
+            prop_assert_eq!(is_free, taken < limit.burst);
+        }
+
+        #[test]
+        fn no_moment_is_too_early_or_too_late_to_reckon_with(
+            limit in limits(),
+            level in proptest::option::of(moments()),
+            now in moments(),
+            until in moments(),
+            reserve in any::<u32>(),
+        ) {
+            let free = limit.free_at(level, reserve, now);
+            prop_assert!(free >= now);
+            prop_assert!(limit.left(level, now) <= limit.burst);
+            for level in [limit.spent(level, now), limit.exhausted(level, until, now)] {
+                let longest = limit.period * 2 + LONGEST_REFUSAL + LONGEST_MARGIN * 2;
+                let free = limit.free_at(Some(level), reserve, now);
+                prop_assert!(free - now <= longest);
+            }
+        }
+
+        #[test]
+        fn a_limit_is_read_as_it_is_written(limit in limits()) {
+            prop_assert_eq!(limit.to_string().parse(), Ok(limit));
+        }
+    }
+
+    #[test]
+    fn the_whole_burst_is_there_at_once_but_for_the_last_which_comes_a_little_later() {
+        let mut level = None;
+        for taken in 0..299 {
+            assert_eq!(orders().free_at(level, 0, START), START, "after {taken}");
+            level = Some(orders().spent(level, START));
+        }
+        let last = orders().free_at(level, 0, START);
+        assert_eq!(last - START, Duration::from_secs(30));
+        level = Some(orders().spent(level, last));
+        let next = orders().free_at(level, 0, last);
+        assert_eq!(next - START, Duration::from_secs(30 + 36));
+    }
+
+    #[test]
+    fn the_rate_does_not_drift_where_the_period_cannot_be_divided_evenly() {
+        let limit: Limit = "7/1h".parse().unwrap();
+        let (mut now, mut level) = (START, None);
+        let count = 70_000;
+        for _ in 0..count {
+            now = limit.free_at(level, 0, now);
+            level = Some(limit.spent(level, now));
+        }
+        let exact = Duration::from_secs(3600) * (count / 7) - limit.period;
+        let margin = Duration::from_micros(u64::try_from(limit.margin()).unwrap());
+        let late = now - START - exact - margin;
+        assert!(!late.is_negative(), "{late} early");
+        assert!(late <= Duration::from_micros(1) * count, "{late} late");
+    }
+
+    #[test]
+    fn a_reserve_is_left_alone_even_after_the_bucket_was_closed() {
+        let reserve = 30;
+        let mut level = None;
+        while orders().free_at(level, reserve, START) == START {
+            level = Some(orders().spent(level, START));
+        }
+        assert!(orders().left(level, START) >= reserve);
+        assert_eq!(orders().free_at(level, 0, START), START);
+        let until = START + Duration::from_secs(HOUR);
+        let closed = Some(orders().exhausted(level, until, START));
+        assert_eq!(orders().free_at(closed, 0, START), until);
+        let after = orders().free_at(closed, reserve, START);
+        assert_eq!(after - until, orders().interval() * reserve);
+    }
+
+    #[test]
+    fn the_smallest_limit_still_gives_one_at_a_time() {
+        let limit: Limit = "1/10s".parse().unwrap();
+        assert_eq!(limit.free_at(None, 5, START), START);
+        let level = Some(limit.spent(None, START));
+        let next = limit.free_at(level, 5, START);
+        assert_eq!(next - START, Duration::from_secs(15));
+        assert_eq!(limit.free_at(level, 5, next), next);
+        assert_eq!(limit.left(level, START), 0);
+    }
+
+    #[test]
+    fn a_clock_that_was_a_century_ahead_closes_nothing_for_longer_than_a_refusal() {
+        let ahead = START + Duration::from_secs(100 * 365 * DAY);
+        let level = Some(orders().spent(None, ahead));
+        let free = orders().free_at(level, 0, START);
+        assert!(free - START <= LONGEST_REFUSAL + orders().period);
+        let back = Some(orders().spent(level, START));
+        assert!(orders().free_at(back, 0, START) - START <= LONGEST_REFUSAL + orders().period);
+    }
+
+    #[test]
+    fn limits_are_read_as_they_are_written_and_start_from_those_of_lets_encrypt() {
+        for limits in [Limits::LETS_ENCRYPT, Limits::NONE] {
+            assert_eq!(Limits::from_json(&limits.to_json()), Ok(limits));
+        }
+        assert_eq!(Limits::from_json("{}"), Ok(Limits::default()));
+        let changed = r#"{"orders": "10000/3h", "domain": null, "failures": "none", "share": 25}"#;
+        let changed = Limits::from_json(changed).unwrap();
+        assert_eq!(
+            changed.orders,
+            Limit::new(10_000, Duration::from_secs(3 * HOUR))
+        );
+        assert_eq!((changed.domain, changed.failures), (None, None));
+        assert_eq!(changed.duplicates, Limits::LETS_ENCRYPT.duplicates);
+        assert_eq!(changed.of_account().unwrap().burst, 2500);
+    }
+
+    #[test]
+    fn what_is_no_limit_is_refused() {
+        for text in [
+            "",
+            "5",
+            "/",
+            "5/",
+            "/h",
+            "0/h",
+            "-1/h",
+            "5/0s",
+            "5/3w",
+            "5/1.5h",
+            "5/h/h",
+            "5/é",
+            "4294967296/h",
+            "5/99999999999999999999d",
+            "5/367d",
+            "five/h",
+            "5/d ay",
+        ] {
+            assert_eq!(
+                text.parse::<Limit>(),
+                Err(LimitsError::Limit(text.to_owned()))
+            );
+        }
+        for text in [
+            "",
+            "[]",
+            "7",
+            "{",
+            r#"{"orders": 7}"#,
+            r#"{"order": "7/h"}"#,
+            r#"{"share": 0}"#,
+        ] {
+            assert!(Limits::from_json(text).is_err(), "{text}");
+        }
+        assert_eq!("5/h".parse::<Limit>().unwrap().to_string(), "5/1h");
+    }
 }

@@ -115,3 +115,129 @@ pub fn next_look(
     let look = later(now, pause + part(pause / 10, another(draw)));
     look.min(renew_at)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const START: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn days(count: u32) -> Duration {
+        24 * HOUR * count
+    }
+
+    fn window(start: Duration, end: Duration) -> Window {
+        Window {
+            start: START + start,
+            end: START + end,
+        }
+    }
+
+    #[test]
+    fn every_lifetime_is_renewed_with_time_to_spare_and_over_a_stretch_of_it() {
+        for (life, earliest, latest) in [
+            (HOUR * 160, HOUR * 96, HOUR * 320 / 3),
+            (days(47), HOUR * 24 * 47 * 3 / 5, HOUR * 24 * 47 * 2 / 3),
+            (days(90), days(60), days(65)),
+            (days(398), days(368), days(373)),
+        ] {
+            let end = START + life;
+            assert_eq!(renew_at(START, end, 0) - START, earliest);
+            let last = renew_at(START, end, u64::MAX) - START;
+            assert!(
+                last < latest && latest - last < Duration::from_secs(1),
+                "{life:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_version_that_was_dated_back_is_not_due_at_once() {
+        let end = START + HOUR;
+        for draw in [0, u64::MAX] {
+            assert!(renew_at(START, end, draw) - START >= HOUR / 2);
+        }
+    }
+
+    #[test]
+    fn a_moment_inside_the_window_stays_and_one_outside_is_picked_anew() {
+        let window = window(days(2), days(4));
+        let chosen = START + days(3);
+        assert_eq!(reconsider(chosen, window, START, 7), chosen);
+        for outside in [START + days(1), START + days(5)] {
+            let picked = reconsider(outside, window, START, 7);
+            assert_eq!(picked, within(window, START, 7));
+            assert!((window.start..window.end).contains(&picked));
+        }
+    }
+
+    #[test]
+    fn a_window_that_is_over_means_now() {
+        let now = START + days(10);
+        assert_eq!(within(window(days(2), days(4)), now, u64::MAX), now);
+        assert_eq!(
+            reconsider(START + days(30), window(days(2), days(4)), now, 0),
+            now
+        );
+    }
+
+    #[test]
+    fn looks_keep_to_what_the_directory_asks_for_within_reason_and_end_with_the_renewal() {
+        let renewal = START + days(30);
+        let look = |retry_after| next_look(renewal, retry_after, START, 0) - START;
+        for (asked, least) in [
+            (None, HOUR * 6),
+            (Some(HOUR * 2), HOUR * 2),
+            (Some(Duration::ZERO), HOUR / 60),
+            (Some(days(365)), days(1)),
+            (Some(Duration::MAX), days(1)),
+        ] {
+            let pause = look(asked);
+            assert!(pause >= least && pause <= least + least / 10, "{asked:?}");
+        }
+        let soon = START + HOUR;
+        assert_eq!(next_look(soon, None, START, 0), soon);
+    }
+
+    #[test]
+    fn a_renewal_is_urgent_near_the_end_of_the_life_or_of_the_window() {
+        let end = START + days(90);
+        let urgency = |at, window| Urgency::of_renewal(START, end, window, START + at);
+        assert_eq!(urgency(days(60), None), Urgency::Renewal);
+        assert_eq!(urgency(days(76), None), Urgency::Urgent);
+        assert_eq!(urgency(days(91), None), Urgency::Urgent);
+        let window = Some(window(days(10), days(12)));
+        assert_eq!(urgency(days(10), window), Urgency::Renewal);
+        assert_eq!(urgency(days(12), window), Urgency::Urgent);
+        assert!(Urgency::First < Urgency::Renewal && Urgency::Renewal < Urgency::Urgent);
+    }
+
+    proptest! {
+        #[test]
+        fn a_renewal_lies_between_now_and_the_end(
+            life in 1_u64..(10_u64.pow(10)),
+            draw in any::<u64>(),
+        ) {
+            let end = START + Duration::from_secs(life);
+            let at = renew_at(START, end, draw);
+            prop_assert!(at > START && at < end);
+        }
+
+        #[test]
+        fn no_window_makes_a_renewal_earlier_than_now(
+            start in any::<i32>(),
+            end in any::<i32>(),
+            now in any::<i32>(),
+            draw in any::<u64>(),
+        ) {
+            let second = |count| OffsetDateTime::from_unix_timestamp(i64::from(count)).unwrap();
+            let window = Window { start: second(start), end: second(end) };
+            let picked = within(window, second(now), draw);
+            prop_assert!(picked >= second(now));
+            prop_assert!(picked <= second(end.max(start).max(now)));
+        }
+    }
+}

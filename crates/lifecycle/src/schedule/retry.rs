@@ -150,3 +150,144 @@ fn after_refusal(made: u8, not_after: Option<OffsetDateTime>, now: OffsetDateTim
 const fn minutes(count: u64) -> Duration {
     Duration::from_secs(60 * count)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NOW: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
+    const DAY: Duration = minutes(24 * 60);
+
+    fn refused(made: u8, left: Option<Duration>) -> Plan {
+        let failed = Failed {
+            made,
+            cause: Cause::Name,
+            not_after: left.map(|left| NOW + left),
+            has_alternative: true,
+        };
+        after_failure(failed, NOW, 0)
+    }
+
+    fn pause(plan: Plan) -> time::Duration {
+        match plan {
+            Plan::Again { at, .. } => at - NOW,
+            Plan::GiveUp => panic!("it was given up"),
+        }
+    }
+
+    #[test]
+    fn a_first_version_is_given_up_after_eight_attempts() {
+        for (made, minutes) in (0..).zip([1, 5, 15, 60, 180, 360, 720]) {
+            let expected = Plan::Again {
+                made: made + 1,
+                at: NOW + time::Duration::minutes(minutes),
+            };
+            assert_eq!(refused(made, None), expected);
+        }
+        assert_eq!(refused(7, None), Plan::GiveUp);
+        assert_eq!(refused(u8::MAX, None), Plan::GiveUp);
+    }
+
+    #[test]
+    fn a_renewal_goes_on_every_half_day_while_its_version_is_valid() {
+        let month = Some(DAY * 30);
+        assert_eq!(pause(refused(0, month)), PAUSES[0]);
+        assert_eq!(pause(refused(6, month)), PAUSES[6]);
+        for made in [7, 8, 200, u8::MAX] {
+            assert_eq!(pause(refused(made, month)), DAY / 2);
+        }
+    }
+
+    #[test]
+    fn the_less_is_left_the_more_often_it_is_tried() {
+        assert_eq!(pause(refused(9, Some(DAY))), DAY / 10);
+        assert_eq!(pause(refused(9, Some(minutes(30)))), minutes(3));
+        assert_eq!(pause(refused(9, Some(Duration::from_secs(2)))), minutes(1));
+    }
+
+    #[test]
+    fn after_the_end_of_its_version_a_renewal_is_a_first_version_again() {
+        assert_eq!(refused(7, Some(Duration::ZERO)), Plan::GiveUp);
+        assert_eq!(pause(refused(3, Some(Duration::ZERO))), PAUSES[3]);
+    }
+
+    #[test]
+    fn what_is_not_the_fault_of_the_name_never_counts() {
+        let until = NOW + DAY;
+        for cause in [Cause::Directory, Cause::Limited { until }, Cause::Account] {
+            for not_after in [None, Some(NOW + DAY), Some(NOW - DAY)] {
+                for has_alternative in [false, true] {
+                    let failed = Failed {
+                        made: 7,
+                        cause,
+                        not_after,
+                        has_alternative,
+                    };
+                    let Plan::Again { made, at } = after_failure(failed, NOW, u64::MAX) else {
+                        panic!("{failed:?} was given up");
+                    };
+                    assert_eq!(made, 7);
+                    assert!(at > NOW);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn another_directory_is_tried_at_once_and_a_limit_is_waited_for() {
+        let until = NOW + DAY;
+        let failed = |has_alternative| Failed {
+            made: 0,
+            cause: Cause::Limited { until },
+            not_after: None,
+            has_alternative,
+        };
+        assert!(pause(after_failure(failed(true), NOW, u64::MAX)) <= AT_ONCE * 2);
+        assert!(pause(after_failure(failed(false), NOW, 0)) >= DAY);
+    }
+
+    #[test]
+    fn those_that_wait_for_the_same_come_back_one_by_one() {
+        let until = NOW + minutes(60);
+        let not_after = Some(until + DAY * 2);
+        let at = |draw| after_wait(until, not_after, NOW, draw) - until;
+        assert_eq!(at(0), Duration::ZERO);
+        assert_eq!(at(1 << 63), DAY / 10);
+        let first = after_wait(until, None, NOW, u64::MAX) - until;
+        assert!(first <= IMPATIENCE);
+    }
+
+    #[test]
+    fn a_directory_that_refused_a_name_is_only_less_preferred() {
+        assert!(!aside(Cause::Name, NOW).is_binding);
+        assert!(aside(Cause::Directory, NOW).is_binding);
+        let until = NOW + DAY;
+        assert_eq!(aside(Cause::Limited { until }, NOW).until, until);
+    }
+
+    proptest! {
+        #[test]
+        fn a_renewal_is_tried_again_before_its_version_ends(
+            made in any::<u8>(),
+            left in 61_u64..10_000_000,
+        ) {
+            let left = Duration::from_secs(left);
+            prop_assert!(pause(refused(made, Some(left))) < left);
+        }
+
+        #[test]
+        fn nobody_waits_long_after_what_was_waited_for(
+            wait in -1_000_000_i64..10_000_000,
+            left in proptest::option::of(-1_000_000_i64..100_000_000),
+            draw in any::<u64>(),
+        ) {
+            let until = NOW + time::Duration::seconds(wait);
+            let not_after = left.map(|left| NOW + time::Duration::seconds(left));
+            let at = after_wait(until, not_after, NOW, draw);
+            prop_assert!(at >= until.max(NOW));
+            prop_assert!(at - until.max(NOW) <= LONGEST);
+        }
+    }
+}
