@@ -476,7 +476,15 @@ pub(crate) fn reachable(statement: Statement, scope: Scope) -> Statement {
 }
 
 pub(crate) fn listed(scope: Scope) -> Statement {
-    reachable(select("1 = 1"), scope)
+    // The own and the shared ones have an index each, by name.
+    let statement = match scope {
+        Scope::Account(account) => select("account_id = ?")
+            .bind(account)
+            .text(" union all ")
+            .text(&selection("account_id is null and name >= ''")),
+        Scope::Everything => select("1 = 1"),
+    };
+    statement
         .text(" order by rank, created_at, id limit ?")
         .bind(page_limit(PAGE_LIMIT))
 }
@@ -522,11 +530,15 @@ async fn dropped(
 }
 
 fn select(condition: &str) -> Statement {
-    Statement::new(format!(
+    Statement::new(selection(condition))
+}
+
+fn selection(condition: &str) -> String {
+    format!(
         "select id, account_id, name, rank, url, contact, roots, account_url, \
          external_account_id, profile, preferred_chain, limits, trusted, created_at \
          from directories where {condition}"
-    ))
+    )
 }
 
 fn read(mut row: Row) -> Result<Directory, Error> {

@@ -117,12 +117,12 @@ impl Store {
     }
 
     /// The DNS providers that an account may use: its own and the shared ones; under
-    /// [`Scope::Everything`], those of all accounts. By zone, those after the zone `after`, at most
-    /// `limit` (and never more than 1,000); those of the last zone may be cut off.
+    /// [`Scope::Everything`], those of all accounts. By zone, those after `after`, at most `limit`
+    /// (and never more than 1,000).
     pub async fn dns_providers(
         &self,
         scope: Scope,
-        after: Option<&str>,
+        after: Option<&DnsProvider>,
         limit: usize,
     ) -> Result<Vec<DnsProvider>, Error> {
         let rows = self.backend().rows(listed(scope, after, limit)).await?;
@@ -202,10 +202,22 @@ impl Store {
     }
 }
 
-pub(crate) fn listed(scope: Scope, after: Option<&str>, limit: usize) -> Statement {
-    let statement = select("zone > ?").bind(after.unwrap_or_default());
-    reachable(statement, scope)
-        .text(" order by zone, account_id, id limit ?")
+pub(crate) fn listed(scope: Scope, after: Option<&DnsProvider>, limit: usize) -> Statement {
+    let nil = DnsProviderId::from_uuid(uuid::Uuid::nil());
+    let (zone, id) = after.map_or(("", nil), |provider| (&provider.zone, provider.id));
+    let statement = match scope {
+        Scope::Account(account) => select("account_id = ? and (zone, id) > (?, ?)")
+            .bind(account)
+            .bind(zone)
+            .bind(id)
+            .text(" union all ")
+            .text(&selection("account_id is null and (zone, id) > (?, ?)"))
+            .bind(zone)
+            .bind(id),
+        Scope::Everything => select("(zone, id) > (?, ?)").bind(zone).bind(id),
+    };
+    statement
+        .text(" order by zone, id limit ?")
         .bind(page_limit(limit))
 }
 

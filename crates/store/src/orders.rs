@@ -256,13 +256,15 @@ pub(crate) async fn hold(
     certificate: CertificateId,
     until: OffsetDateTime,
 ) -> Result<bool, Error> {
-    // No index serves an expression, so the row is found by what it is, not by when it is due.
-    let statement =
-        Statement::new("select 1 from certificates where id = ? and +next_action_at = ?")
-            .bind(certificate)
-            .bind(until)
-            .text(transaction.row_lock());
+    let statement = holding(certificate, until).text(transaction.row_lock());
     Ok(transaction.row(statement).await?.is_some())
+}
+
+pub(crate) fn holding(certificate: CertificateId, until: OffsetDateTime) -> Statement {
+    // No index serves an expression, so the row is found by what it is, not by when it is due.
+    Statement::new("select 1 from certificates where id = ? and +next_action_at = ?")
+        .bind(certificate)
+        .bind(until)
 }
 
 /// Ends the orders of those certificates that have one, and what was done for them. The

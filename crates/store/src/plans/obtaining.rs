@@ -1,0 +1,127 @@
+//! The queries of those who obtain certificates from ACME directories and tell others of it.
+
+use super::{NOW, assert_uses, database, plan};
+use crate::ids::{AccountId, CertificateId, DeliveryId, DirectoryId, WebhookId};
+use crate::scope::Scope;
+use crate::{
+    budgets, challenges, deliveries, directories, dns_providers, expiring, orders, webhooks,
+};
+
+#[tokio::test]
+async fn what_ends_and_what_is_due_is_found_in_its_order() {
+    let (backend, _directory) = database().await;
+    for after in [None, Some(CertificateId::random())] {
+        let statement = expiring::ending_between(NOW, NOW, after, 10);
+        assert_uses(
+            &backend,
+            "SEARCH c USING INDEX certificates_ending",
+            statement,
+        )
+        .await;
+    }
+    let statement = expiring::first_end(NOW);
+    assert_uses(&backend, "certificates_ending", statement).await;
+    let statement = expiring::first_due();
+    assert_uses(
+        &backend,
+        "COVERING INDEX certificates_next_action",
+        statement,
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn directories_and_their_budgets_are_found_by_index() {
+    let (backend, _directory) = database().await;
+    let account = AccountId::random();
+    let statement = directories::own_named(account, "a");
+    assert_uses(&backend, "INDEX directories_name", statement).await;
+    let statement = directories::shared_named("a");
+    assert_uses(&backend, "directories_shared_name", statement).await;
+    let buckets = ["a".to_owned(), "b".to_owned()];
+    let statement = budgets::level_of(DirectoryId::random(), &buckets);
+    assert_uses(&backend, "autoindex_budgets", statement).await;
+    let sweeping = plan(&backend, budgets::sweeping(NOW)).await;
+    for search in [
+        "SEARCH budgets USING INDEX sqlite_autoindex_budgets",
+        "SEARCH budgets USING INDEX budgets_level",
+    ] {
+        assert!(sweeping.contains(search), "{sweeping}");
+    }
+    assert!(!sweeping.contains("SCAN budgets"), "{sweeping}");
+    // An account's own and the shared ones are found apart, and are few.
+    let statement = directories::listed(Scope::Account(account));
+    let listed = plan(&backend, statement).await;
+    for index in ["directories_name", "directories_shared_name"] {
+        let search = format!("SEARCH directories USING INDEX {index} (");
+        assert!(listed.contains(&search), "{listed}");
+    }
+}
+
+#[tokio::test]
+async fn orders_and_challenges_are_found_by_index() {
+    let (backend, _directory) = database().await;
+    let ids = [CertificateId::random(), CertificateId::random()];
+    let statement = orders::holding(ids[0], NOW);
+    assert_uses(&backend, "autoindex_certificates", statement).await;
+    let statement = orders::of_certificate(ids[0]);
+    assert_uses(&backend, "autoindex_orders", statement).await;
+    assert_uses(&backend, "autoindex_orders", orders::ending(&ids)).await;
+    let counting = plan(&backend, orders::counting()).await;
+    assert!(counting.contains("COVERING INDEX"), "{counting}");
+    let statement = challenges::of_certificate(ids[0]);
+    assert_uses(&backend, "challenges_certificate", statement).await;
+    for statement in challenges::settling(&ids, NOW) {
+        assert_uses(&backend, "challenges_certificate", statement).await;
+    }
+    let statement = challenges::for_http("a.example", "token");
+    assert_uses(&backend, "challenges_name", statement).await;
+    let statement = challenges::for_tls("a.example");
+    assert_uses(&backend, "challenges_name", statement).await;
+    for statement in [challenges::due(NOW), challenges::forgetting(NOW)] {
+        assert_uses(&backend, "challenges_next_action", statement).await;
+    }
+    let claim = plan(&backend, challenges::claiming(NOW, NOW, 10)).await;
+    assert!(claim.contains("INDEX challenges_next_action"), "{claim}");
+    assert!(!claim.contains("SCAN challenges"), "{claim}");
+}
+
+#[tokio::test]
+async fn dns_providers_are_found_by_their_zone() {
+    let (backend, _directory) = database().await;
+    let account = AccountId::random();
+    let statement = dns_providers::for_zones(account, &["a.example", "example"]);
+    let found = plan(&backend, statement).await;
+    for index in ["dns_providers_zone", "dns_providers_shared_zone"] {
+        let search = format!("SEARCH dns_providers USING INDEX {index} (");
+        assert!(found.contains(&search), "{found}");
+    }
+    assert!(!found.contains("SCAN dns_providers"), "{found}");
+    let listed = dns_providers::listed(Scope::Account(account), None, 10);
+    let listed = plan(&backend, listed).await;
+    for index in ["dns_providers_zone", "dns_providers_shared_zone"] {
+        let search = format!("SEARCH dns_providers USING INDEX {index} (");
+        assert!(listed.contains(&search), "{listed}");
+    }
+}
+
+#[tokio::test]
+async fn webhooks_and_deliveries_are_found_by_index() {
+    let (backend, _directory) = database().await;
+    let account = AccountId::random();
+    let after = Some(WebhookId::random());
+    let statement = webhooks::listed(Scope::Account(account), after, 10);
+    assert_uses(&backend, "webhooks_account", statement).await;
+    let statement = webhooks::listed(Scope::Everything, after, 10);
+    assert_uses(&backend, "autoindex_webhooks", statement).await;
+    let statement = webhooks::of_accounts(&[account, AccountId::random()]);
+    assert_uses(&backend, "webhooks_account", statement).await;
+    let statement = deliveries::due(NOW);
+    assert_uses(&backend, "deliveries_next_action", statement).await;
+    let claim = plan(&backend, deliveries::claiming(NOW, NOW, 10)).await;
+    assert!(claim.contains("INDEX deliveries_next_action"), "{claim}");
+    assert!(!claim.contains("SCAN deliveries"), "{claim}");
+    let ids = [DeliveryId::at(NOW), DeliveryId::at(NOW)];
+    let read = plan(&backend, deliveries::by_ids(&ids)).await;
+    assert!(!read.contains("SCAN"), "{read}");
+}
