@@ -1,10 +1,11 @@
 //! Real peers for tests: PostgreSQL, openssl, curl, Chromium, Python clients, pkilint, testssl,
-//! Pebble, Knot DNS, web servers to put behind the edge, and the built `chancery` binary itself.
+//! Pebble, Knot DNS, a directory with every fault, web servers to put behind the edge, and the built
+//! `chancery` binary itself.
 //!
 //! Everything here blocks, and everything here panics with the whole story (command, output, log)
 //! when a peer does not do what the test needs: a test has nothing better to do with such an
-//! error. What it starts stops with the test process, also when that process is killed. It knows
-//! none of this workspace's crates, so that any of them can use it in its tests.
+//! error. What it starts stops with the test process, also when that process is killed. Of
+//! this workspace's crates it knows `pki` alone, so that any of them can use it in its tests.
 #![allow(
     clippy::expect_used,
     clippy::panic,
@@ -20,6 +21,7 @@ mod chancery;
 mod cluster;
 mod curl;
 mod daemon;
+pub mod directory;
 mod edge;
 pub mod http;
 mod knot;
@@ -44,6 +46,7 @@ pub use browser::Browser;
 pub use chancery::{Chancery, ChanceryOptions};
 pub use cluster::Cluster;
 pub use curl::{Curl, CurlAnswer};
+pub use directory::Directory;
 pub use edge::served_serial;
 pub use knot::{Knot, Zone};
 pub use kraftcloud::KraftCloud;
