@@ -1,24 +1,18 @@
 //! Asking the OCSP responders of other authorities, over plain HTTP (RFC 6960 appendix A.1). What
 //! comes back is believed for its signature alone.
 
-use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HOST};
-use http::{Request, StatusCode, Uri};
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
-use lifecycle::{EgressPolicy, Staple};
+use egress::{EgressPolicy, Fetch, FetchError, Request};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
+use lifecycle::Staple;
 use pki::{
     CertId, Certificate, HashAlgorithm, IssuerHashes, OcspRequest, VerifiedAnswer,
     VerifiedAnswerError,
 };
 use time::OffsetDateTime;
-use tokio::net::{TcpStream, lookup_host};
-use tokio::time::timeout;
 
 /// Longest time for one answer, from looking up the responder's name to the last octet.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -38,16 +32,8 @@ pub(crate) struct Question {
 /// Why a responder has nothing to hand on.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ResponderError {
-    #[error("the responder is at no address that may be connected to")]
-    Address,
-    #[error("the responder cannot be reached")]
-    Connect(#[source] io::Error),
-    #[error("the responder does not speak HTTP")]
-    Http(#[source] hyper::Error),
-    #[error("the answer is too long, or breaks off")]
-    Body(#[source] Box<dyn std::error::Error + Send + Sync>),
-    #[error("the responder takes too long")]
-    Timeout,
+    #[error("the responder does not answer")]
+    Fetch(#[from] FetchError),
     #[error("the responder answers with HTTP status {0}")]
     Status(StatusCode),
     #[error("the answer is of no use")]
@@ -88,79 +74,41 @@ impl Question {
     /// [`ResponderError`].
     pub(crate) async fn ask(
         &self,
+        fetch: &dyn Fetch,
         policy: EgressPolicy,
         now: OffsetDateTime,
     ) -> Result<Staple, ResponderError> {
-        let fetched = timeout(PATIENCE, self.fetch(policy)).await;
-        let response = fetched.unwrap_or(Err(ResponderError::Timeout))?;
-        let answer = VerifiedAnswer::read(&response, &self.id, &self.issuer, now)?;
+        let response = fetch.fetch(self.request(policy)).await?;
+        if response.status != StatusCode::OK {
+            return Err(ResponderError::Status(response.status));
+        }
+        let answer = VerifiedAnswer::read(&response.body, &self.id, &self.issuer, now)?;
         if !answer.is_good {
             return Err(ResponderError::NotGood);
         }
         Ok(Staple {
-            response: response.into(),
+            response: response.body.into(),
             produced_at: answer.this_update,
             next_update: answer.next_update.unwrap_or(now + WITHOUT_END),
         })
     }
 
-    async fn fetch(&self, policy: EgressPolicy) -> Result<Bytes, ResponderError> {
-        let stream = self.connect(policy).await?;
-        let handshake = http1::handshake(TokioIo::new(stream)).await;
-        let (mut sender, connection) = handshake.map_err(ResponderError::Http)?;
-        let talking = async {
-            let response = sender.send_request(self.request()).await;
-            let response = response.map_err(ResponderError::Http)?;
-            if response.status() != StatusCode::OK {
-                return Err(ResponderError::Status(response.status()));
-            }
-            let body = Limited::new(response.into_body(), MAX_ANSWER)
-                .collect()
-                .await;
-            Ok(body.map_err(ResponderError::Body)?.to_bytes())
-        };
-        tokio::pin!(talking);
-        tokio::select! {
-            talked = &mut talking => talked,
-            // The connection ends when the last octet of the answer is there.
-            _ = connection => talking.await,
-        }
-    }
-
-    async fn connect(&self, policy: EgressPolicy) -> Result<TcpStream, ResponderError> {
-        let host = self.url.host().unwrap_or_default();
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        let port = self.url.port_u16().unwrap_or(80);
-        let addresses = lookup_host((host, port)).await;
-        let addresses = addresses.map_err(ResponderError::Connect)?;
-        let allowed = |address: &SocketAddr| policy.check(address.ip()).is_ok();
-        let mut outcome = Err(ResponderError::Address);
-        for address in addresses.filter(allowed) {
-            outcome = TcpStream::connect(address)
-                .await
-                .map_err(ResponderError::Connect);
-            if outcome.is_ok() {
-                break;
-            }
-        }
-        outcome
-    }
-
-    fn request(&self) -> Request<Full<Bytes>> {
+    fn request(&self, policy: EgressPolicy) -> Request {
         let question = OcspRequest {
             cert_ids: vec![self.id.clone()],
             nonce: None,
         };
-        let path = self.url.path_and_query().map_or("/", |path| path.as_str());
-        let mut request = Request::new(Full::from(question.to_der()));
-        *request.method_mut() = http::Method::POST;
-        *request.uri_mut() = path.parse().unwrap_or_default();
-        let headers = request.headers_mut();
-        if let Ok(host) = self.responder().parse() {
-            headers.insert(HOST, host);
+        let kind = HeaderValue::from_static("application/ocsp-request");
+        Request {
+            method: Method::POST,
+            url: self.url.to_string(),
+            headers: HeaderMap::from_iter([(CONTENT_TYPE, kind)]),
+            body: Bytes::from(question.to_der()),
+            policy,
+            roots: None,
+            deadline: PATIENCE,
+            body_limit: MAX_ANSWER,
+            redirects: 0,
         }
-        let kind = http::HeaderValue::from_static("application/ocsp-request");
-        headers.insert(CONTENT_TYPE, kind);
-        request
     }
 }

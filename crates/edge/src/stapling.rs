@@ -118,7 +118,9 @@ async fn renew_foreign(shared: &Arc<Shared>) -> Infallible {
 
 async fn ask(shared: &Shared, id: CertificateId, old: &Arc<Identity>, question: &Question) {
     let now = shared.surroundings.now();
-    match question.ask(shared.settings.responders, now).await {
+    let fetch = shared.surroundings.network().fetch.as_ref();
+    let policy = shared.settings.responders;
+    match question.ask(fetch, policy, now).await {
         Ok(staple) => {
             let new = old.stapled(&shared.templates, staple, now);
             shared.replace_identity(id, old, Some(Arc::new(new)));

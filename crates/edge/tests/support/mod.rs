@@ -15,12 +15,13 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use edge::{Edge, Entrance, Metrics};
+use egress::{Fetcher, ResolverSettings, SystemResolver};
 use lifecycle::{
     AcmeSettings, Addresses, AuthorityTemplate, CertificateId, CertificateRef, Clock,
     DEFAULT_AUTHORITY, DEFAULT_METRO_DOMAIN, Dialect, DomainRequest, Edit, EgressPolicy, Handlers,
-    House, IssueRequest, KeySource, NewInstanceRequest, NewServiceRequest, PortRequest, Principal,
-    Protocol, Replacement, RevocationTarget, ServiceChange, ServiceChoice, ServiceId, ServiceRef,
-    Surroundings, SystemClock, SystemRandomness, Tiers, Upload,
+    House, IssueRequest, KeySource, Network, NewInstanceRequest, NewServiceRequest, PortRequest,
+    Principal, Protocol, Replacement, RevocationTarget, ServiceChange, ServiceChoice, ServiceId,
+    ServiceRef, Surroundings, SystemClock, SystemRandomness, Tiers, Upload,
 };
 use listener::Listener;
 use pki::{DnsName, Identifier, KeyAlgorithm, RevocationReason, SubjectFields};
@@ -79,7 +80,8 @@ impl Server {
             .build()
             .unwrap();
         let clock = SteppedClock::default();
-        let surroundings = Surroundings::new(clock.clone(), SystemRandomness);
+        let surroundings =
+            Surroundings::new(clock.clone(), SystemRandomness).with_network(network());
         let (house, principal) = runtime.block_on(furnished(
             &data,
             surroundings.clone(),
@@ -389,6 +391,19 @@ async fn furnished(
     let token = String::from_utf8(data.read("token")).unwrap();
     let principal = house.tokens.authenticate(&token, Dialect::Chancery).await;
     (house, principal.unwrap())
+}
+
+/// HTTP to hosts that are named by their address.
+fn network() -> Network {
+    let settings = ResolverSettings {
+        server: Some("127.0.0.1".to_owned()),
+        ..ResolverSettings::default()
+    };
+    let resolver = Arc::new(SystemResolver::new(&settings).unwrap());
+    Network {
+        fetch: Arc::new(Fetcher::new(resolver)),
+        ..Network::offline()
+    }
 }
 
 fn settings(public_url: &str) -> lifecycle::Settings {
