@@ -69,7 +69,7 @@ pub(crate) async fn serve(configuration: Configuration) -> anyhow::Result<()> {
     let edge_metrics = edge::Metrics::default();
     let metrics = Metrics::with(|registry| edge_metrics.register(registry));
     let edge = Edge::new(
-        house.routing.clone(),
+        (house.routing.clone(), house.answers.clone()),
         surroundings,
         edge_listeners.settings(&configuration.edge),
         edge_metrics,

@@ -8,12 +8,13 @@ use lifecycle::{Protocol, PublishedPort, Site};
 use rustls::server::{Acceptor, ClientHello};
 use rustls::{AlertDescription, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
-use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
+use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 
 use crate::facts::TlsFacts;
 use crate::http::balancer::Service;
-use crate::metrics::{Failure, version_of};
+use crate::identities::VALIDATION;
+use crate::metrics::{Challenged, Failure, version_of};
 use crate::shared::Shared;
 
 /// What a handshake came to.
@@ -33,16 +34,23 @@ struct Prepared {
 }
 
 /// Shakes hands with a client that came to this published port. Who fails is told why, as far as
-/// TLS has a word for it.
+/// TLS has a word for it. With an ACME directory that looks for a proof, nothing follows.
 ///
 /// # Errors
 /// [`Failure`].
-pub(crate) async fn shake<S>(stream: S, port: u16, shared: &Shared) -> Result<Shaken<S>, Failure>
+pub(crate) async fn shake<S>(
+    stream: S,
+    port: u16,
+    shared: &Shared,
+) -> Result<Option<Shaken<S>>, Failure>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let acceptor = LazyConfigAcceptor::new(Acceptor::default(), stream);
     let mut start = acceptor.await.map_err(|error| failed(&error))?;
+    if is_validation(&start.client_hello()) {
+        return prove(start, shared).await.map(|()| None);
+    }
     let prepared = match prepare(&start.client_hello(), port, shared).await {
         Ok(prepared) => prepared,
         Err(failure) => {
@@ -59,11 +67,58 @@ where
         version: version_of(connection.protocol_version()),
     };
     shared.metrics.shaken(connection);
-    Ok(Shaken {
+    Ok(Some(Shaken {
         stream,
         facts,
         service: prepared.service,
         port: prepared.port,
+    }))
+}
+
+/// Whether the client is an ACME directory's: it wants that protocol and no other (RFC 8737
+/// section 3).
+fn is_validation(hello: &ClientHello<'_>) -> bool {
+    hello.alpn().is_some_and(|mut protocols| {
+        protocols.next() == Some(VALIDATION) && protocols.next().is_none()
+    })
+}
+
+/// Shows an ACME directory the proof of control over the name that it sent, and says goodbye: no
+/// data is exchanged.
+async fn prove<S>(mut start: StartHandshake<S>, shared: &Shared) -> Result<(), Failure>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let (outcome, proven) = match proof(start.client_hello().server_name(), shared).await {
+        Ok(configuration) => match start.into_stream(configuration).await {
+            Ok(mut stream) => {
+                // The client has seen what it came for.
+                let _ = stream.shutdown().await;
+                (Challenged::Answered, Ok(()))
+            }
+            Err(error) => (Challenged::Failed, Err(failed(&error))),
+        },
+        Err(failure) => {
+            refuse(&mut start.io, failure).await;
+            let outcome = match failure {
+                Failure::UnknownName => Challenged::Unknown,
+                _ => Challenged::Failed,
+            };
+            (outcome, Err(failure))
+        }
+    };
+    shared.metrics.challenged("tls-alpn-01", outcome);
+    proven
+}
+
+async fn proof(name: Option<&str>, shared: &Shared) -> Result<Arc<ServerConfig>, Failure> {
+    let name = name.ok_or(Failure::UnknownName)?;
+    let identity = shared.answers.tls_alpn(name).await;
+    let identity = identity.map_err(|error| internal(&error))?;
+    let identity = identity.ok_or(Failure::UnknownName)?;
+    shared.templates.validation(identity).map_err(|error| {
+        tracing::error!(%error, "the proof for an ACME directory cannot be shown");
+        Failure::Internal
     })
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use lifecycle::{Credentials, ServedKey, Staple, off_the_reactor};
+use lifecycle::{Credentials, ServedKey, ServerIdentity, Staple, off_the_reactor};
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{default_provider, sign::any_supported_type};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -12,6 +12,9 @@ use rustls::{CipherSuite, ServerConfig, SignatureAlgorithm};
 use time::OffsetDateTime;
 
 use crate::responder::Question;
+
+/// The protocol of ACME directories that look for a proof (RFC 8737 section 6.2).
+pub(crate) const VALIDATION: &[u8] = b"acme-tls/1";
 
 const TLS_1_3: [CipherSuite; 3] = [
     CipherSuite::TLS13_AES_128_GCM_SHA256,
@@ -34,6 +37,7 @@ const RSA: [CipherSuite; 3] = [
 pub(crate) struct Templates {
     http: ServerConfig,
     raw: ServerConfig,
+    validation: ServerConfig,
 }
 
 /// A certificate that can be served.
@@ -58,10 +62,16 @@ impl Templates {
     /// # Errors
     /// When the crypto library has no protocol version to offer.
     pub(crate) fn new(tickets: Arc<dyn ProducesTickets>) -> Result<Self, rustls::Error> {
-        let mut raw = ServerConfig::builder_with_provider(Arc::new(provider()))
+        let base = ServerConfig::builder_with_provider(Arc::new(provider()))
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(Nobody));
+        let mut validation = base.clone();
+        validation.alpn_protocols = vec![VALIDATION.to_vec()];
+        // Nobody comes back to such a session.
+        validation.session_storage = Arc::new(NoServerSessionStorage {});
+        validation.send_tls13_tickets = 0;
+        let mut raw = base;
         // Nothing in the order is weak; a client that prefers something else is better served by the
         // order than by its own wish.
         raw.ignore_client_order = true;
@@ -69,7 +79,27 @@ impl Templates {
         raw.ticketer = tickets;
         let mut http = raw.clone();
         http.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(Self { http, raw })
+        Ok(Self {
+            http,
+            raw,
+            validation,
+        })
+    }
+
+    /// The configuration for a handshake with the protocol [`VALIDATION`] alone, which proves
+    /// control over a name and is good for nothing else.
+    ///
+    /// # Errors
+    /// When the key is of a kind that TLS cannot use.
+    pub(crate) fn validation(
+        &self,
+        identity: ServerIdentity,
+    ) -> Result<Arc<ServerConfig>, rustls::Error> {
+        let pkcs8 = identity.key.to_pkcs8_der();
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(pkcs8.as_slice()));
+        let chain = identity.chain.into_iter().map(CertificateDer::from);
+        let key = CertifiedKey::new(chain.collect(), any_supported_type(&key)?);
+        Ok(configured(&self.validation, Arc::new(key)))
     }
 }
 

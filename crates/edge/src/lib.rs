@@ -21,7 +21,7 @@ mod upkeep;
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use lifecycle::{Change, Error, Routing, Surroundings};
+use lifecycle::{Answers, Change, Error, Routing, Surroundings};
 use listener::{Accepted, Listener, asked};
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -38,18 +38,18 @@ use shared::Shared;
 pub struct Edge(Arc<Shared>);
 
 impl Edge {
-    /// An edge over what the house routes. It knows no domain yet and asks the store for each, until
+    /// An edge over what the house routes, and answers to ACME directories. It knows no domain yet and asks the store for each, until
     /// it is looked after.
     ///
     /// # Errors
     /// When the crypto library has no TLS to offer.
     pub fn new(
-        routing: Routing,
+        (routing, answers): (Routing, Answers),
         surroundings: Surroundings,
         settings: Settings,
         metrics: Metrics,
     ) -> Result<Self, rustls::Error> {
-        let shared = Shared::new(routing, surroundings, settings, metrics)?;
+        let shared = Shared::new((routing, answers), surroundings, settings, metrics)?;
         Ok(Self(Arc::new(shared)))
     }
 
@@ -105,7 +105,8 @@ async fn run(accepted: Accepted, entrance: Entrance, shared: Arc<Shared>) {
         () = asked(&mut facts.shutdown) => return,
     };
     let shaken = match shaken.unwrap_or(Err(Failure::Timeout)) {
-        Ok(shaken) => shaken,
+        Ok(Some(shaken)) => shaken,
+        Ok(None) => return,
         Err(failure) => return shared.metrics.failed(failure),
     };
     if shaken.port.handlers.http {

@@ -25,6 +25,7 @@ struct Inner {
     requests: Family<RequestLabels, Counter>,
     upstream: Histogram,
     instance_failures: Family<ReasonLabels, Counter>,
+    challenges: Family<ChallengeLabels, Counter>,
 }
 
 /// One counter for each cache and outcome, found once.
@@ -55,6 +56,17 @@ pub(crate) enum Failure {
     Internal,
 }
 
+/// What a look for a proof of control over a name came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Challenged {
+    /// The proof was there.
+    Answered,
+    /// There is no such challenge of this house.
+    Unknown,
+    /// The store could not be asked, or the client broke off.
+    Failed,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct EntranceLabels {
     protocol: &'static str,
@@ -77,6 +89,12 @@ struct LookupLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
     status: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ChallengeLabels {
+    kind: &'static str,
+    outcome: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -116,6 +134,7 @@ impl Metrics {
             // 0.25 ms to 64 s in powers of two.
             upstream: Histogram::new((0..19).map(|power| 0.000_25 * f64::from(1 << power))),
             instance_failures: Family::default(),
+            challenges: Family::default(),
         }))
     }
 
@@ -152,6 +171,11 @@ impl Metrics {
             "instance_failures",
             "Connections and requests that failed at an instance",
             inner.instance_failures.clone(),
+        );
+        registry.register(
+            "challenges",
+            "Looks of ACME directories for a proof of control",
+            inner.challenges.clone(),
         );
     }
 
@@ -228,6 +252,17 @@ impl Metrics {
     /// Notes how long an instance took to begin an answer.
     pub(crate) fn upstream(&self, taken: Duration) {
         self.0.upstream.observe(taken.as_secs_f64());
+    }
+
+    /// Counts a look for a proof of control over a name.
+    pub(crate) fn challenged(&self, kind: &'static str, outcome: Challenged) {
+        let outcome = match outcome {
+            Challenged::Answered => "answered",
+            Challenged::Unknown => "unknown",
+            Challenged::Failed => "failed",
+        };
+        let labels = ChallengeLabels { kind, outcome };
+        self.0.challenges.get_or_create(&labels).inc();
     }
 
     /// Counts a connection or request that failed at an instance.

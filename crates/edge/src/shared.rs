@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lifecycle::{CertificateId, Change, Error, Routing, ServiceId, Site, Surroundings};
+use lifecycle::{Answers, CertificateId, Change, Error, Routing, ServiceId, Site, Surroundings};
 use pki::DnsName;
 use quick_cache::sync::{Cache, EntryAction};
 use rustls::server::ClientHello;
@@ -28,6 +28,7 @@ const UNKNOWN_AT_A_TIME: usize = 16;
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) routing: Routing,
+    pub(crate) answers: Answers,
     pub(crate) surroundings: Surroundings,
     pub(crate) settings: Settings,
     pub(crate) metrics: Metrics,
@@ -46,7 +47,7 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(
-        routing: Routing,
+        (routing, answers): (Routing, Answers),
         surroundings: Surroundings,
         settings: Settings,
         metrics: Metrics,
@@ -63,6 +64,7 @@ impl Shared {
             wanted: Wanted::new(),
             unknown: Semaphore::new(UNKNOWN_AT_A_TIME),
             routing,
+            answers,
             surroundings,
             settings,
             metrics,

@@ -118,7 +118,7 @@ impl House {
             services,
             instances,
             routing,
-            answers: Answers::new(store.clone()),
+            answers: Answers::new(store.clone(), surroundings.clone()),
             dns_providers,
             diagnosis: Diagnosis::new(store.clone(), surroundings.clone(), settings.clone()),
             solvers: Solvers::new(store.clone(), surroundings.clone(), settings),

@@ -2,7 +2,7 @@
 //! disagree about it would let a request slip past the one that decides, so everything that can be
 //! read in two ways is refused.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use http::header::HOST;
 use http::request::Parts;
@@ -111,7 +111,7 @@ pub(super) enum Host<'a> {
     /// A domain name as it was written, without a final dot.
     Name(&'a str),
     /// An IP address, which is nobody's domain.
-    Address,
+    Address(IpAddr),
 }
 
 impl<'a> Host<'a> {
@@ -119,16 +119,16 @@ impl<'a> Host<'a> {
         if let Some(rest) = text.strip_prefix('[') {
             let (address, rest) = rest.split_once(']')?;
             let is_port = rest.is_empty() || rest.strip_prefix(':').is_some_and(is_port);
-            address.parse::<Ipv6Addr>().ok()?;
-            return is_port.then_some(Self::Address);
+            let address = address.parse::<Ipv6Addr>().ok()?;
+            return is_port.then_some(Self::Address(address.into()));
         }
         let name = match text.split_once(':') {
             Some((name, port)) if is_port(port) => name,
             Some(_) => return None,
             None => text,
         };
-        if name.parse::<Ipv4Addr>().is_ok() {
-            return Some(Self::Address);
+        if let Ok(address) = name.parse::<Ipv4Addr>() {
+            return Some(Self::Address(address.into()));
         }
         let is_name = !name.is_empty() && name.len() <= MAX_NAME && name.bytes().all(is_in_names);
         let name = name.strip_suffix('.').unwrap_or(name);
@@ -167,8 +167,14 @@ mod tests {
         ] {
             assert_eq!(Host::parse(text), Some(Host::Name(name)), "{text}");
         }
-        for text in ["192.0.2.1", "192.0.2.1:80", "[2001:db8::1]", "[::1]:8443"] {
-            assert_eq!(Host::parse(text), Some(Host::Address), "{text}");
+        for (text, address) in [
+            ("192.0.2.1", "192.0.2.1"),
+            ("192.0.2.1:80", "192.0.2.1"),
+            ("[2001:db8::1]", "2001:db8::1"),
+            ("[::1]:8443", "::1"),
+        ] {
+            let address = Host::Address(address.parse().unwrap());
+            assert_eq!(Host::parse(text), Some(address), "{text}");
         }
     }
 

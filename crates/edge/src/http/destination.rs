@@ -32,7 +32,7 @@ pub(super) async fn destination<D: Directory>(
     let host = target.name()?;
     let site = match (&facts.tls, host) {
         (Some(tls), host) => secured(tls, host, directory).await?,
-        (None, Host::Address) => return Err(Fault::UnknownHost),
+        (None, Host::Address(_)) => return Err(Fault::UnknownHost),
         (None, Host::Name(name)) => find(name, directory).await?.ok_or(Fault::UnknownHost)?,
     };
     let service = directory.service(site.service).await;

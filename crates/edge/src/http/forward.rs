@@ -14,6 +14,7 @@ use super::access::{Record, RequestId};
 use super::authority::Target;
 use super::balancer::{Held, Service};
 use super::body::{Download, Gate, Progress, RequestBody, ResponseBody};
+use super::challenge;
 use super::destination::{Destination, destination};
 use super::headers::{self, Length};
 use super::introduction;
@@ -107,8 +108,13 @@ impl<D: Directory> Handling<'_, D> {
             record.path = Some(target.path.clone());
         }
         let target = target?;
-        let length = headers::length(&parts.headers, parts.version, body.size_hint().exact())?;
         let directory = &*self.session.directory;
+        if self.session.facts.tls.is_none()
+            && let Some(answer) = challenge::answer(&parts.method, &target, directory).await
+        {
+            return Ok(answer.map(|bytes| self.whole(bytes)));
+        }
+        let length = headers::length(&parts.headers, parts.version, body.size_hint().exact())?;
         let (service, port) = match destination(&target, &self.session.facts, directory).await? {
             Destination::Instances(service, port) => (service, port),
             Destination::Redirect(location) => {

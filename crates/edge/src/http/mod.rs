@@ -7,6 +7,7 @@ mod access;
 mod authority;
 pub(crate) mod balancer;
 mod body;
+mod challenge;
 pub(crate) mod connect;
 mod destination;
 mod forward;
@@ -78,6 +79,14 @@ pub(crate) trait Directory: Send + Sync + 'static {
         id: ServiceId,
     ) -> impl Future<Output = Result<Option<Arc<Service>>, lifecycle::Error>> + Send;
 
+    /// The answer to a challenge of an ACME directory that looks under this host; `None` if there is
+    /// no such challenge.
+    fn challenge(
+        &self,
+        host: &str,
+        token: &str,
+    ) -> impl Future<Output = Result<Option<String>, lifecycle::Error>> + Send;
+
     /// What the operator decided.
     fn settings(&self) -> &Settings;
 
@@ -112,6 +121,10 @@ impl Directory for Shared {
 
     async fn service(&self, id: ServiceId) -> Result<Option<Arc<Service>>, lifecycle::Error> {
         Self::service(self, id).await
+    }
+
+    async fn challenge(&self, host: &str, token: &str) -> Result<Option<String>, lifecycle::Error> {
+        self.answers.http(host, token).await
     }
 
     fn settings(&self) -> &Settings {

@@ -92,8 +92,8 @@ impl Server {
         let metrics = Metrics::new();
         let mut registry = Registry::default();
         metrics.register(&mut registry);
-        let routing = house.routing.clone();
-        let edge = Edge::new(routing, surroundings, settings, metrics).unwrap();
+        let asked = (house.routing.clone(), house.answers.clone());
+        let edge = Edge::new(asked, surroundings, settings, metrics).unwrap();
         runtime.block_on(edge.prepare()).unwrap();
         let (shutdown, _) = watch::channel(false);
         let entrances = [Entrance::Https, Entrance::Http, Entrance::Port(RAW_PORT)];
