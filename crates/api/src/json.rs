@@ -19,6 +19,13 @@ pub(crate) struct Object<'a>(Vec<(&'static str, &'a RawValue)>);
 #[error("{0}")]
 pub(crate) struct Malformed(String);
 
+impl Malformed {
+    /// A fault of more than one member. `reason` repeats no value.
+    pub(crate) fn new(reason: &str) -> Self {
+        Self(reason.to_owned())
+    }
+}
+
 /// A type that members have.
 pub(crate) trait Value: DeserializeOwned {
     /// What a member of this type must be, as in "must be a string".

@@ -33,6 +33,7 @@ mod tokens;
 mod zones;
 
 pub use ::acme::client::ChallengeKind;
+pub use ::dns::{Kind as DnsKind, kinds as dns_kinds};
 pub use ::egress::EgressPolicy;
 pub use accounts::{AccountChange, Accounts, FIRST_ADMINISTRATOR, HOUSE_ACCOUNT};
 pub use authorities::{Authorities, Authority};

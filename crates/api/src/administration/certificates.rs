@@ -4,15 +4,17 @@ use std::time::Duration;
 
 use http::StatusCode;
 use lifecycle::{
-    Certificate, CertificateFilter, CertificateId, CertificateRef, DEFAULT_AUTHORITY, IssueRequest,
-    KeySource, RevocationTarget, StateKind, Upload, Version, off_the_reactor, parse_identifiers,
+    Certificate, CertificateFilter, CertificateId, CertificateRef, Certificates, Error,
+    IssueRequest, KeySource, ManagedRequest, Principal, RevocationTarget, StateKind, Upload,
+    Version, off_the_reactor, parse_identifiers,
 };
-use pki::{CertificateRequest, KeyAlgorithm, RevocationReason, SubjectFields};
+use pki::{CertificateRequest, Identifier, KeyAlgorithm, RevocationReason, SubjectFields};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::faults::Fault;
 use super::{Body, Call, paging};
+use crate::Context;
 use crate::exchange::{Response, UPLOAD_LIMIT, json};
 use crate::json::{Malformed, Object};
 use crate::notation::{hexadecimal, timestamp};
@@ -35,6 +37,17 @@ struct View<'a> {
     state: &'static str,
     issuer: Option<&'a str>,
     created_at: String,
+    /// Why the last attempt at a version failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    /// When the house renews it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    renew_at: Option<String>,
+    /// How many attempts at the next version have failed, while another one is planned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attempt: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_attempt_at: Option<String>,
     current: Option<VersionView>,
 }
 
@@ -78,6 +91,7 @@ struct DetailView<'a> {
 struct IssuedView {
     uuid: String,
     name: String,
+    state: &'static str,
     serial: String,
     not_after: String,
     chain: String,
@@ -91,12 +105,13 @@ struct IssueBody {
     csr: Option<String>,
     days: Option<i64>,
     name: Option<String>,
+    managed: Option<bool>,
 }
 
 impl Body for IssueBody {
     // A certificate's greatest number of names, and a request with as many.
     const LIMIT: usize = 1024 * 1024;
-    const MEMBERS: &'static [&'static str] = &["csr", "days", "issuer", "name", "names"];
+    const MEMBERS: &'static [&'static str] = &["csr", "days", "issuer", "managed", "name", "names"];
 
     fn read(mut object: Object<'_>) -> Result<Self, Malformed> {
         Ok(Self {
@@ -105,6 +120,7 @@ impl Body for IssueBody {
             csr: object.take("csr")?,
             days: object.take("days")?,
             name: object.take("name")?,
+            managed: object.take("managed")?,
         })
     }
 }
@@ -172,6 +188,7 @@ pub(super) async fn list(call: Call<'_>) -> Result<Response, Fault> {
     let certificates = &call.context.house.certificates;
     let mut found = certificates.list(&call.principal, &filter, &page).await?;
     let next = paging::cut(&mut found, &page, |one| (one.created_at, one.id.as_uuid()));
+    let view = |certificate| view(certificates, certificate);
     let certificates = found.iter().map(view).collect();
     Ok(json(StatusCode::OK, &PageView { certificates, next }))
 }
@@ -183,16 +200,41 @@ pub(super) async fn show(call: Call<'_>, reference: &CertificateRef) -> Result<R
     let reference = CertificateRef::Id(certificate.id);
     let versions = certificates.versions(&call.principal, &reference).await?;
     let detail = DetailView {
-        certificate: view(&certificate),
+        certificate: view(certificates, &certificate),
         versions: versions.iter().map(version_view).collect(),
         chain: chain.iter().map(pki::Certificate::to_pem).collect(),
     };
     Ok(json(StatusCode::OK, &detail))
 }
 
+/// Has a private authority sign a certificate at once, or asks for one that the house obtains and
+/// renews: always from an ACME directory, from an authority if the body says so.
 pub(super) async fn issue(call: Call<'_>) -> Result<Response, Fault> {
     let context = call.context;
     let (principal, body, _room): (_, IssueBody, _) = call.body().await?;
+    let issuer = match &body.issuer {
+        Some(issuer) => issuer.clone(),
+        None => context.house.issuers.default_name(&principal).await?,
+    };
+    let is_authority = match context.house.authorities.named(&issuer).await {
+        Ok(_) => true,
+        // Whether there is such an issuer at all is found out when it is asked.
+        Err(Error::NotFound { .. }) => false,
+        Err(error) => return Err(error.into()),
+    };
+    if is_authority && body.managed != Some(true) {
+        sign(context, &principal, issuer, body).await
+    } else {
+        request(context, &principal, issuer, body).await
+    }
+}
+
+async fn sign(
+    context: &Context,
+    principal: &Principal,
+    authority: String,
+    body: IssueBody,
+) -> Result<Response, Fault> {
     let key = match &body.csr {
         Some(csr) => {
             let request = CertificateRequest::from_pem_or_der(csr.as_bytes())
@@ -201,34 +243,67 @@ pub(super) async fn issue(call: Call<'_>) -> Result<Response, Fault> {
         }
         None => KeySource::Generate(KeyAlgorithm::P256),
     };
-    let (emails, hosts): (Vec<&str>, Vec<&str>) = body
-        .names
-        .iter()
-        .map(String::as_str)
-        .partition(|name| name.contains('@'));
     let request = IssueRequest {
-        authority: body.issuer.unwrap_or_else(|| DEFAULT_AUTHORITY.to_owned()),
+        authority,
         subject: SubjectFields::default(),
-        identifiers: parse_identifiers(hosts, [], emails)?,
+        identifiers: identifiers(&body.names)?,
         days: body.days,
         key,
         name: body.name,
     };
-    let issued = context
-        .house
-        .certificates
-        .issue(&principal, request)
-        .await?;
+    let issued = context.house.certificates.issue(principal, request).await?;
     let chain = std::iter::once(&issued.leaf).chain(&issued.intermediates);
     let view = IssuedView {
         uuid: issued.id.to_string(),
         name: issued.name,
+        state: StateKind::Valid.as_str(),
         serial: issued.leaf.serial().to_hex(),
         not_after: timestamp(issued.leaf.not_after()),
         chain: chain.map(pki::Certificate::to_pem).collect(),
         private_key: issued.key.as_ref().map(pki::PrivateKey::to_pkcs8_pem),
     };
     Ok(json(StatusCode::OK, &view))
+}
+
+async fn request(
+    context: &Context,
+    principal: &Principal,
+    issuer: String,
+    body: IssueBody,
+) -> Result<Response, Fault> {
+    let bad = |detail: &str| Err(Fault::new(StatusCode::BAD_REQUEST, detail));
+    if body.csr.is_some() {
+        return bad(
+            "the server keeps the key of a certificate that it obtains and renews; leave the CSR \
+             out, or name a private authority as issuer",
+        );
+    }
+    if body.days.is_some() {
+        return bad(
+            "how long a certificate of this issuer lasts is the issuer's decision; leave days out",
+        );
+    }
+    let request = ManagedRequest {
+        name: body.name,
+        names: identifiers(&body.names)?,
+        issuer: Some(issuer),
+    };
+    let certificates = &context.house.certificates;
+    let requested = certificates.request_managed(principal, request).await?;
+    Ok(json(StatusCode::OK, &view(certificates, &requested)))
+}
+
+fn identifiers(names: &[String]) -> Result<Vec<Identifier>, Error> {
+    let names = names.iter().map(String::as_str);
+    let (emails, hosts): (Vec<&str>, Vec<&str>) = names.partition(|name| name.contains('@'));
+    parse_identifiers(hosts, [], emails)
+}
+
+/// Has the next version obtained now; the answer does not wait for it.
+pub(super) async fn renew(call: Call<'_>, reference: &CertificateRef) -> Result<Response, Fault> {
+    let certificates = &call.context.house.certificates;
+    let certificate = certificates.renew(&call.principal, reference).await?;
+    Ok(json(StatusCode::OK, &view(certificates, &certificate)))
 }
 
 pub(super) async fn upload(call: Call<'_>) -> Result<Response, Fault> {
@@ -244,12 +319,9 @@ pub(super) async fn upload(call: Call<'_>) -> Result<Response, Fault> {
         )
     };
     let upload = off_the_reactor(parse).await??;
-    let certificate = context
-        .house
-        .certificates
-        .upload(&principal, upload)
-        .await?;
-    Ok(json(StatusCode::OK, &view(&certificate)))
+    let certificates = &context.house.certificates;
+    let certificate = certificates.upload(&principal, upload).await?;
+    Ok(json(StatusCode::OK, &view(certificates, &certificate)))
 }
 
 pub(super) async fn revoke(call: Call<'_>, reference: &CertificateRef) -> Result<Response, Fault> {
@@ -276,10 +348,11 @@ pub(super) async fn revoke(call: Call<'_>, reference: &CertificateRef) -> Result
 pub(super) async fn delete(call: Call<'_>, reference: &CertificateRef) -> Result<Response, Fault> {
     let certificates = &call.context.house.certificates;
     let certificate = certificates.delete(&call.principal, reference).await?;
-    Ok(json(StatusCode::OK, &view(&certificate)))
+    Ok(json(StatusCode::OK, &view(certificates, &certificate)))
 }
 
-fn view(certificate: &Certificate) -> View<'_> {
+fn view<'a>(certificates: &Certificates, certificate: &'a Certificate) -> View<'a> {
+    let attempts = certificates.attempts(certificate);
     View {
         uuid: certificate.id.to_string(),
         name: &certificate.name,
@@ -289,6 +362,10 @@ fn view(certificate: &Certificate) -> View<'_> {
         state: certificate.state.kind().as_str(),
         issuer: certificate.issuer.as_deref(),
         created_at: timestamp(certificate.created_at),
+        reason: certificate.failure.as_deref(),
+        renew_at: certificate.renew_at.map(timestamp),
+        attempt: attempts.map(|attempts| attempts.failed),
+        next_attempt_at: attempts.map(|attempts| timestamp(attempts.next)),
         current: certificate.current.as_ref().map(version_view),
     }
 }

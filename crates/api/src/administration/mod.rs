@@ -3,7 +3,10 @@
 
 mod accounts;
 mod certificates;
+mod checks;
+mod dns;
 mod faults;
+mod issuers;
 mod paging;
 mod services;
 mod tokens;
@@ -37,12 +40,15 @@ async fn dispatch(context: &Context, request: Request) -> Result<Response, Fault
         return Err(Fault::new(StatusCode::NOT_FOUND, "no such route"));
     };
     let allowed = match route {
-        ["certificates" | "services" | "tokens" | "accounts"] => "GET, POST",
+        ["certificates" | "services" | "tokens" | "accounts" | "issuers" | "dns"] => "GET, POST",
         ["certificates", "upload"]
-        | ["certificates", _, "revoke"]
+        | ["certificates", _, "renew" | "revoke"]
+        | ["issuers", _, "default" | "rank" | "key"]
+        | ["dns", _, "test"]
         | ["accounts", _, "disable" | "enable" | "lock" | "unlock"] => "POST",
-        ["certificates" | "services", _] => "GET, DELETE",
-        ["tokens" | "accounts", _] => "DELETE",
+        ["dns", "kinds"] | ["check", _] => "GET",
+        ["certificates" | "services" | "issuers", _] => "GET, DELETE",
+        ["tokens" | "accounts" | "dns", _] => "DELETE",
         _ => return Err(Fault::new(StatusCode::NOT_FOUND, "no such route")),
     };
     let principal = authenticate(context, &request).await?;
@@ -56,6 +62,9 @@ async fn dispatch(context: &Context, request: Request) -> Result<Response, Fault
         (Method::GET, ["certificates"]) => certificates::list(call).await,
         (Method::POST, ["certificates"]) => certificates::issue(call).await,
         (Method::POST, ["certificates", "upload"]) => certificates::upload(call).await,
+        (Method::POST, ["certificates", name, "renew"]) => {
+            certificates::renew(call, &reference(name)?).await
+        }
         (Method::POST, ["certificates", name, "revoke"]) => {
             certificates::revoke(call, &reference(name)?).await
         }
@@ -67,6 +76,23 @@ async fn dispatch(context: &Context, request: Request) -> Result<Response, Fault
         (Method::POST, ["services"]) => services::create(call).await,
         (Method::GET, ["services", name]) => services::show(call, &reference(name)?).await,
         (Method::DELETE, ["services", name]) => services::delete(call, &reference(name)?).await,
+        (Method::GET, ["issuers"]) => issuers::list(call).await,
+        (Method::POST, ["issuers"]) => issuers::add(call).await,
+        (Method::GET, ["issuers", name]) => issuers::show(call, &decoded(name)?).await,
+        (Method::DELETE, ["issuers", name]) => issuers::remove(call, &decoded(name)?).await,
+        (Method::POST, ["issuers", name, "default"]) => {
+            issuers::make_default(call, &decoded(name)?).await
+        }
+        (Method::POST, ["issuers", name, "rank"]) => issuers::rank_at(call, &decoded(name)?).await,
+        (Method::POST, ["issuers", name, "key"]) => {
+            issuers::change_key(call, &decoded(name)?).await
+        }
+        (Method::GET, ["dns"]) => dns::list(call).await,
+        (Method::POST, ["dns"]) => dns::add(call).await,
+        (Method::GET, ["dns", "kinds"]) => Ok(dns::kinds()),
+        (Method::DELETE, ["dns", zone]) => dns::remove(call, &decoded(zone)?).await,
+        (Method::POST, ["dns", zone, "test"]) => dns::test(call, &decoded(zone)?).await,
+        (Method::GET, ["check", name]) => checks::check(call, &decoded(name)?).await,
         (Method::GET, ["tokens"]) => tokens::list(call).await,
         (Method::POST, ["tokens"]) => tokens::create(call).await,
         (Method::DELETE, ["tokens", id]) => tokens::delete(call, &decoded(id)?).await,

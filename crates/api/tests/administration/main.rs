@@ -29,14 +29,16 @@ fn operations(server: &Server) -> Vec<(String, String)> {
             .replace("{reference}", "no-such")
             .replace("{uuid}", "0190163d-8694-439b-aea5-966c26f8ad91")
             .replace("{name}", "no-such")
-            .replace("{change}", "disable");
+            .replace("{change}", "disable")
+            .replace("{zone}", "no-such.test")
+            .replace("{domain}", "no-such.test");
         for method in item.as_object().unwrap().keys() {
             if method != "parameters" {
                 operations.push((method.to_uppercase(), path.clone()));
             }
         }
     }
-    assert!(operations.len() >= 17, "{operations:?}");
+    assert!(operations.len() >= 30, "{operations:?}");
     operations
 }
 
@@ -100,7 +102,24 @@ fn a_read_only_token_changes_nothing() {
             json!({ "names": ["a.test"] }),
         ),
         ("POST", "/chancery/v1/certificates/x/revoke", json!({})),
+        ("POST", "/chancery/v1/certificates/x/renew", json!({})),
         ("DELETE", "/chancery/v1/certificates/x", Value::Null),
+        (
+            "POST",
+            "/chancery/v1/issuers",
+            json!({ "name": "a", "acme": "https://acme.test/directory" }),
+        ),
+        ("DELETE", "/chancery/v1/issuers/a", Value::Null),
+        ("POST", "/chancery/v1/issuers/a/default", json!({})),
+        ("POST", "/chancery/v1/issuers/a/rank", json!({ "rank": 1 })),
+        ("POST", "/chancery/v1/issuers/a/key", json!({})),
+        (
+            "POST",
+            "/chancery/v1/dns",
+            json!({ "zone": "a.test", "kind": "rfc2136", "credentials": {} }),
+        ),
+        ("DELETE", "/chancery/v1/dns/a.test", Value::Null),
+        ("POST", "/chancery/v1/dns/a.test/test", json!({})),
         ("POST", "/chancery/v1/tokens", json!({})),
         ("POST", "/chancery/v1/accounts", json!({ "name": "other" })),
         ("POST", "/chancery/v1/accounts/admin/lock", json!({})),

@@ -227,6 +227,14 @@ impl Issuers {
         Ok(Issuer::Directory(Box::new(Directory::of(row))))
     }
 
+    /// The name of what obtains the caller's certificates when no issuer is named.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn default_name(&self, principal: &Principal) -> Result<String, Error> {
+        self.default_of(principal.account_id()).await
+    }
+
     /// The name of what obtains an account's certificates when nothing is named. That there is such
     /// an issuer is not checked: there may be one tomorrow.
     pub(crate) async fn default_of(&self, account: AccountId) -> Result<String, Error> {
