@@ -12,6 +12,8 @@ pub enum Noun {
     Authority,
     /// A certificate of the inventory.
     Certificate,
+    /// A zone with the credentials to write its records.
+    DnsProvider,
     /// A domain of a service.
     Domain,
     /// An address where a workload listens.
@@ -34,6 +36,7 @@ impl fmt::Display for Noun {
             Self::Account => "account",
             Self::Authority => "authority",
             Self::Certificate => "certificate",
+            Self::DnsProvider => "DNS provider",
             Self::Domain => "domain",
             Self::Instance => "instance",
             Self::Issuer => "issuer",

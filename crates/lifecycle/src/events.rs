@@ -23,6 +23,8 @@ pub(crate) const CERTIFICATE_REVOKED: &str = "certificate.revoked";
 /// such a certificate, and who follows the feed for the domains' sake leaves these events out.
 pub(crate) const CERTIFICATE_SIGNED: &str = "certificate.signed";
 pub(crate) const CERTIFICATE_UPLOADED: &str = "certificate.uploaded";
+pub(crate) const DNS_PROVIDER_ADDED: &str = "dns_provider.added";
+pub(crate) const DNS_PROVIDER_REMOVED: &str = "dns_provider.removed";
 pub(crate) const DOMAIN_ADDED: &str = "domain.added";
 pub(crate) const DOMAIN_REMOVED: &str = "domain.removed";
 pub(crate) const DOMAIN_SWITCHED: &str = "domain.switched";

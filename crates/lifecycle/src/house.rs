@@ -73,8 +73,7 @@ impl House {
     pub fn new(store: Store, surroundings: Surroundings, settings: Settings) -> Self {
         let settings = Arc::new(settings);
         let authorities = Authorities::new(store.clone(), surroundings.clone(), settings.clone());
-        let dns_providers =
-            DnsProviders::new(store.clone(), surroundings.clone(), settings.clone());
+        let dns_providers = DnsProviders::new(store.clone(), surroundings.clone());
         let issuers = Issuers::new(
             store.clone(),
             surroundings.clone(),

@@ -7,8 +7,8 @@ mod answers;
 mod choice;
 pub(crate) mod delegation;
 mod error;
-mod records;
-mod visibility;
+pub(crate) mod records;
+pub(crate) mod visibility;
 
 use std::sync::Arc;
 use std::time::Duration;

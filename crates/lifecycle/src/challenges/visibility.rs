@@ -1,12 +1,18 @@
 //! Whether what was published is there: at every server of its zone, because nobody knows which of
 //! them a directory will ask.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use egress::{LookupError, Resolver, Zone};
+use tokio::task::JoinSet;
 
 /// How long records may take to reach all servers.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(15 * 60);
 /// How long a server that does not answer is waited for, while others have the record.
 const SILENCE: Duration = Duration::from_secs(60);
+/// More servers than this of one zone are not asked.
+const MAX_SERVERS: usize = 16;
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
@@ -30,6 +36,35 @@ pub(crate) enum Judgement {
     Wait(Duration),
     /// It has taken too long at this server, by its place.
     Overdue(usize),
+}
+
+/// Looks for a record at all servers of its zone.
+pub(crate) async fn look(
+    resolver: &Arc<dyn Resolver>,
+    zone: &Zone,
+    name: &str,
+    value: &str,
+) -> Vec<Seen> {
+    let mut asking = JoinSet::new();
+    let servers = zone.nameservers.iter().take(MAX_SERVERS);
+    for (place, server) in servers.cloned().enumerate() {
+        let (resolver, name) = (resolver.clone(), name.to_owned());
+        asking.spawn(async move { (place, resolver.text_at(&server, &name).await) });
+    }
+    let mut seen = vec![Seen::Silent("it was not asked".to_owned()); asking.len()];
+    while let Some(asked) = asking.join_next().await {
+        if let Ok((place, answer)) = asked
+            && let Some(seen) = seen.get_mut(place)
+        {
+            *seen = match answer {
+                Ok(texts) if texts.iter().any(|text| text == value) => Seen::There,
+                Ok(texts) => Seen::Absent(texts),
+                Err(LookupError::NotFound { .. }) => Seen::Absent(Vec::new()),
+                Err(error) => Seen::Silent(error.to_string()),
+            };
+        }
+    }
+    seen
 }
 
 /// Judges what the servers of a zone have so long after the record was written down. A server that

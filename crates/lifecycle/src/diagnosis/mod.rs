@@ -69,6 +69,24 @@ impl Actor {
     }
 }
 
+impl Finding {
+    /// What is as it should be.
+    pub(crate) fn ok(
+        check: &'static str,
+        expected: impl Into<String>,
+        found: impl Into<String>,
+    ) -> Self {
+        Self {
+            check,
+            verdict: Verdict::Ok,
+            expected: expected.into(),
+            found: found.into(),
+            acts: Actor::Platform,
+            remedy: String::new(),
+        }
+    }
+}
+
 /// Live checks of names.
 #[derive(Debug, Clone)]
 pub struct Diagnosis {

@@ -1,14 +1,23 @@
 //! DNS providers: zones with the right to write their records.
+//!
+//! A provider belongs to an account, or is shared by the operator with all of them; then every
+//! account can prove control over the names of its zone. What an administrator added may be anywhere
+//! on the network and may run programs; what a tenant added has to be reachable in public.
 
-use std::sync::Arc;
+mod access;
+mod trial;
 
 use dns::Credentials;
 use pki::DnsName;
-use store::{AccountId, Store};
+use store::{AccountId, DnsProviderId, PAGE_LIMIT, Scope, Secret, Store};
 use time::OffsetDateTime;
 
-use crate::diagnosis::Finding;
-use crate::{Error, Principal, Settings, Surroundings};
+use crate::{Error, Noun, Principal, Surroundings, events};
+
+pub(crate) use access::{Place, PlaceError};
+
+/// A kind whose programs run on this machine.
+const PROGRAMS: &str = "exec";
 
 /// A zone, and how its records are written.
 #[derive(Debug, Clone)]
@@ -44,15 +53,13 @@ pub struct DnsProvider {
 pub struct DnsProviders {
     store: Store,
     surroundings: Surroundings,
-    settings: Arc<Settings>,
 }
 
 impl DnsProviders {
-    pub(crate) fn new(store: Store, surroundings: Surroundings, settings: Arc<Settings>) -> Self {
+    pub(crate) fn new(store: Store, surroundings: Surroundings) -> Self {
         Self {
             store,
             surroundings,
-            settings,
         }
     }
 
@@ -67,19 +74,56 @@ impl DnsProviders {
         provider: NewDnsProvider,
     ) -> Result<DnsProvider, Error> {
         principal.require_write()?;
-        self.store.ping().await?;
         let NewDnsProvider {
             zone,
             kind,
             credentials,
             account,
         } = provider;
+        let zone = zone_name(&zone)?;
+        let checked = dns::check(&kind, &credentials);
+        checked.map_err(|error| Error::invalid("credentials", error.to_string()))?;
+        let is_trusted = principal.is_administrator();
+        if kind == PROGRAMS && !is_trusted {
+            return Err(Error::Forbidden {
+                reason: "only administrators add providers that run programs of this server",
+            });
+        }
+        let owner = self.owner(principal, account.as_deref()).await?;
+        let now = self.surroundings.now();
+        let id = DnsProviderId::from_random(self.surroundings.random());
+        let event = self.event(principal, events::DNS_PROVIDER_ADDED, owner, id, &zone);
+        let new = store::NewDnsProvider {
+            id,
+            account_id: owner,
+            zone: zone.clone(),
+            kind: kind.clone(),
+            credentials: Secret::from(credentials.to_json().as_bytes().to_vec()),
+            is_trusted,
+            created_at: now,
+        };
+        match self.store.add_dns_provider(new, event).await {
+            Ok(()) => {}
+            Err(store::Error::DuplicateName) => {
+                return Err(Error::NameTaken {
+                    noun: Noun::DnsProvider,
+                    name: zone,
+                });
+            }
+            Err(store::Error::Full) => {
+                let limit = store::DNS_PROVIDERS_LIMIT;
+                return Err(Error::Unfit {
+                    reason: format!("an account has at most {limit} DNS providers"),
+                });
+            }
+            Err(error) => return Err(error.into()),
+        }
         Ok(DnsProvider {
             zone,
             kind,
             fields: credentials.names().map(str::to_owned).collect(),
-            is_shared: principal.is_administrator() && account.is_none(),
-            created_at: self.surroundings.now(),
+            is_shared: owner.is_none(),
+            created_at: now,
         })
     }
 
@@ -88,38 +132,118 @@ impl DnsProviders {
     /// # Errors
     /// [`Error::Store`].
     pub async fn list(&self, principal: &Principal) -> Result<Vec<DnsProvider>, Error> {
-        tracing::trace!(account = principal.account_name(), "list");
-        self.store.ping().await?;
-        Ok(Vec::new())
+        let mut listed = Vec::new();
+        let mut after: Option<store::DnsProvider> = None;
+        loop {
+            let (scope, from) = (principal.scope(), after.as_ref());
+            let page = self.store.dns_providers(scope, from, PAGE_LIMIT).await?;
+            let is_last = page.len() < PAGE_LIMIT;
+            after = page.last().cloned();
+            for provider in page {
+                listed.push(self.view(provider).await?);
+            }
+            if is_last {
+                return Ok(listed);
+            }
+        }
     }
 
     /// Removes the caller's provider of a zone, or the shared one if the caller has none and is an
-    /// administrator. What is still published through it is withdrawn first, as far as that goes.
+    /// administrator. Records that are still published through it stay where they are, and are
+    /// named in the log.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Forbidden`].
     pub async fn remove(&self, principal: &Principal, zone: &str) -> Result<(), Error> {
-        principal.require_write()?;
-        self.store.ping().await?;
-        Err(Error::invalid("zone", zone))
+        let found = self.own(principal, zone).await?;
+        let kind = events::DNS_PROVIDER_REMOVED;
+        let event = self.event(principal, kind, found.account_id, found.id, &found.zone);
+        let scope = principal.administered_scope();
+        let removed = self
+            .store
+            .remove_dns_provider(scope, found.id, event)
+            .await?;
+        if removed {
+            Ok(())
+        } else {
+            Err(Error::not_found(Noun::DnsProvider, zone))
+        }
     }
 
-    /// Publishes a record in a zone, looks for it at all servers of the zone, and withdraws it.
-    /// Takes up to a minute.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`], [`Error::Forbidden`]; what fails at the provider is a finding.
-    pub async fn test(&self, principal: &Principal, zone: &str) -> Result<Vec<Finding>, Error> {
+    /// The provider of this very zone that the caller's names would be proven with, if the caller
+    /// may do with it what it likes.
+    async fn own(&self, principal: &Principal, zone: &str) -> Result<store::DnsProvider, Error> {
         principal.require_write()?;
-        self.store.ping().await?;
-        tracing::trace!(zone, port = self.settings.acme.http_port, "test");
-        Ok(Vec::new())
+        let name = zone_name(zone)?;
+        let account = principal.account_id();
+        let found = self.store.dns_providers_for(account, &[&name]).await?;
+        let found = found.into_iter().next();
+        let found = found.ok_or_else(|| Error::not_found(Noun::DnsProvider, zone))?;
+        if found.account_id.is_none() {
+            principal.require_administrator()?;
+        }
+        Ok(found)
     }
 
-    /// Whether the records of a name can be written on behalf of an account.
-    pub(crate) async fn covers(&self, account: AccountId, name: &DnsName) -> Result<bool, Error> {
-        self.store.ping().await?;
-        tracing::trace!(%account, %name, "covers");
-        Ok(false)
+    async fn view(&self, provider: store::DnsProvider) -> Result<DnsProvider, Error> {
+        let credentials = self.credentials(provider.id).await?;
+        let fields = credentials.iter().flat_map(Credentials::names);
+        Ok(DnsProvider {
+            fields: fields.map(str::to_owned).collect(),
+            zone: provider.zone,
+            kind: provider.kind,
+            is_shared: provider.account_id.is_none(),
+            created_at: provider.created_at,
+        })
     }
+
+    /// Whom a new provider belongs to: nobody in particular when it is shared.
+    async fn owner(
+        &self,
+        principal: &Principal,
+        account: Option<&str>,
+    ) -> Result<Option<AccountId>, Error> {
+        match account {
+            Some(name) if name == principal.account_name() => Ok(Some(principal.account_id())),
+            Some(name) => {
+                principal.require_administrator()?;
+                let account = self.store.account_by_name(name).await?;
+                let account = account.ok_or_else(|| Error::not_found(Noun::Account, name))?;
+                Ok(Some(account.id))
+            }
+            None if principal.is_administrator() => Ok(None),
+            None => Ok(Some(principal.account_id())),
+        }
+    }
+
+    fn event(
+        &self,
+        principal: &Principal,
+        kind: &'static str,
+        owner: Option<AccountId>,
+        id: DnsProviderId,
+        zone: &str,
+    ) -> store::NewEvent {
+        let actor = principal.account_name();
+        events::of(
+            &self.surroundings,
+            actor,
+            owner,
+            kind,
+            Some(id.as_uuid()),
+            zone,
+        )
+    }
+}
+
+/// The name of a zone in its one form.
+fn zone_name(text: &str) -> Result<String, Error> {
+    let name = DnsName::parse(text).map_err(|error| Error::invalid("zone", error.to_string()))?;
+    if name.as_str().starts_with("*.") {
+        return Err(Error::invalid(
+            "zone",
+            format!("'{text}' is a wildcard; name the zone that it is in"),
+        ));
+    }
+    Ok(name.to_string())
 }
