@@ -23,9 +23,9 @@ pub const BUCKET_LIMIT: usize = 1024;
 impl Store {
     /// Spends from buckets of a directory, or does not. `decide` is given the levels of the buckets
     /// in their order, `None` for one that is full, and answers with their new levels, in the same
-    /// order, or with `None` to leave everything as it is. Nobody else spends from the directory
-    /// meanwhile. It may be called several times, of which the last counts. Returns whether it was
-    /// spent.
+    /// order, `None` for one that stays as it is, or with `None` to leave everything as it is. Nobody
+    /// else spends from the directory meanwhile. It may be called several times, of which the last
+    /// counts. Returns whether it was spent.
     ///
     /// # Errors
     ///
@@ -39,7 +39,7 @@ impl Store {
         decide: Decide,
     ) -> Result<bool, Error>
     where
-        Decide: Fn(&[Option<OffsetDateTime>]) -> Option<Vec<OffsetDateTime>>,
+        Decide: Fn(&[Option<OffsetDateTime>]) -> Option<Vec<Option<OffsetDateTime>>>,
     {
         for bucket in buckets {
             within("the name of the bucket", BUCKET_LIMIT, bucket.len())?;
@@ -61,7 +61,11 @@ impl Store {
                     "there is not one level for each bucket",
                 ));
             }
-            write(transaction, directory, buckets, &levels).await?;
+            let changed = buckets.iter().zip(levels);
+            let changed: Vec<_> = changed
+                .filter_map(|(bucket, level)| Some((bucket, level?)))
+                .collect();
+            write(transaction, directory, &changed).await?;
             Ok(true)
         })
     }
@@ -140,22 +144,19 @@ fn ordered(
 async fn write(
     transaction: &mut Transaction,
     directory: DirectoryId,
-    buckets: &[String],
-    levels: &[OffsetDateTime],
+    changed: &[(&String, OffsetDateTime)],
 ) -> Result<(), Error> {
-    let (mut buckets, mut levels) = (buckets, levels);
-    while !buckets.is_empty() {
-        let count = largest_portion(buckets.len());
-        let (names, later) = buckets.split_at(count);
-        let (moments, later_levels) = levels.split_at(count);
-        let values = names.iter().zip(moments).flat_map(|(bucket, level)| {
+    let mut rest = changed;
+    while !rest.is_empty() {
+        let (portion, later) = rest.split_at(largest_portion(rest.len()));
+        let values = portion.iter().flat_map(|(bucket, level)| {
             [
                 Value::from(*level),
                 directory.into(),
                 bucket.as_str().into(),
             ]
         });
-        let marks = row_marks(count, 3);
+        let marks = row_marks(portion.len(), 3);
         let upsert = Statement::with_values(
             format!(
                 "insert into budgets (level, directory_id, bucket) values {marks} \
@@ -164,7 +165,7 @@ async fn write(
             values.collect(),
         );
         transaction.execute(upsert).await?;
-        (buckets, levels) = (later, later_levels);
+        rest = later;
     }
     Ok(())
 }

@@ -105,7 +105,7 @@ impl HealthBook {
     async fn publish(&self, directory: DirectoryId, until: OffsetDateTime) -> Result<(), Error> {
         let published = self
             .store
-            .spend(directory, &[Self::bucket()], |_| Some(vec![until]))
+            .spend(directory, &[Self::bucket()], |_| Some(vec![Some(until)]))
             .await;
         match published {
             // It was removed.

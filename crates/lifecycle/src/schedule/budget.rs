@@ -69,8 +69,8 @@ pub struct Decision {
     /// The answer.
     pub verdict: Verdict,
     /// The levels that are to be written, whatever the answer is, in the order of
-    /// [`Demand::buckets`].
-    pub levels: Vec<OffsetDateTime>,
+    /// [`Demand::buckets`]; nothing where one stays as it is.
+    pub levels: Vec<Option<OffsetDateTime>>,
 }
 
 /// Whether an order may be sent.
@@ -173,8 +173,9 @@ impl Demand {
         now: OffsetDateTime,
         draw: u64,
     ) -> Decision {
-        let mut levels: Vec<_> = levels.iter().copied().collect();
+        let mut levels = levels.to_vec();
         levels.resize(self.buckets.len(), None);
+        let before = levels.clone();
         let hindrance = self
             .charges
             .iter()
@@ -198,7 +199,8 @@ impl Demand {
             verdict,
             levels: levels
                 .into_iter()
-                .map(|level| level.unwrap_or(now))
+                .zip(before)
+                .map(|(level, before)| level.filter(|_| level != before))
                 .collect(),
         }
     }
@@ -463,8 +465,9 @@ mod tests {
         fn ask(&mut self, purpose: Purpose<'_>, now: OffsetDateTime) -> Verdict {
             let demand = Demand::new(&Limits::LETS_ENCRYPT, purpose);
             let decision = demand.decide(&self.levels(&demand), now, 1 << 62);
-            let buckets = demand.buckets().iter().cloned();
-            self.0.extend(buckets.zip(decision.levels));
+            let changed = demand.buckets().iter().cloned().zip(decision.levels);
+            let changed = changed.filter_map(|(bucket, level)| Some((bucket, level?)));
+            self.0.extend(changed);
             decision.verdict
         }
 

@@ -54,6 +54,14 @@ pub fn choose(candidates: &[Candidate], now: OffsetDateTime) -> Option<Choice> {
 }
 
 impl Candidate {
+    /// Whether it is chosen at `now` whatever the others are like that come after it: they need not
+    /// be asked for.
+    #[must_use]
+    pub fn is_best(&self, now: OffsetDateTime) -> bool {
+        let (when, is_aside, illness, _) = self.order(now);
+        when == now && !is_aside && illness == 0
+    }
+
     /// Candidates in the order in which they are chosen: when, whether somewhere else would be better,
     /// how ill it has been, rank.
     fn order(&self, now: OffsetDateTime) -> (OffsetDateTime, bool, u32, u32) {

@@ -194,7 +194,9 @@ impl fmt::Display for Limit {
         if self.period.subsec_nanos() != 0 {
             return write!(formatter, "{}/{}ms", self.burst, self.period.as_millis());
         }
-        let unit = UNITS.iter().find(|(_, length)| seconds % length == 0);
+        let unit = UNITS
+            .iter()
+            .find(|(_, length)| seconds.is_multiple_of(*length));
         let (unit, length) = unit.copied().unwrap_or(('s', SECOND));
         write!(formatter, "{}/{}{unit}", self.burst, seconds / length)
     }
