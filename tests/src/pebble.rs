@@ -1,14 +1,18 @@
 //! Pebble: Let's Encrypt's own small ACME directory for tests, which checks names for real.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::daemon::Daemon;
-use crate::{Authority, Curl, CurlAnswer, Knot, Workdir, free_port};
+use crate::{Authority, Curl, CurlAnswer, Knot, Workdir, eventually, free_port};
+
+/// How long it may take from its last words to its first.
+const DEADLINE: Duration = Duration::from_secs(20);
 
 /// How often other ports are tried when somebody else was quicker to take the free ones.
 const ATTEMPTS: u32 = 5;
@@ -99,6 +103,7 @@ impl PebbleOptions {
             workdir.write("pebble.json", file.to_string());
             match Daemon::start(NAME, self.command(&workdir), READY) {
                 Ok(daemon) => {
+                    await_port(acme);
                     return Pebble {
                         daemon,
                         options: self,
@@ -156,6 +161,7 @@ impl Pebble {
         let command = self.options.command(&self.workdir);
         self.daemon = Daemon::start(NAME, command, READY)
             .unwrap_or_else(|log| panic!("Pebble does not start again:\n{log}"));
+        await_port(self.acme);
     }
 
     /// The URL of its directory.
@@ -250,6 +256,14 @@ impl Pebble {
         let url = format!("https://127.0.0.1:{}{path}", self.management);
         Curl::trusting(&[&self.ca_file()]).get(&url)
     }
+}
+
+/// Waits until somebody listens: Pebble says that it is ready just before.
+#[track_caller]
+fn await_port(port: u16) {
+    eventually(DEADLINE, "Pebble that listens", || {
+        TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()
+    });
 }
 
 #[cfg(test)]

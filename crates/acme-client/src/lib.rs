@@ -44,7 +44,7 @@ use tokio::time::timeout;
 
 use crate::documents::garbled;
 use crate::library::Step;
-use crate::session::{Session, refused};
+use crate::session::{Session, is_bad_nonce, refused};
 
 /// Of how many directories something is remembered.
 const SESSIONS: usize = 256;
@@ -165,9 +165,11 @@ impl Client for AcmeClient {
         let signatory = Signatory::Account(url);
         match within(session.post(&login.key, signatory, url, b"")).await {
             Ok(_) => Ok(true),
-            Err(Failure::Refused { status, .. }) if matches!(status, 400 | 401 | 403 | 404) => {
-                Ok(false)
-            }
+            Err(failure) if is_bad_nonce(&failure) => Err(failure),
+            Err(Failure::Refused {
+                status: 400 | 401 | 403 | 404,
+                ..
+            }) => Ok(false),
             Err(failure) => Err(failure),
         }
     }

@@ -239,6 +239,9 @@ fn failure(error: Error) -> Failure {
             Err(other) => garbled("answer", &other.to_string()),
         },
         Error::KeyRejected | Error::Crypto => unusable(UnusableKey),
+        Error::Http(_) | Error::InvalidUri(_) => Failure::Forbidden {
+            reason: "what should be a URL is none".to_owned(),
+        },
         other => garbled("answer", &other.to_string()),
     }
 }

@@ -66,7 +66,7 @@ pub enum Trouble {
 pub struct Faults {
     /// How many nonces are refused.
     pub bad_nonces: u8,
-    /// Whether answers come without nonces.
+    /// Whether nonces are only there where they are given out.
     pub withholds_nonces: bool,
     /// How many challenges fail that would be met.
     pub failed_validations: u8,

@@ -67,13 +67,7 @@ pub(super) fn react(server: &Arc<Server>, request: &Request) -> Reaction {
         Some(trouble) => answer_with(trouble),
         None => serve(server, request, &target),
     };
-    let mut answer = answer.header("Date", http_date(server.now()));
-    let mut state = server.state();
-    if !state.faults.withholds_nonces && (request.method != "GET" || resource == Resource::NewNonce)
-    {
-        answer = answer.header("Replay-Nonce", state.give_nonce());
-    }
-    Reaction::Answer(answer)
+    Reaction::Answer(answer.header("Date", http_date(server.now())))
 }
 
 fn answer_with(trouble: Trouble) -> Answer {
@@ -98,7 +92,17 @@ fn answer_with(trouble: Trouble) -> Answer {
 }
 
 fn serve(server: &Arc<Server>, request: &Request, target: &Target<'_>) -> Answer {
-    granted(server, request, target).unwrap_or_else(|refusal| refusal)
+    let answer = granted(server, request, target).unwrap_or_else(|refusal| refusal);
+    let mut state = server.state();
+    let is_due = match target {
+        Target::NewNonce => true,
+        _ => request.method == "POST" && !state.faults.withholds_nonces,
+    };
+    if is_due {
+        answer.header("Replay-Nonce", state.give_nonce())
+    } else {
+        answer
+    }
 }
 
 fn granted(server: &Arc<Server>, request: &Request, target: &Target<'_>) -> Outcome {
