@@ -5,6 +5,7 @@
 //! one.
 
 use std::error::Error as _;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -110,7 +111,7 @@ impl Fetcher {
         let stream = TlsConnector::from(configuration)
             .connect(name, stream)
             .await;
-        let stream = stream.map_err(|error| failed(error.to_string()))?;
+        let stream = stream.map_err(|error| failed(distrust(&error)))?;
         shake_hands(&destination.host, stream).await
     }
 
@@ -367,6 +368,22 @@ fn harmless(headers: &HeaderMap) -> HeaderMap {
     fields
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect()
+}
+
+/// Why there is no TLS connection, in the words of who has to do something about it.
+fn distrust(error: &io::Error) -> String {
+    use rustls::CertificateError::{BadSignature, Expired, UnknownIssuer};
+    let source = error.get_ref().and_then(|source| source.downcast_ref());
+    match source {
+        // What is signed with another key of the same name is of another authority, too.
+        Some(rustls::Error::InvalidCertificate(UnknownIssuer | BadSignature)) => {
+            "its certificate is of no authority that is trusted".to_owned()
+        }
+        Some(rustls::Error::InvalidCertificate(Expired)) => {
+            "its certificate has expired".to_owned()
+        }
+        _ => error.to_string(),
+    }
 }
 
 fn broken(host: &str, error: &hyper::Error) -> FetchError {

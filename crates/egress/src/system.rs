@@ -32,7 +32,7 @@ const LONGEST_CACHED_NOTHING: Duration = Duration::from_secs(5);
 /// Longest time for one try.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// How often a question is tried again.
-const RETRIES: usize = 2;
+const RETRIES: usize = 1;
 /// Servers of a zone that are looked at; a zone has at most 13 that a root hint would list.
 const MOST_NAMESERVERS: usize = 13;
 /// Addresses of one server that are looked at.
