@@ -9,6 +9,7 @@
 mod accounts;
 mod faults;
 mod hostile;
+mod limits;
 mod orders;
 mod pebble;
 mod renewal;

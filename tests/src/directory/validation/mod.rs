@@ -147,12 +147,159 @@ fn address(identifier: &Identifier, resolver: Option<SocketAddr>) -> Result<IpAd
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufRead, BufReader, Write};
+    use std::net::TcpListener;
+    use std::process::Command;
+    use std::thread;
+
     use super::*;
+    use crate::daemon::Daemon;
+    use crate::{Knot, Workdir, Zone, free_port, openssl};
+
+    const ACCOUNT: &str = "http://127.0.0.1:1/account/0";
+
+    fn proof(name: &str, kind: &str) -> Proof {
+        Proof {
+            identifier: Identifier::parse_host(name).unwrap(),
+            is_wildcard: false,
+            kind: kind.to_owned(),
+            token: "token".to_owned(),
+            thumbprint: "thumbprint".to_owned(),
+            account_url: ACCOUNT.to_owned(),
+        }
+    }
+
+    fn kind(outcome: Result<(), Value>) -> String {
+        let problem = outcome.unwrap_err();
+        let uri = problem["type"].as_str().unwrap();
+        uri.rsplit(':').next().unwrap().to_owned()
+    }
 
     #[test]
     fn the_label_of_an_account_is_that_of_the_draft() {
         // The example of draft-ietf-acme-dns-account-label section 3.2.
         let label = account_label("https://example.com/acme/acct/ExampleAccount");
         assert_eq!(label, "_ujmmovf2vn55tgye");
+    }
+
+    #[test]
+    fn http_01_is_met_by_the_text_at_the_path_of_the_token() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = BufReader::new(stream.unwrap());
+                let (mut head, mut line) = (String::new(), String::new());
+                while line != "\r\n" {
+                    line.clear();
+                    stream.read_line(&mut line).unwrap();
+                    head += &line;
+                }
+                let good = "GET /.well-known/acme-challenge/token HTTP/1.1\r\nHost: a.test\r\n";
+                let body = if head.starts_with(good) {
+                    "token.thumbprint\n"
+                } else {
+                    "something else"
+                };
+                let length = body.len();
+                let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}");
+                stream.get_mut().write_all(answer.as_bytes()).unwrap();
+            }
+        });
+        check(&proof("a.test", "http-01"), None, port, 0).unwrap();
+        let other = check(&proof("b.test", "http-01"), None, port, 0);
+        assert_eq!(kind(other), "incorrectResponse");
+        let nobody = check(&proof("a.test", "http-01"), None, free_port(), 0);
+        assert_eq!(kind(nobody), "connection");
+    }
+
+    #[test]
+    fn tls_alpn_01_is_met_by_a_certificate_with_the_digest() {
+        let files = Workdir::new();
+        let (key, certificate) = (files.path("key.pem"), files.path("certificate.pem"));
+        let digest = sha256("token.thumbprint");
+        let digest: String = digest.iter().map(|octet| format!(":{octet:02x}")).collect();
+        let extension = format!("1.3.6.1.5.5.7.1.31=critical,DER:04:20{digest}");
+        openssl(
+            &[
+                "req",
+                "-x509",
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:P-256",
+                "-nodes",
+                "-subj",
+                "/CN=a.test",
+                "-addext",
+                "subjectAltName=DNS:a.test",
+                "-addext",
+                &extension,
+                "-keyout",
+                &key,
+                "-out",
+                &certificate,
+            ],
+            b"",
+        );
+        let port = free_port();
+        let mut command = Command::new("openssl");
+        let address = format!("127.0.0.1:{port}");
+        command.args([
+            "s_server",
+            "-accept",
+            &address,
+            "-alpn",
+            "acme-tls/1",
+            "-www",
+        ]);
+        command.args(["-cert", &certificate, "-key", &key]);
+        let _server = Daemon::start("openssl", command, "ACCEPT").unwrap();
+        check(&proof("a.test", "tls-alpn-01"), None, 0, port).unwrap();
+        let other = check(&proof("b.test", "tls-alpn-01"), None, 0, port);
+        assert_eq!(kind(other), "incorrectResponse");
+        let forged = Proof {
+            token: "other".to_owned(),
+            ..proof("a.test", "tls-alpn-01")
+        };
+        let forged = check(&forged, None, 0, port);
+        assert_eq!(kind(forged), "incorrectResponse");
+        let nobody = check(&proof("a.test", "tls-alpn-01"), None, 0, free_port());
+        assert_eq!(kind(nobody), "tls");
+    }
+
+    #[test]
+    fn records_prove_names_each_in_its_way() {
+        let value = encode(sha256("token.thumbprint"));
+        let account = account_label(ACCOUNT);
+        let stays =
+            format!("_validation-persist.a 60 TXT \"authority.test; accounturi={ACCOUNT}\"");
+        let knot = Knot::start(&[Zone::new("example.test")
+            .record(&format!("_acme-challenge.a 60 TXT {value}"))
+            .record("_acme-challenge.a 60 TXT another")
+            .record("_acme-challenge.b 60 CNAME _acme-challenge.a")
+            .record(&format!("{account}._acme-challenge.a 60 TXT {value}"))
+            .record(&stays)]);
+        let check = |proof: &Proof| check(proof, Some(knot.address()), 0, 0);
+        for (name, kind) in [
+            ("a.example.test", "dns-01"),
+            ("b.example.test", "dns-01"),
+            ("a.example.test", "dns-account-01"),
+            ("a.example.test", "dns-persist-01"),
+        ] {
+            check(&proof(name, kind)).unwrap_or_else(|error| panic!("{name}, {kind}: {error}"));
+        }
+        let missing = check(&proof("b.example.test", "dns-account-01"));
+        assert!(missing.is_err());
+        let wildcard = Proof {
+            is_wildcard: true,
+            ..proof("a.example.test", "dns-persist-01")
+        };
+        assert_eq!(kind(check(&wildcard)), "unauthorized");
+        let stranger = Proof {
+            account_url: "http://127.0.0.1:1/account/1".to_owned(),
+            ..proof("a.example.test", "dns-persist-01")
+        };
+        assert_eq!(kind(check(&stranger)), "unauthorized");
     }
 }
