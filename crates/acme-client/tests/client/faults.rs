@@ -1,5 +1,6 @@
 //! Directories that mean well and do badly.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use acme::ErrorKind;
@@ -18,6 +19,25 @@ async fn nine_in_ten_nonces_refused_cost_requests_and_nothing_else() {
     }
     assert_eq!(directory.orders().len(), 3);
     assert!(directory.requests(Resource::NewOrder) > 3);
+}
+
+#[tokio::test]
+async fn many_orders_at_a_time_share_nonces_without_harm() {
+    let (directory, client, login) = house(Options::default()).await;
+    directory.faults(|faults| faults.bad_nonces = 50);
+    let (client, login) = (Arc::new(client), Arc::new(login));
+    let orders = (0..50).map(|number| {
+        let (client, login) = (Arc::clone(&client), Arc::clone(&login));
+        tokio::spawn(async move {
+            let name = format!("n{number}.test");
+            obtain(&client, &login, &names(&[&name])).await
+        })
+    });
+    for order in orders.collect::<Vec<_>>() {
+        order.await.unwrap().unwrap();
+    }
+    assert_eq!(directory.certificates().len(), 50);
+    assert_eq!(directory.orders().len(), 50);
 }
 
 #[tokio::test]
@@ -222,11 +242,11 @@ async fn the_directory_object_is_asked_for_again_when_something_is_not_where_it_
 #[tokio::test]
 async fn those_who_wait_for_the_same_directory_object_ask_once_and_fail_together() {
     let directory = Directory::start(Options::default());
-    let (client, endpoint) = (std::sync::Arc::new(client()), endpoint(&directory));
+    let (client, endpoint) = (Arc::new(client()), endpoint(&directory));
     let slow = Trouble::Slow(Duration::from_millis(300));
     directory.faults(|faults| faults.at(Resource::Directory, 100, slow));
     let ask = || {
-        let (client, endpoint) = (std::sync::Arc::clone(&client), endpoint.clone());
+        let (client, endpoint) = (Arc::clone(&client), endpoint.clone());
         tokio::spawn(async move { client.directory(&endpoint).await })
     };
     let calls: Vec<_> = (0..20).map(|_| ask()).collect();
