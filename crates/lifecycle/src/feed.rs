@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use store::{
     AccountId, Certificate, CertificateId, CertificateRef, Domain, Event, EventId, Scope,
-    ServiceId, StateKind, Store, Stretch,
+    ServiceId, StateKind, Store, Stretch, Wanted,
 };
 use tokio::sync::{Notify, OnceCell};
 use tokio::time::Instant;
@@ -208,7 +208,7 @@ impl Reconciler {
 
 /// The next stretch of the feed, without events that no domain is concerned by.
 pub(crate) async fn stretch(store: &Store, after: Option<EventId>) -> Result<Stretch, Error> {
-    Ok(store.feed_without(&UNSERVED, after).await?)
+    Ok(store.feed(Wanted::AllBut(&UNSERVED), after).await?)
 }
 
 /// Those of `events` that can matter to somebody's domains. Certificates come and go by the

@@ -4,14 +4,17 @@
 //! feed are written in the transaction that moves the reader's place past it, so that of several
 //! nodes one makes each of them, once.
 
+use std::collections::HashMap;
+
 use time::OffsetDateTime;
 
 use crate::backend::{Transaction, in_transaction};
 use crate::error::Error;
-use crate::ids::{DeliveryId, EventId, WebhookId};
+use crate::ids::{AccountId, DeliveryId, EventId, WebhookId};
 use crate::inventory::within;
 use crate::recorder::largest_portion;
-use crate::scope::page_limit;
+use crate::references::LOOKUP_PORTION;
+use crate::scope::{PAGE_LIMIT, page_limit};
 use crate::secret::Secret;
 use crate::sql::{Row, Statement, row_marks};
 use crate::store::Store;
@@ -101,9 +104,9 @@ impl Store {
         })
     }
 
-    /// Claims deliveries that are due at `now`, those due longest first, at most `limit` (and never
-    /// more than 1,000), until `until`. Whoever asks meanwhile gets others; those that are neither
-    /// ended nor put off by then are due again.
+    /// Claims deliveries that are due at `now`, those due longest first, at most `share` of an
+    /// account and none of the accounts `except`, until `until`. Whoever asks meanwhile gets others;
+    /// those that are neither ended nor put off by then are due again.
     ///
     /// # Errors
     ///
@@ -112,13 +115,14 @@ impl Store {
         &self,
         now: OffsetDateTime,
         until: OffsetDateTime,
-        limit: usize,
+        share: usize,
+        except: &[AccountId],
     ) -> Result<Vec<Delivery>, Error> {
         // Most of the time nothing is due, and a look costs less than a transaction.
         if self.backend().row(due(now)).await?.is_none() {
             return Ok(Vec::new());
         }
-        let claim = claiming(now, until, limit);
+        let claim = claiming(now, until, share, except);
         let rows = in_transaction!(self.backend(), |transaction| {
             let mut ids: Vec<DeliveryId> = Vec::new();
             for mut row in transaction.rows(claim.clone()).await? {
@@ -132,6 +136,20 @@ impl Store {
         rows.into_iter()
             .map(|row| self.read_delivery(row))
             .collect()
+    }
+
+    /// How many deliveries wait for each of these webhooks; those without any are left out.
+    pub async fn waiting_deliveries(
+        &self,
+        webhooks: &[WebhookId],
+    ) -> Result<HashMap<WebhookId, u64>, Error> {
+        let mut found = HashMap::new();
+        for portion in webhooks.chunks(LOOKUP_PORTION) {
+            for mut row in self.backend().rows(waiting(portion)).await? {
+                found.insert(row.take()?, row.take()?);
+            }
+        }
+        Ok(found)
     }
 
     /// Ends a delivery that was made, or is given up. Whether it was there.
@@ -183,17 +201,43 @@ pub(crate) fn due(now: OffsetDateTime) -> Statement {
     Statement::new("select 1 from deliveries where next_action_at <= ? limit 1").bind(now)
 }
 
-pub(crate) fn claiming(now: OffsetDateTime, until: OffsetDateTime, limit: usize) -> Statement {
-    Statement::new(
+/// The due deliveries of accounts that have had their share are looked past, not searched: what is
+/// ranked are no more than [`PAGE_LIMIT`] of the others.
+pub(crate) fn claiming(
+    now: OffsetDateTime,
+    until: OffsetDateTime,
+    share: usize,
+    except: &[AccountId],
+) -> Statement {
+    let statement = Statement::new(
         // The condition is repeated for PostgreSQL, where another node may have been faster.
         "update deliveries set next_action_at = ? where +next_action_at <= ? and id in \
-         (select id from deliveries where next_action_at <= ? order by next_action_at limit ?) \
-         returning id",
+         (select id from (select id, row_number() over (partition by account_id \
+         order by next_action_at, id) as place from (select d.id, d.next_action_at, w.account_id \
+         from deliveries d join webhooks w on w.id = d.webhook_id where d.next_action_at <= ?",
     )
     .bind(until)
     .bind(now)
-    .bind(now)
-    .bind(page_limit(limit))
+    .bind(now);
+    let statement = match except {
+        [] => statement,
+        except => statement
+            .text(" and w.account_id not in ")
+            .list(except.iter().copied()),
+    };
+    statement
+        .text(
+            " order by d.next_action_at limit ?) as due) as ranked where place <= ?) returning id",
+        )
+        .bind(page_limit(PAGE_LIMIT))
+        .bind(page_limit(share))
+}
+
+/// How much is still to be delivered to each of these webhooks; those without anything are left out.
+pub(crate) fn waiting(webhooks: &[WebhookId]) -> Statement {
+    Statement::new("select webhook_id, count(*) from deliveries where webhook_id in ")
+        .list(webhooks.iter().copied())
+        .text(" group by webhook_id")
 }
 
 pub(crate) fn by_ids(ids: &[DeliveryId]) -> Statement {

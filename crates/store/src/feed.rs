@@ -25,14 +25,19 @@ pub struct Stretch {
     pub is_last: bool,
 }
 
+/// Which events of a stretch a reader wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted<'a> {
+    /// All but those of these kinds.
+    AllBut(&'a [&'a str]),
+    /// Those of these kinds that belong to accounts with a webhook.
+    ForWebhooks(&'a [&'a str]),
+}
+
 impl Store {
-    /// The next stretch of the feed after a place, without the events of some kinds; of the others
-    /// at most 1,000. Without a place, from the beginning.
-    pub async fn feed_without(
-        &self,
-        kinds: &[&str],
-        after: Option<EventId>,
-    ) -> Result<Stretch, Error> {
+    /// The next stretch of the feed after a place: of the events in it those that are wanted, at
+    /// most 1,000. Without a place, from the beginning.
+    pub async fn feed(&self, wanted: Wanted<'_>, after: Option<EventId>) -> Result<Stretch, Error> {
         let end = self.last_event().await?;
         let Some(end) = end.filter(|end| after < Some(*end)) else {
             return Ok(Stretch {
@@ -43,7 +48,7 @@ impl Store {
         };
         let start = after.unwrap_or_else(|| EventId::from_number(0));
         let reach = EventId::from_number(start.as_number().saturating_add(SPAN)).min(end);
-        let rows = self.backend().rows(between(start, reach, kinds)).await?;
+        let rows = self.backend().rows(between(start, reach, wanted)).await?;
         let events: Vec<Event> = rows
             .into_iter()
             .map(events::read)
@@ -60,19 +65,23 @@ impl Store {
     }
 }
 
-/// The events after `start` and up to `end`, without those of some kinds.
-pub(crate) fn between(start: EventId, end: EventId, kinds: &[&str]) -> Statement {
+/// Those of the events after `start` and up to `end` that are wanted.
+pub(crate) fn between(start: EventId, end: EventId, wanted: Wanted<'_>) -> Statement {
     let statement = Statement::new(format!(
         "select {} from events where id > ? and id <= ?",
         events::COLUMNS
     ))
     .bind(start)
     .bind(end);
-    let statement = match kinds {
-        [] => statement,
-        kinds => statement
+    let statement = match wanted {
+        Wanted::AllBut([]) => statement,
+        Wanted::AllBut(kinds) => statement
             .text(" and kind not in ")
             .list(kinds.iter().copied()),
+        Wanted::ForWebhooks(kinds) => statement
+            .text(" and kind in ")
+            .list(kinds.iter().copied())
+            .text(" and exists (select 1 from webhooks w where w.account_id = events.account_id)"),
     };
     statement
         .text(" order by id limit ?")

@@ -27,6 +27,7 @@ mod domains;
 mod error;
 mod events;
 mod expiring;
+mod expiry_places;
 mod feed;
 mod ids;
 mod instances;
@@ -74,7 +75,8 @@ pub use dns_providers::{
 pub use domains::{DOMAIN_NAME_LIMIT, DOMAIN_NAMES_LIMIT, DOMAINS_LIMIT, Domain, NewDomain};
 pub use error::Error;
 pub use events::{ACTOR_LIMIT, DETAIL_LIMIT, Event, NewEvent};
-pub use feed::Stretch;
+pub use expiry_places::ExpiryPlace;
+pub use feed::{Stretch, Wanted};
 pub use ids::{
     AccountId, AuthorityId, CaCertificateId, CertificateId, ChallengeId, DeliveryId, DirectoryId,
     DnsProviderId, EventId, IdParseError, InstanceId, PrivateKeyId, ServiceId, TokenId, VersionId,

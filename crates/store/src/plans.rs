@@ -10,6 +10,7 @@ use crate::backend::Backend;
 use crate::certificates::{
     CertificateFilter, Search, StateKind, by_ids, by_names, count_ending, listed,
 };
+use crate::feed::Wanted;
 use crate::ids::{
     AccountId, AuthorityId, CertificateId, EventId, InstanceId, ServiceId, VersionId,
 };
@@ -188,13 +189,15 @@ async fn feeds_and_sweeps_use_their_indexes() {
     let statement = events::after_place(account, None, 100);
     assert_uses(&backend, "events_account", statement).await;
     let (start, end) = (EventId::from_number(7), EventId::from_number(9));
-    let statement = feed::between(start, end, &["a", "b"]);
-    assert_uses(
-        &backend,
-        "INTEGER PRIMARY KEY (rowid>? AND rowid<?)",
-        statement,
-    )
-    .await;
+    for wanted in [
+        Wanted::AllBut(&["a", "b"]),
+        Wanted::ForWebhooks(&["a", "b"]),
+    ] {
+        let plan = plan(&backend, feed::between(start, end, wanted)).await;
+        let search = "SEARCH events USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)";
+        assert!(plan.contains(search), "{plan}");
+        assert!(!plan.contains("SCAN"), "{plan}");
+    }
 }
 
 /// Pages of something other than certificates.

@@ -4,7 +4,8 @@ use super::{NOW, assert_uses, database, plan};
 use crate::ids::{AccountId, CertificateId, DeliveryId, DirectoryId, WebhookId};
 use crate::scope::Scope;
 use crate::{
-    budgets, challenges, deliveries, directories, dns_providers, expiring, orders, webhooks,
+    budgets, challenges, deliveries, directories, dns_providers, expiring, expiry_places, orders,
+    webhooks,
 };
 
 #[tokio::test]
@@ -118,9 +119,19 @@ async fn webhooks_and_deliveries_are_found_by_index() {
     assert_uses(&backend, "webhooks_account", statement).await;
     let statement = deliveries::due(NOW);
     assert_uses(&backend, "deliveries_next_action", statement).await;
-    let claim = plan(&backend, deliveries::claiming(NOW, NOW, 10)).await;
-    assert!(claim.contains("INDEX deliveries_next_action"), "{claim}");
-    assert!(!claim.contains("SCAN deliveries"), "{claim}");
+    for except in [vec![], vec![account]] {
+        let claim = deliveries::claiming(NOW, NOW, 10, &except);
+        let claim = plan(&backend, claim).await;
+        assert!(claim.contains("INDEX deliveries_next_action"), "{claim}");
+        assert!(!claim.contains("SCAN deliveries"), "{claim}");
+        assert!(!claim.contains("SCAN w"), "{claim}");
+    }
+    let statement = deliveries::waiting(&[WebhookId::random(), WebhookId::random()]);
+    assert_uses(&backend, "COVERING INDEX deliveries_event", statement).await;
+    let superseded = expiry_places::with_successors(&[CertificateId::random()]);
+    let superseded = plan(&backend, superseded).await;
+    let search = "INDEX certificates_common_name (common_name=? AND account_id=? AND created_at>?)";
+    assert!(superseded.contains(search), "{superseded}");
     let ids = [DeliveryId::at(NOW), DeliveryId::at(NOW)];
     let read = plan(&backend, deliveries::by_ids(&ids)).await;
     assert!(!read.contains("SCAN"), "{read}");

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use store::{Event, EventId, NewEvent, Scope, Store};
+use store::{Event, EventId, NewEvent, NewWebhook, Scope, Store, Wanted, WebhookId};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -16,6 +16,7 @@ on_both_databases!(
     a_follower_misses_nothing_while_many_write,
     a_reader_comes_past_what_it_leaves_out,
     a_stretch_ends_where_its_page_is_full,
+    for_webhooks_only_what_their_accounts_wait_for_is_read,
 );
 
 async fn an_event_comes_back_as_it_was(database: &Database) {
@@ -75,24 +76,31 @@ async fn a_follower_reads_on_where_it_stopped(database: &Database) {
 
 async fn a_reader_comes_past_what_it_leaves_out(database: &Database) {
     let store = database.open().await;
-    let nothing = store.feed_without(&["dull"], None).await.unwrap();
+    let nothing = store.feed(Wanted::AllBut(&["dull"]), None).await.unwrap();
     assert_eq!((nothing.place, nothing.is_last), (None, true));
     for kind in ["dull", "a", "dull", "grey", "b", "dull"] {
         store.add_event(event(None, kind)).await.unwrap();
     }
     let end = store.last_event().await.unwrap();
-    let stretch = store.feed_without(&["dull", "grey"], None).await.unwrap();
+    let stretch = store
+        .feed(Wanted::AllBut(&["dull", "grey"]), None)
+        .await
+        .unwrap();
     let kinds: Vec<&str> = stretch.events.iter().map(|event| &*event.kind).collect();
     assert_eq!(kinds, ["a", "b"]);
     assert_eq!((stretch.place, stretch.is_last), (end, true));
     store.add_event(event(None, "dull")).await.unwrap();
-    let dull = store.feed_without(&["dull"], end).await.unwrap();
+    let dull = store.feed(Wanted::AllBut(&["dull"]), end).await.unwrap();
     assert_eq!(dull.events, []);
     assert!(dull.place > end);
-    let all = store.feed_without(&[], None).await.unwrap();
+    let all = store.feed(Wanted::AllBut(&[]), None).await.unwrap();
     assert_eq!(all.events.len(), 7);
     assert_eq!(
-        store.feed_without(&[], dull.place).await.unwrap().events,
+        store
+            .feed(Wanted::AllBut(&[]), dull.place)
+            .await
+            .unwrap()
+            .events,
         []
     );
 }
@@ -104,11 +112,49 @@ async fn a_stretch_ends_where_its_page_is_full(database: &Database) {
     for _ in 0..1_002 {
         store.add_event(event(Some(account), "a")).await.unwrap();
     }
-    let first = store.feed_without(&["b"], before).await.unwrap();
+    let first = store.feed(Wanted::AllBut(&["b"]), before).await.unwrap();
     assert_eq!((first.events.len(), first.is_last), (1_000, false));
     assert_eq!(first.events.last().map(|event| event.id), first.place);
-    let rest = store.feed_without(&["b"], first.place).await.unwrap();
+    let rest = store
+        .feed(Wanted::AllBut(&["b"]), first.place)
+        .await
+        .unwrap();
     assert_eq!((rest.events.len(), rest.is_last), (2, true));
+}
+
+async fn for_webhooks_only_what_their_accounts_wait_for_is_read(database: &Database) {
+    let store = database.open().await;
+    let (with, without) = (account(&store).await, account(&store).await);
+    let webhook = NewWebhook {
+        id: WebhookId::random(),
+        account_id: with,
+        url: "https://hook.test/".to_owned(),
+        secret: b"a secret".to_vec().into(),
+        kinds: Vec::new(),
+        format: "chancery".to_owned(),
+        is_trusted: false,
+        created_at: moment(0),
+    };
+    let added = event(Some(with), "webhook.added");
+    store.add_webhook(webhook, added).await.unwrap();
+    let place = store.last_event().await.unwrap();
+    for (account, kind) in [
+        (Some(with), "a"),
+        (Some(with), "b"),
+        (Some(without), "a"),
+        (None, "a"),
+    ] {
+        store.add_event(event(account, kind)).await.unwrap();
+    }
+    let stretch = store.feed(Wanted::ForWebhooks(&["a", "c"]), place).await;
+    let stretch = stretch.unwrap();
+    let found: Vec<_> = stretch
+        .events
+        .iter()
+        .map(|event| event.account_id)
+        .collect();
+    assert_eq!(found, [Some(with)]);
+    assert_eq!(stretch.place, store.last_event().await.unwrap());
 }
 
 async fn follow(store: Store, done: Arc<AtomicBool>) -> BTreeSet<Uuid> {

@@ -10,6 +10,7 @@ mod authorities;
 mod cursors;
 mod domains;
 mod events;
+mod expiry;
 mod group_commit;
 mod instances;
 mod leases;

@@ -58,6 +58,7 @@ pub(crate) const UNDONE: &[(i64, &str)] = &[
          alter table certificates drop column renew_at",
     ),
     (17, "drop table deliveries; drop table webhooks"),
+    (18, "drop table expiry_places"),
 ];
 
 /// A fresh database.
