@@ -4,7 +4,7 @@
 //! What a level means, and what an order costs, is decided elsewhere. A bucket whose level is past
 //! is full, as is one that nobody has ever spent from.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use time::OffsetDateTime;
 
@@ -43,6 +43,9 @@ impl Store {
     {
         for bucket in buckets {
             within("the name of the bucket", BUCKET_LIMIT, bucket.len())?;
+        }
+        if buckets.iter().collect::<HashSet<_>>().len() < buckets.len() {
+            return Err(Error::Inconsistent("a bucket is named twice"));
         }
         in_transaction!(self.backend(), |transaction| {
             let lock = locking(directory, transaction);

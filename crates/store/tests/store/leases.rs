@@ -8,12 +8,14 @@ use store::{
 use tokio::task::JoinSet;
 
 use crate::support::{
-    Database, account, authority, event, find, moment, private_key, record, renewal, version,
+    Database, account, authority, event, find, moment, pending, private_key, record, renewal,
+    request, version,
 };
 
 on_both_databases!(
     what_is_due_is_claimed_longest_due_first,
     nothing_waits_behind_all_that_was_due_before_it,
+    issuers_that_have_enough_to_do_are_left_out,
     a_claim_that_was_not_used_is_due_again,
     no_two_nodes_claim_the_same_work,
     a_failed_attempt_is_noted_and_postponed,
@@ -22,18 +24,6 @@ on_both_databases!(
     work_whose_claim_is_over_is_left_alone,
     a_serial_that_was_used_before_spoils_all_that_is_finished_with_it,
 );
-
-async fn request(store: &Store, account: AccountId, due: i64) -> CertificateId {
-    let mut pending = record(account, None);
-    pending.version = None;
-    pending.certificate.state = State::Pending {
-        attempt: 2,
-        next_attempt_at: moment(due),
-    };
-    let id = pending.certificate.id;
-    store.add_certificate(pending).await.unwrap();
-    id
-}
 
 async fn claim(store: &Store, now: i64, until: i64, limit: usize) -> BTreeSet<CertificateId> {
     let claimed = store
@@ -82,6 +72,23 @@ async fn nothing_waits_behind_all_that_was_due_before_it(database: &Database) {
     assert!(claimed.contains(&oldest) && claimed.contains(&newest));
     // What stands on both sides is claimed once.
     assert_eq!(claim(&store, 30, 100, 100).await.len(), 18);
+}
+
+async fn issuers_that_have_enough_to_do_are_left_out(database: &Database) {
+    let store = database.open().await;
+    let account = account(&store).await;
+    let mut ids = Vec::new();
+    for issuer in [Some("busy"), Some("idle"), None, Some("full")] {
+        let mut pending = pending(account, 10);
+        pending.certificate.issuer = issuer.map(ToOwned::to_owned);
+        ids.push(pending.certificate.id);
+        store.add_certificate(pending).await.unwrap();
+    }
+    let except = ["busy".to_owned(), "full".to_owned(), "other".to_owned()];
+    let claimed = store.claim_due(moment(10), moment(50), 10, &except).await;
+    let claimed: BTreeSet<_> = claimed.unwrap().into_iter().map(|one| one.id).collect();
+    assert_eq!(claimed, [ids[1], ids[2]].into());
+    assert_eq!(claim(&store, 10, 50, 10).await, [ids[0], ids[3]].into());
 }
 
 async fn a_claim_that_was_not_used_is_due_again(database: &Database) {

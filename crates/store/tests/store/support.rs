@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use pki::{KeyAlgorithm, PrivateKey};
 use sqlx::AssertSqlSafe;
 use store::{
-    AccountId, AccountStatus, AuthorityId, Certificate, CertificateId, CertificateRef, Exportable,
-    MasterKey, NewAccount, NewAuthority, NewCertificate, NewDomain, NewEvent, NewPrivateKey,
-    NewRecord, NewService, NewVersion, NewVersionRecord, Origin, PrivateKeyId, Role, Scope,
-    ServiceId, State, Store, VersionId,
+    AccountId, AccountStatus, AuthorityId, Certificate, CertificateId, CertificateRef, ChallengeId,
+    ChallengeRecord, ChallengeState, DirectoryId, DnsProviderId, Exportable, ExternalAccount,
+    MasterKey, NewAccount, NewAuthority, NewCertificate, NewDirectory, NewDirectoryOrder,
+    NewDomain, NewEvent, NewPrivateKey, NewRecord, NewService, NewVersion, NewVersionRecord,
+    Origin, PendingChallenge, PrivateKeyId, Role, Scope, ServiceId, State, Store, VersionId,
 };
 use tempfile::TempDir;
 use time::{Duration, OffsetDateTime};
@@ -276,6 +277,122 @@ pub(crate) fn record_with_key(
     record.version.as_mut().unwrap().private_key_id = Some(key.id);
     record.key = Some(key);
     record
+}
+
+/// A certificate that is to be obtained, after two attempts that failed.
+pub(crate) fn pending(account: AccountId, due: i64) -> NewRecord {
+    let mut pending = record(account, None);
+    pending.version = None;
+    pending.certificate.state = State::Pending {
+        attempt: 2,
+        next_attempt_at: moment(due),
+    };
+    pending
+}
+
+/// Adds one.
+pub(crate) async fn request(store: &Store, account: AccountId, due: i64) -> CertificateId {
+    let pending = pending(account, due);
+    let id = pending.certificate.id;
+    store.add_certificate(pending).await.unwrap();
+    id
+}
+
+/// Adds one and claims it until 50.
+pub(crate) async fn claimed(store: &Store, account: AccountId) -> CertificateId {
+    let id = request(store, account, 10).await;
+    let claimed = store.claim_due(moment(10), moment(50), 1_000, &[]).await;
+    assert!(claimed.unwrap().iter().any(|claimed| claimed.id == id));
+    id
+}
+
+/// An ACME directory of that account, or a shared one.
+pub(crate) fn directory(owner: Option<AccountId>, name: &str) -> NewDirectory {
+    NewDirectory {
+        id: DirectoryId::random(),
+        account_id: owner,
+        name: name.to_owned(),
+        rank: 5,
+        url: "https://acme.example/directory".to_owned(),
+        contact: Some("pki@example.com".to_owned()),
+        roots: Some("a certificate".to_owned()),
+        account_url: None,
+        account_key: b"the account key".to_vec().into(),
+        external_account: Some(ExternalAccount {
+            key_id: "kid-1".to_owned(),
+            key: b"the external key".to_vec().into(),
+        }),
+        profile: Some("shortlived".to_owned()),
+        preferred_chain: Some("Root X1".to_owned()),
+        limits: Some("{}".to_owned()),
+        is_trusted: true,
+        created_at: moment(4),
+    }
+}
+
+/// Adds one.
+pub(crate) async fn add_directory(
+    store: &Store,
+    owner: Option<AccountId>,
+    name: &str,
+) -> DirectoryId {
+    let directory = directory(owner, name);
+    let id = directory.id;
+    let added = store.add_directory(directory, event(owner, "issuer.added"));
+    added.await.unwrap();
+    id
+}
+
+/// An order for a certificate.
+pub(crate) fn order(
+    account: AccountId,
+    certificate: CertificateId,
+    directory: DirectoryId,
+) -> NewDirectoryOrder {
+    NewDirectoryOrder {
+        certificate_id: certificate,
+        account_id: account,
+        directory_id: directory,
+        identifiers: vec!["a.example".to_owned(), "*.a.example".to_owned()],
+        profile: Some("shortlived".to_owned()),
+        replaces: Some("aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE".to_owned()),
+        key: PrivateKey::generate(KeyAlgorithm::P256).unwrap(),
+        challenge: Some("dns-01".to_owned()),
+        created_at: moment(11),
+    }
+}
+
+/// A challenge for a certificate, with a record to be withdrawn or without.
+pub(crate) fn challenge(
+    account: AccountId,
+    certificate: CertificateId,
+    kind: &str,
+    record: Option<ChallengeRecord>,
+) -> PendingChallenge {
+    let number = unique();
+    PendingChallenge {
+        id: ChallengeId::at(moment(12)),
+        certificate_id: certificate,
+        account_id: account,
+        name: "a.example".to_owned(),
+        kind: kind.to_owned(),
+        state: ChallengeState::Prepared,
+        token: format!("token-{number}"),
+        key_authorization: format!("token-{number}.thumbprint"),
+        record,
+        created_at: moment(12),
+        expires_at: moment(1_000),
+    }
+}
+
+/// What is published for a challenge.
+pub(crate) fn txt_record() -> ChallengeRecord {
+    ChallengeRecord {
+        provider_id: DnsProviderId::random(),
+        zone: "example".to_owned(),
+        name: "_acme-challenge.a.example".to_owned(),
+        value: format!("digest-{}", unique()),
+    }
 }
 
 /// A service without ports and limits of its own.
