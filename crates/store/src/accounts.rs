@@ -194,8 +194,9 @@ impl Store {
         })
     }
 
-    /// Removes an account and its tokens; the answer is whether there was one. [`Error::InUse`]
-    /// while it has certificates. What its certificates left behind for OCSP and CRLs stays.
+    /// Removes an account with its tokens, directories, DNS providers and webhooks; the answer is
+    /// whether there was one. [`Error::InUse`] while it has certificates, services or instances. What
+    /// its certificates left behind for OCSP and CRLs stays.
     pub async fn delete_account(&self, id: AccountId, event: NewEvent) -> Result<bool, Error> {
         let delete = Statement::new("delete from accounts where id = ?").bind(id);
         let event = event.into_row();

@@ -11,6 +11,7 @@
 //! What this crate does not do: decide. It knows no policy, looks at no clock, and talks to nobody
 //! but its database.
 
+mod account_keys;
 mod accounts;
 mod attachments;
 mod authorities;
@@ -58,6 +59,7 @@ mod url;
 mod versions;
 mod webhooks;
 
+pub use account_keys::DirectoryKeys;
 pub use accounts::{ACCOUNT_NAME_LIMIT, Account, AccountBar, AccountStatus, NewAccount, Role};
 pub use attachments::Attachment;
 pub use authorities::{Authority, CaCertificate, CaRole, NewAuthority, NewCaCertificate};
@@ -66,8 +68,7 @@ pub use certificates::{Certificate, CertificateFilter, NewCertificate, Origin, S
 pub use challenges::{CHALLENGE_TEXT_LIMIT, ChallengeRecord, ChallengeState, PendingChallenge};
 pub use deliveries::{DELIVERY_LIMIT, Delivery, NewDelivery};
 pub use directories::{
-    DIRECTORIES_LIMIT, DIRECTORY_TEXT_LIMIT, Directory, DirectoryKeys, ExternalAccount,
-    NewDirectory, ROOTS_LIMIT,
+    DIRECTORIES_LIMIT, DIRECTORY_TEXT_LIMIT, Directory, ExternalAccount, NewDirectory, ROOTS_LIMIT,
 };
 pub use dns_providers::{
     CREDENTIALS_LIMIT, DNS_PROVIDER_KIND_LIMIT, DNS_PROVIDERS_LIMIT, DnsProvider, NewDnsProvider,
