@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use store::{Delivery, DeliveryId, Error, EventId, NewDelivery, Scope, Store, Webhook, WebhookId};
+use store::{
+    AccountId, Delivery, DeliveryId, Error, EventId, NewDelivery, Scope, Store, Webhook, WebhookId,
+};
 use tokio::task::JoinSet;
 
 use crate::support::{Database, account, event, moment};
@@ -15,6 +17,7 @@ on_both_databases!(
     deliveries_to_removed_webhooks_are_left_out,
     a_delivery_that_failed_is_due_again,
     no_two_nodes_claim_the_same_delivery,
+    no_account_waits_behind_what_another_has_waiting,
     what_is_to_be_delivered_goes_with_its_webhook,
     overlong_bodies_are_refused,
 );
@@ -44,7 +47,8 @@ async fn make(store: &Store, webhook: &Webhook, events: impl Iterator<Item = u64
 }
 
 async fn claim(store: &Store, now: i64, until: i64) -> Vec<Delivery> {
-    let claimed = store.claim_deliveries(moment(now), moment(until), 10).await;
+    let claimed = store.claim_deliveries(moment(now), moment(until), 10, &[]);
+    let claimed = claimed.await;
     let mut claimed = claimed.unwrap();
     claimed.sort_by_key(|delivery| delivery.event_id);
     claimed
@@ -171,6 +175,37 @@ async fn no_two_nodes_claim_the_same_delivery(database: &Database) {
     assert_eq!(claimed.len(), 60, "each once");
     let events: BTreeSet<_> = claimed.iter().map(|delivery| delivery.event_id).collect();
     assert_eq!(events, (1..=60).map(place).collect());
+}
+
+async fn no_account_waits_behind_what_another_has_waiting(database: &Database) {
+    let store = database.open().await;
+    let busy = add(&store, account(&store).await).await;
+    let second = add(&store, busy.account_id).await;
+    let idle = add(&store, account(&store).await).await;
+    let mut deliveries: Vec<_> = (1..=20).map(|event| delivery(busy.id, event, 5)).collect();
+    deliveries.push(delivery(second.id, 21, 6));
+    deliveries.push(delivery(idle.id, 22, 7));
+    let made = store.add_deliveries("notifier", None, place(22), deliveries);
+    assert!(made.await.unwrap());
+    let webhooks = [busy.id, second.id, idle.id, WebhookId::random()];
+    let waiting = store.waiting_deliveries(&webhooks).await.unwrap();
+    assert_eq!(
+        waiting,
+        [(busy.id, 20), (second.id, 1), (idle.id, 1)].into()
+    );
+
+    let claim = async |except: &[AccountId]| {
+        let claimed = store.claim_deliveries(moment(10), moment(60), 3, except);
+        let claimed = claimed.await.unwrap().into_iter();
+        let mut accounts: Vec<_> = claimed
+            .map(|delivery| delivery.webhook.account_id == busy.account_id)
+            .collect();
+        accounts.sort_unstable();
+        accounts
+    };
+    assert_eq!(claim(&[]).await, [false, true, true, true]);
+    assert_eq!(claim(&[busy.account_id]).await, [false; 0]);
+    assert_eq!(claim(&[idle.account_id]).await, [true, true, true]);
 }
 
 async fn what_is_to_be_delivered_goes_with_its_webhook(database: &Database) {
