@@ -1,8 +1,4 @@
 //! Servers that answer what a test wants, and names that lead where it wants.
-#![allow(
-    dead_code,
-    reason = "each test crate that includes this module uses a part of it"
-)]
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
