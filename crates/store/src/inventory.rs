@@ -1,8 +1,8 @@
 //! Adding certificates and versions, changing and removing them.
 //!
 //! Order of locks in every transaction: service, instance, domain, certificate, version, private
-//! key, authority, default issuer, order, challenge, directory, budget, DNS provider, webhook,
-//! delivery, cursor, event counter.
+//! key, authority, default issuer, order, challenge, directory, budget, DNS provider, cursor,
+//! webhook, delivery, event counter.
 
 use time::OffsetDateTime;
 
