@@ -4,7 +4,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 use crate::{
     Backend, Chancery, ChanceryOptions, Curl, Knot, KraftCloud, Output, Pebble, PebbleOptions,
@@ -25,7 +25,7 @@ pub struct AcmeSiteOptions {
     zones: Vec<Zone>,
     pebble: PebbleOptions,
     challenges: Vec<String>,
-    issuer: Vec<String>,
+    issuer: Map<String, Value>,
     turnstile: Option<Admits>,
     is_walled: bool,
 }
@@ -53,10 +53,10 @@ impl AcmeSiteOptions {
         self
     }
 
-    /// Adds arguments to `chancery issuer add`.
+    /// Adds a member to the request that makes Pebble an issuer, such as `profile`.
     #[must_use]
-    pub fn issuer_args(mut self, args: &[&str]) -> Self {
-        self.issuer.extend(args.iter().map(ToString::to_string));
+    pub fn issuer(mut self, member: &str, value: Value) -> Self {
+        self.issuer.insert(member.to_owned(), value);
         self
     }
 
@@ -85,8 +85,7 @@ impl AcmeSiteOptions {
     #[must_use]
     #[track_caller]
     pub fn start(mut self) -> AcmeSite {
-        let issuer = std::mem::take(&mut self.issuer);
-        let issuer: Vec<&str> = issuer.iter().map(String::as_str).collect();
+        let issuer = Value::Object(std::mem::take(&mut self.issuer));
         let site = self.without_issuer();
         site.add_issuer(ISSUER, &issuer);
         site
@@ -185,25 +184,27 @@ impl AcmeSite {
         self.chancery.kraftcloud()
     }
 
-    /// Adds Pebble as an issuer and makes it the default; `args` are more ones of the command.
+    /// Adds Pebble as an issuer and makes it the default; `members` are more ones of the request.
     ///
     /// # Panics
     ///
-    /// Shows the command's output when it fails.
+    /// Shows the answer when that is refused.
     #[track_caller]
-    pub fn add_issuer(&self, name: &str, args: &[&str]) {
-        let output = self.try_add_issuer(name, &[&["--default"], args].concat());
-        assert_eq!(output.code(), Some(0), "issuer add {name}: {output:?}");
+    pub fn add_issuer(&self, name: &str, members: &Value) {
+        let answer = self.try_add_issuer(name, members);
+        assert_eq!(answer.status, 200, "issuer {name}: {}", answer.text());
     }
 
     /// Tries to add Pebble as an issuer.
     #[track_caller]
-    pub fn try_add_issuer(&self, name: &str, args: &[&str]) -> Output {
-        let (url, ca) = (self.pebble.directory_url(), self.pebble.ca_file());
-        let ca = ca.display().to_string();
-        let command = ["issuer", "add", name, "--acme", &url, "--acme-ca", &ca];
-        let terms = ["--agree-tos", "--email", "operator@example.com"];
-        self.chancery.cli(&[&command[..], &terms, args].concat())
+    pub fn try_add_issuer(&self, name: &str, members: &Value) -> http::Response {
+        add_issuer(
+            &self.chancery,
+            &self.chancery.token(),
+            name,
+            &self.pebble,
+            members,
+        )
     }
 
     /// Lets the server write the records of a zone of its DNS server, with these credentials for
@@ -211,21 +212,12 @@ impl AcmeSite {
     ///
     /// # Panics
     ///
-    /// Shows the command's output when it fails.
+    /// Shows the answer when that is refused.
     #[track_caller]
     pub fn add_dns(&self, zone: &str, credentials: &Value) {
-        let fields = credentials.as_object().expect("credentials are an object");
-        let pairs = fields.iter().map(|(name, value)| {
-            let value = value.as_str().expect("credentials are texts");
-            format!("{name}={value}")
-        });
-        let pairs: Vec<String> = pairs.collect();
-        let mut command = vec!["dns", "add", zone, "--kind", "rfc2136"];
-        for pair in &pairs {
-            command.extend(["--set", pair]);
-        }
-        let output = self.chancery.cli(&command);
-        assert_eq!(output.code(), Some(0), "dns add {zone}: {output:?}");
+        let body = json!({ "zone": zone, "kind": "rfc2136", "credentials": credentials });
+        let answer = self.administer("POST", "/chancery/v1/dns", &body);
+        assert_eq!(answer.status, 200, "dns {zone}: {}", answer.text());
     }
 
     /// Makes a service with these domains in front of the web server.
@@ -276,16 +268,15 @@ impl AcmeSite {
     pub fn renew(&self, certificate: &Value) {
         let uuid = certificate["uuid"].as_str().expect("it has a uuid");
         let path = format!("/chancery/v1/certificates/{uuid}/renew");
-        let answer = self.administer("POST", &path);
+        let answer = self.administer("POST", &path, &Value::Null);
         assert!(answer.status < 300, "{path}: {answer:?}");
     }
 
-    /// Sends a request without body to the server's own API.
+    /// Sends a request to the server's own API; `null` is no body.
     #[track_caller]
-    pub fn administer(&self, method: &str, path: &str) -> http::Response {
-        let bearer = format!("Bearer {}", self.chancery.token());
-        let headers = [("Authorization", bearer.as_str())];
-        http::send(&self.chancery.http(), method, path, &headers, b"")
+    pub fn administer(&self, method: &str, path: &str, body: &Value) -> http::Response {
+        self.chancery
+            .administer(&self.chancery.token(), method, path, body)
     }
 
     /// A TLS client that trusts Pebble's certificates.
@@ -321,4 +312,28 @@ impl AcmeSite {
             (200, self.backend.greeting())
         );
     }
+}
+
+/// Tries to make Pebble the default issuer of a server; `members` are more ones of the request.
+#[track_caller]
+pub fn add_issuer(
+    server: &Chancery,
+    token: &str,
+    name: &str,
+    pebble: &Pebble,
+    members: &Value,
+) -> http::Response {
+    let ca = std::fs::read_to_string(pebble.ca_file()).expect("Pebble's root can be read");
+    let mut body = json!({
+        "name": name,
+        "acme": pebble.directory_url(),
+        "ca": ca,
+        "agree_tos": true,
+        "email": "operator@example.com",
+        "default": true,
+    });
+    for (member, value) in members.as_object().into_iter().flatten() {
+        body[member] = value.clone();
+    }
+    server.administer(token, "POST", "/chancery/v1/issuers", &body)
 }

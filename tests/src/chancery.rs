@@ -7,7 +7,10 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::daemon::{follow, lock};
+use crate::http::{self, Response};
 use crate::process::{self, Output, Reaper};
 use crate::{Workdir, eventually};
 
@@ -260,6 +263,37 @@ impl Chancery {
         command.env("CHANCERY_CA", self.root_certificate());
         command.args(args);
         process::finish(command, b"")
+    }
+
+    /// Sends a request to the server's own API; `null` is no body.
+    #[track_caller]
+    pub fn administer(&self, token: &str, method: &str, path: &str, body: &Value) -> Response {
+        let bearer = format!("Bearer {token}");
+        let headers = [("Authorization", bearer.as_str())];
+        let body = if body.is_null() {
+            String::new()
+        } else {
+            body.to_string()
+        };
+        http::send(&self.http(), method, path, &headers, body.as_bytes())
+    }
+
+    /// The event log: of each event of a kind, the detail, oldest first.
+    ///
+    /// # Panics
+    ///
+    /// When the database is not the one in the data directory.
+    #[must_use]
+    #[track_caller]
+    pub fn events(&self, kind: &str) -> Vec<String> {
+        const READ: &str = "import json, sqlite3, sys\n\
+            database = sqlite3.connect('file:' + sys.argv[1] + '?mode=ro', uri=True)\n\
+            found = database.execute('SELECT detail FROM events WHERE kind = ? ORDER BY id', \
+            [sys.argv[2]])\n\
+            print(json.dumps([detail for detail, in found]))";
+        let database = self.data().join("chancery.db").display().to_string();
+        let output = process::run("python3", &["-c", READ, &database, kind], b"");
+        serde_json::from_slice(&output.stdout).expect("Python writes JSON")
     }
 
     /// Runs a line of shell where [`Chancery::cli`] runs, however it ends.

@@ -39,7 +39,7 @@ mod workdir;
 use std::thread;
 use std::time::{Duration, Instant};
 
-pub use acme_site::{AcmeSite, AcmeSiteOptions, acme_node};
+pub use acme_site::{AcmeSite, AcmeSiteOptions, acme_node, add_issuer};
 pub use authority::{Authority, Pair, serial};
 pub use backend::{Backend, Fault, Pattern, Tally};
 pub use browser::Browser;

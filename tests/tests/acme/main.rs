@@ -1,0 +1,5 @@
+//! Managed certificates: the built server against a real ACME directory (Pebble) and a real DNS
+//! server (Knot).
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
+mod issuers;
