@@ -1,5 +1,8 @@
-//! What belongs to no dialect: health, metrics, and paths that nobody serves.
+//! What belongs to no dialect: health, metrics, challenges of ACME directories, and paths that nobody
+//! serves.
 
+use http::header::HOST;
+use http::uri::Authority;
 use http::{Method, StatusCode};
 
 use crate::Context;
@@ -12,7 +15,7 @@ pub(crate) async fn respond(context: &Context, request: &Request) -> Response {
     };
     let known = matches!(
         segments.as_slice(),
-        ["healthz" | "readyz" | "metrics" | "openapi.json"]
+        ["healthz" | "readyz" | "metrics" | "openapi.json"] | [".well-known", "acme-challenge", _]
     );
     if known && !matches!(*request.method(), Method::GET | Method::HEAD) {
         let refusal = plain_error(StatusCode::METHOD_NOT_ALLOWED, "method not allowed");
@@ -27,6 +30,7 @@ pub(crate) async fn respond(context: &Context, request: &Request) -> Response {
             "application/json",
             include_str!("openapi.json"),
         ),
+        [".well-known", "acme-challenge", token] => challenge(context, request, token).await,
         ["certificates" | "services" | "instances", ..] => plain_error(
             StatusCode::NOT_FOUND,
             "not found: the base URL of the KraftCloud API must end in /v1",
@@ -36,6 +40,33 @@ pub(crate) async fn respond(context: &Context, request: &Request) -> Response {
             "not found: the base URL of the CertMaker API ends before /api/v1",
         ),
         _ => plain_error(StatusCode::NOT_FOUND, "not found"),
+    }
+}
+
+/// The answer to a directory that looks for a proof of control (RFC 8555 section 8.3), whatever the
+/// host.
+async fn challenge(context: &Context, request: &Request, token: &str) -> Response {
+    match context.house.answers.http(host(request), token).await {
+        Ok(Some(text)) => answer(StatusCode::OK, "application/octet-stream", text),
+        Ok(None) => plain_error(StatusCode::NOT_FOUND, "there is no such challenge"),
+        Err(error) => {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "a challenge was missed"
+            );
+            plain_error(StatusCode::SERVICE_UNAVAILABLE, "the store does not answer")
+        }
+    }
+}
+
+/// The host that a request names, without port and brackets; empty when it names none.
+fn host(request: &Request) -> &str {
+    let field = || request.headers().get(HOST)?.to_str().ok();
+    let authority = request.uri().authority().map(Authority::as_str);
+    let text = authority.or_else(field).unwrap_or_default();
+    match text.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => text.split(':').next().unwrap_or_default(),
     }
 }
 

@@ -126,6 +126,8 @@ fn upkeep(house: &House, edge: &Edge) -> JoinSet<()> {
     upkeep.spawn(async move { keeper.keep_house().await });
     let obtainer = house.clone();
     upkeep.spawn(async move { obtainer.obtain_due().await });
+    let cleaner = house.clone();
+    upkeep.spawn(async move { cleaner.withdraw_records().await });
     let (follower, told) = (house.clone(), edge.clone());
     upkeep.spawn(async move {
         follower

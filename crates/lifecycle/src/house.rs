@@ -10,6 +10,7 @@ use tokio::sync::OnceCell;
 use crate::accounts::{FIRST_ADMINISTRATOR, HOUSE_ACCOUNT};
 use crate::certificates::{IssueRequest, KeySource};
 use crate::challenges::Solvers;
+use crate::diagnosis::Examiner;
 use crate::scheduler::Scheduler;
 use crate::settings::{DEFAULT_AUTHORITY, Settings};
 use crate::tokens::TokenLimits;
@@ -107,6 +108,22 @@ impl House {
             authorities.clone(),
             services.clone(),
         );
+        let answers = Answers::new(store.clone(), surroundings.clone());
+        let examiner = Examiner::new(
+            store.clone(),
+            surroundings.clone(),
+            settings.clone(),
+            answers.clone(),
+            dns_providers.clone(),
+        );
+        let diagnosis = Diagnosis::new(store.clone(), issuers.clone(), examiner.clone());
+        let solvers = Solvers::new(
+            store.clone(),
+            surroundings.clone(),
+            settings,
+            dns_providers.clone(),
+            examiner,
+        );
         let scheduler = Scheduler::new(store.clone(), surroundings.clone(), certificates.clone());
         Self {
             accounts: Accounts::new(store.clone(), surroundings.clone()),
@@ -117,10 +134,10 @@ impl House {
             services,
             instances,
             routing,
-            answers: Answers::new(store.clone(), surroundings.clone()),
+            answers,
             dns_providers,
-            diagnosis: Diagnosis::new(store.clone(), surroundings.clone(), settings.clone()),
-            solvers: Solvers::new(store.clone(), surroundings.clone(), settings),
+            diagnosis,
+            solvers,
             scheduler,
             beginning: Arc::default(),
             store,
@@ -231,6 +248,20 @@ impl House {
     /// [`Error::Store`] when what is due cannot be claimed; an attempt that fails is none.
     pub async fn obtain_due_now(&self) -> Result<usize, Error> {
         self.scheduler.obtain_due().await
+    }
+
+    /// Withdraws the DNS records of challenges that are over, for ever. Each node does; they share
+    /// the work. Faults are logged and tried again.
+    pub async fn withdraw_records(&self) {
+        self.solvers.withdraw().await;
+    }
+
+    /// Tries to withdraw the records that are due now, at most 32. Returns how many that were.
+    ///
+    /// # Errors
+    /// [`Error::Store`] when what is due cannot be claimed; a provider that refuses is none.
+    pub async fn withdraw_records_now(&self) -> Result<usize, Error> {
+        self.solvers.withdraw_due().await
     }
 
     /// Follows the change feed for ever: calls `notify` with what the edge has to know since

@@ -221,6 +221,17 @@ impl Store {
         })
     }
 
+    /// Whether a challenge for `name` that is not done wants a record with this very name and text.
+    pub async fn is_record_needed(
+        &self,
+        name: &str,
+        record_name: &str,
+        record_value: &str,
+    ) -> Result<bool, Error> {
+        let statement = needing(name, record_name, record_value);
+        Ok(self.backend().row(statement).await?.is_some())
+    }
+
     /// Forgets a challenge whose record was withdrawn, or will never be. Whether it was there.
     pub async fn withdrawn(&self, id: ChallengeId) -> Result<bool, Error> {
         let delete = Statement::new("delete from challenges where id = ?").bind(id);
@@ -306,6 +317,16 @@ pub(crate) fn for_tls(name: &str) -> Statement {
          order by id desc limit 1",
     )
     .bind(name)
+}
+
+pub(crate) fn needing(name: &str, record_name: &str, record_value: &str) -> Statement {
+    Statement::new(
+        "select 1 from challenges where name = ? and record_name = ? and record_value = ? \
+         and state <> 'done' limit 1",
+    )
+    .bind(name)
+    .bind(record_name)
+    .bind(record_value)
 }
 
 pub(crate) fn due(now: OffsetDateTime) -> Statement {

@@ -1,6 +1,7 @@
 //! Challenges of ACME directories (RFC 8555 section 8.3): answered for whatever host, before a
 //! service is looked for. What the house knows nothing of is left to the service, which may be
-//! proving something itself.
+//! proving something itself. Directories begin in clear text, but follow a proxy in between that sends
+//! them to TLS.
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};

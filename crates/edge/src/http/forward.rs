@@ -109,9 +109,7 @@ impl<D: Directory> Handling<'_, D> {
         }
         let target = target?;
         let directory = &*self.session.directory;
-        if self.session.facts.tls.is_none()
-            && let Some(answer) = challenge::answer(&parts.method, &target, directory).await
-        {
+        if let Some(answer) = challenge::answer(&parts.method, &target, directory).await {
             return Ok(answer.map(|bytes| self.whole(bytes)));
         }
         let length = headers::length(&parts.headers, parts.version, body.size_hint().exact())?;

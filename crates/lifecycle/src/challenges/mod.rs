@@ -7,19 +7,26 @@ mod answers;
 mod choice;
 pub(crate) mod delegation;
 mod error;
+mod offers;
+mod preparation;
 pub(crate) mod records;
+mod sightings;
 pub(crate) mod visibility;
+mod withdrawal;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use acme::client::{Authorization, Challenge, DirectoryInfo, Login};
-use store::{Certificate, CertificateId, Store};
+use store::{Certificate, CertificateId, ChallengeState, PendingChallenge, Store};
 use time::OffsetDateTime;
 
+use crate::diagnosis::Examiner;
+use crate::zones::DnsProviders;
 use crate::{Error, Settings, Surroundings};
 
 pub use answers::Answers;
+pub(crate) use choice::Circumstances;
 pub use error::ChallengeError;
 
 /// What an order is for, and with whom it was placed.
@@ -60,14 +67,24 @@ pub(crate) struct Solvers {
     store: Store,
     surroundings: Surroundings,
     settings: Arc<Settings>,
+    providers: DnsProviders,
+    examiner: Examiner,
 }
 
 impl Solvers {
-    pub(crate) fn new(store: Store, surroundings: Surroundings, settings: Arc<Settings>) -> Self {
+    pub(crate) fn new(
+        store: Store,
+        surroundings: Surroundings,
+        settings: Arc<Settings>,
+        providers: DnsProviders,
+        examiner: Examiner,
+    ) -> Self {
         Self {
             store,
             surroundings,
             settings,
+            providers,
+            examiner,
         }
     }
 
@@ -81,8 +98,7 @@ impl Solvers {
         &self,
         assignment: &Assignment<'_>,
     ) -> Result<(), ChallengeError> {
-        tracing::trace!(name = assignment.certificate.common_name, "preflight");
-        Ok(())
+        self.examiner.preflight(assignment).await
     }
 
     /// Chooses a challenge for each authorization that is pending, and makes ready what proves it.
@@ -96,14 +112,31 @@ impl Solvers {
         assignment: &Assignment<'_>,
         authorizations: &[Authorization],
     ) -> Result<Vec<Chosen>, ChallengeError> {
-        let name = assignment.certificate.common_name.clone();
-        match authorizations {
-            [] => Ok(Vec::new()),
-            _ => Err(ChallengeError::NotProvable {
-                name,
-                reason: "there are no solvers".to_owned(),
-            }),
+        let offers = offers::pending(assignment.certificate, authorizations)?;
+        let mut known = self.ongoing(assignment.certificate.id).await?;
+        let (mut chosen, mut fresh) = (Vec::with_capacity(offers.len()), Vec::new());
+        let mut open = Vec::new();
+        for offer in offers {
+            match preparation::take(&mut known, &offer) {
+                Some(kept) => chosen.push(kept),
+                None => open.push(offer),
+            }
         }
+        for (challenge, row) in self.choose(assignment, open).await? {
+            chosen.push(Chosen {
+                is_answered: preparation::is_answered(&challenge, None),
+                challenge,
+            });
+            fresh.push(row);
+        }
+        if !fresh.is_empty() {
+            let (id, until) = (assignment.certificate.id, assignment.until);
+            if !self.store.put_challenges(id, until, fresh).await? {
+                return Err(ChallengeError::Unclaimed);
+            }
+        }
+        self.publish(assignment).await?;
+        Ok(chosen)
     }
 
     /// Whether all that was published for a certificate can be seen at the servers that the
@@ -116,8 +149,8 @@ impl Solvers {
         &self,
         certificate: CertificateId,
     ) -> Result<Visibility, ChallengeError> {
-        tracing::trace!(%certificate, "visibility");
-        Ok(Visibility::Yes)
+        let challenges = self.ongoing(certificate).await?;
+        self.sight(&challenges).await
     }
 
     /// Notes that the directory was told of all challenges of a certificate that is claimed until
@@ -130,12 +163,19 @@ impl Solvers {
         certificate: CertificateId,
         until: OffsetDateTime,
     ) -> Result<(), Error> {
-        tracing::trace!(%certificate, %until, "answered");
+        let challenges = self.ongoing(certificate).await?;
+        let ids: Vec<_> = challenges.iter().map(|challenge| challenge.id).collect();
+        let state = ChallengeState::Answered;
+        let advanced = self
+            .store
+            .advance_challenges(certificate, until, &ids, state);
+        // Whoever has the claim now answers again, which does no harm.
+        advanced.await?;
         Ok(())
     }
 
-    /// Ends all challenges of a certificate that is claimed until `until`, met or not. What was published is withdrawn soon, for
-    /// as long as that takes.
+    /// Ends all challenges of a certificate that is claimed until `until`, met or not. What was
+    /// published is withdrawn soon, for as long as that takes.
     ///
     /// # Errors
     /// When the store cannot be asked. Can be repeated.
@@ -144,7 +184,18 @@ impl Solvers {
         certificate: CertificateId,
         until: OffsetDateTime,
     ) -> Result<(), Error> {
-        tracing::trace!(%certificate, %until, "finish");
+        let now = self.surroundings.now();
+        // Whoever has the claim now ends them.
+        self.store
+            .finish_challenges(certificate, until, now)
+            .await?;
         Ok(())
+    }
+
+    /// The challenges of a certificate that are not over.
+    async fn ongoing(&self, certificate: CertificateId) -> Result<Vec<PendingChallenge>, Error> {
+        let mut challenges = self.store.challenges_of(certificate).await?;
+        challenges.retain(|challenge| challenge.state != ChallengeState::Done);
+        Ok(challenges)
     }
 }

@@ -1,106 +1,39 @@
 //! Why a name has no certificate, or will get none: what was expected, what is there, and who has to
 //! act.
+//!
+//! The same checks run before an order is spent, and live for people.
 
 pub(crate) mod caa;
+mod examiner;
+mod finding;
+mod issuance;
+mod reach;
+mod records;
 
-use std::sync::Arc;
+use acme::client::ChallengeKind;
+use store::{CertificateFilter, Order, Page, PageStart, Store};
 
-use store::Store;
+use self::examiner::Subject;
+use crate::issuers::{IssuerDetails, IssuerKind, Issuers};
+use crate::{Error, Principal};
 
-use crate::{Error, Principal, Settings, Surroundings};
-
-/// What one check came to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// What was looked at, such as `caa`: one word or several with hyphens, for programs.
-    pub check: &'static str,
-    /// How bad it is.
-    pub verdict: Verdict,
-    /// What a certificate needs.
-    pub expected: String,
-    /// What is there.
-    pub found: String,
-    /// Who has to act, if anybody has to.
-    pub acts: Actor,
-    /// What to do, in plain words; empty when there is nothing to do.
-    pub remedy: String,
-}
-
-/// How bad a finding is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Verdict {
-    /// As it should be.
-    Ok,
-    /// May be in the way, or could not be told.
-    Warning,
-    /// Is in the way.
-    Problem,
-}
-
-/// Who has to act.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Actor {
-    /// Who runs this server.
-    Platform,
-    /// Who owns the domain.
-    Owner,
-}
-
-impl Verdict {
-    /// The word for programs.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Warning => "warning",
-            Self::Problem => "problem",
-        }
-    }
-}
-
-impl Actor {
-    /// The word for programs.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Platform => "platform",
-            Self::Owner => "owner",
-        }
-    }
-}
-
-impl Finding {
-    /// What is as it should be.
-    pub(crate) fn ok(
-        check: &'static str,
-        expected: impl Into<String>,
-        found: impl Into<String>,
-    ) -> Self {
-        Self {
-            check,
-            verdict: Verdict::Ok,
-            expected: expected.into(),
-            found: found.into(),
-            acts: Actor::Platform,
-            remedy: String::new(),
-        }
-    }
-}
+pub(crate) use examiner::Examiner;
+pub use finding::{Actor, Finding, Verdict};
 
 /// Live checks of names.
 #[derive(Debug, Clone)]
 pub struct Diagnosis {
     store: Store,
-    surroundings: Surroundings,
-    settings: Arc<Settings>,
+    issuers: Issuers,
+    examiner: Examiner,
 }
 
 impl Diagnosis {
-    pub(crate) fn new(store: Store, surroundings: Surroundings, settings: Arc<Settings>) -> Self {
+    pub(crate) fn new(store: Store, issuers: Issuers, examiner: Examiner) -> Self {
         Self {
             store,
-            surroundings,
-            settings,
+            issuers,
+            examiner,
         }
     }
 
@@ -110,9 +43,102 @@ impl Diagnosis {
     /// # Errors
     /// [`Error::Invalid`] for a name that cannot be in a certificate; [`Error::Store`].
     pub async fn check(&self, principal: &Principal, name: &str) -> Result<Vec<Finding>, Error> {
-        tracing::trace!(account = principal.account_name(), name, "check");
-        tracing::trace!(now = %self.surroundings.now(), port = self.settings.acme.http_port, "check");
-        self.store.ping().await?;
-        Ok(Vec::new())
+        let subject = Subject::of(name, principal.account_id()).ok_or_else(|| {
+            Error::invalid(
+                "name",
+                format!("'{name}' is neither a domain nor an IP address"),
+            )
+        })?;
+        let certificate = self.certificate(principal, &subject.name()).await?;
+        let issuer = certificate.as_ref().and_then(|found| found.issuer.clone());
+        let issuer = match issuer {
+            Some(issuer) => issuer,
+            None => self.issuers.default_of(principal.account_id()).await?,
+        };
+        let details = match self.issuers.show(principal, &issuer).await {
+            Ok(details) => Some(details),
+            Err(Error::NotFound { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        let subject = known_to(subject, details.as_ref());
+        let mut findings = issuance::issuer(&issuer, details.as_ref());
+        findings.extend(self.examine(&subject, details.as_ref()).await?);
+        findings.extend(certificate.as_ref().map(issuance::last_attempt));
+        Ok(findings)
+    }
+
+    async fn examine(
+        &self,
+        subject: &Subject,
+        details: Option<&IssuerDetails>,
+    ) -> Result<Vec<Finding>, Error> {
+        let mut findings = Vec::new();
+        if !subject.is_wildcard {
+            let (finding, addresses) = self.examiner.addresses(subject).await;
+            findings.push(finding);
+            if !addresses.is_empty() {
+                findings.push(self.examiner.reach(&subject.host, &addresses).await);
+                findings.extend(self.examiner.reach_each(&addresses).await);
+            }
+        }
+        // A private authority asks for no proof.
+        let is_private =
+            details.is_some_and(|details| matches!(details.issuer.kind, IssuerKind::Authority));
+        if is_private || subject.is_address {
+            return Ok(findings);
+        }
+        let (coverage, publishable) = self.examiner.coverage(subject).await?;
+        let mut methods = publishable;
+        if !subject.is_wildcard {
+            methods.extend([ChallengeKind::Http01, ChallengeKind::TlsAlpn01]);
+        }
+        findings.push(self.examiner.authorization(subject, &methods).await);
+        let persistence = match coverage.verdict {
+            Verdict::Problem => self.examiner.persistence(subject).await,
+            _ => None,
+        };
+        findings.push(coverage);
+        findings.extend(persistence);
+        Ok(findings)
+    }
+
+    /// The newest certificate of the caller for this name.
+    async fn certificate(
+        &self,
+        principal: &Principal,
+        name: &str,
+    ) -> Result<Option<store::Certificate>, Error> {
+        let filter = CertificateFilter {
+            common_name: Some(name.to_owned()),
+            ..CertificateFilter::default()
+        };
+        let page = Page {
+            from: PageStart::Beginning,
+            limit: 1,
+            order: Order::Descending,
+        };
+        let scope = principal.scope();
+        let found = self.store.list_certificates(scope, &filter, &page).await?;
+        Ok(found.into_iter().next())
+    }
+}
+
+/// The subject with what the directory says that would issue for it.
+fn known_to(subject: Subject, details: Option<&IssuerDetails>) -> Subject {
+    let Some(details) = details else {
+        return subject;
+    };
+    let identities = match &details.directory {
+        Some(Ok(info)) => info.caa_identities.clone(),
+        _ => Vec::new(),
+    };
+    let account_url = match &details.issuer.kind {
+        IssuerKind::Directory(directory) => directory.account_url.clone(),
+        IssuerKind::Authority => None,
+    };
+    Subject {
+        identities,
+        account_url,
+        ..subject
     }
 }

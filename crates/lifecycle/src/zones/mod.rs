@@ -9,7 +9,7 @@ mod trial;
 
 use dns::Credentials;
 use pki::DnsName;
-use store::{AccountId, DnsProviderId, PAGE_LIMIT, Scope, Secret, Store};
+use store::{AccountId, DnsProviderId, PAGE_LIMIT, Secret, Store};
 use time::OffsetDateTime;
 
 use crate::{Error, Noun, Principal, Surroundings, events};

@@ -79,6 +79,8 @@ async fn orders_and_challenges_are_found_by_index() {
     assert_uses(&backend, "challenges_name", statement).await;
     let statement = challenges::for_tls("a.example");
     assert_uses(&backend, "challenges_name", statement).await;
+    let statement = challenges::needing("a.example", "_acme-challenge.a.example", "text");
+    assert_uses(&backend, "challenges_name", statement).await;
     for statement in [challenges::due(NOW), challenges::forgetting(NOW)] {
         assert_uses(&backend, "challenges_next_action", statement).await;
     }

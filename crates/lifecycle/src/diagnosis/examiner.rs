@@ -1,0 +1,216 @@
+//! The checks themselves, for orders and for people.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use acme::client::ChallengeKind;
+use egress::Resolver;
+use pki::Identifier;
+use store::{AccountId, Scope, Store};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::reach::Landmarks;
+use super::{Finding, Verdict};
+use crate::challenges::{Answers, Assignment, ChallengeError, Circumstances};
+use crate::zones::DnsProviders;
+use crate::{Error, Settings, Surroundings};
+
+/// How long an order waits for the checks before it.
+const PREFLIGHT: Duration = Duration::from_secs(15);
+/// Names that are looked at together.
+const AT_A_TIME: usize = 8;
+
+/// Who looks.
+#[derive(Debug, Clone)]
+pub(crate) struct Examiner {
+    store: Store,
+    pub(super) surroundings: Surroundings,
+    pub(super) settings: Arc<Settings>,
+    pub(super) answers: Answers,
+    pub(super) providers: DnsProviders,
+    pub(super) landmarks: Landmarks,
+}
+
+/// A name, and for whom a certificate for it is to be had from whom.
+#[derive(Debug, Clone)]
+pub(super) struct Subject {
+    pub(super) account: AccountId,
+    /// A domain without `*.`, or an address.
+    pub(super) host: String,
+    pub(super) is_wildcard: bool,
+    pub(super) is_address: bool,
+    /// Names of the authority in CAA records.
+    pub(super) identities: Vec<String>,
+    /// The account with the directory.
+    pub(super) account_url: Option<String>,
+}
+
+impl Subject {
+    /// The name as people write it.
+    pub(super) fn name(&self) -> String {
+        if self.is_wildcard {
+            format!("*.{}", self.host)
+        } else {
+            self.host.clone()
+        }
+    }
+
+    /// What is to be proven for `name`; `None` for what cannot be in a certificate.
+    pub(super) fn of(name: &str, account: AccountId) -> Option<Self> {
+        let (host, is_wildcard, is_address) = match Identifier::parse_host(name).ok()? {
+            Identifier::Dns(name) => match name.as_str().strip_prefix("*.") {
+                Some(host) => (host.to_owned(), true, false),
+                None => (name.to_string(), false, false),
+            },
+            Identifier::Ip(address) => (address.to_string(), false, true),
+            Identifier::Email(_) => return None,
+        };
+        Some(Self {
+            account,
+            host,
+            is_wildcard,
+            is_address,
+            identities: Vec::new(),
+            account_url: None,
+        })
+    }
+}
+
+impl Examiner {
+    pub(crate) fn new(
+        store: Store,
+        surroundings: Surroundings,
+        settings: Arc<Settings>,
+        answers: Answers,
+        providers: DnsProviders,
+    ) -> Self {
+        Self {
+            store,
+            surroundings,
+            settings,
+            answers,
+            providers,
+            landmarks: Landmarks::default(),
+        }
+    }
+
+    /// Looks for what an order would fail of. What cannot be told, and what may look different from
+    /// elsewhere, is passed.
+    ///
+    /// # Errors
+    /// [`ChallengeError::Misconfigured`], [`ChallengeError::NotProvable`].
+    pub(crate) async fn preflight(
+        &self,
+        assignment: &Assignment<'_>,
+    ) -> Result<(), ChallengeError> {
+        let certificate = assignment.certificate;
+        self.check_ownership(certificate.account_id, &certificate.identifiers)
+            .await?;
+        let subjects = certificate.identifiers.iter().filter_map(|name| {
+            Some(Subject {
+                identities: assignment.info.caa_identities.clone(),
+                account_url: Some(assignment.login.account_url.clone()),
+                ..Subject::of(name, certificate.account_id)?
+            })
+        });
+        let subjects: Vec<Subject> = subjects.collect();
+        let looking = self.preflight_all(subjects, certificate.attempt);
+        match timeout(PREFLIGHT, looking).await {
+            Ok(looked) => looked,
+            // Whoever is that slow is not known to be wrong.
+            Err(_) => Ok(()),
+        }
+    }
+
+    async fn preflight_all(
+        &self,
+        subjects: Vec<Subject>,
+        failed: u8,
+    ) -> Result<(), ChallengeError> {
+        let mut subjects = subjects.into_iter().peekable();
+        while subjects.peek().is_some() {
+            let mut looking = JoinSet::new();
+            for subject in subjects.by_ref().take(AT_A_TIME) {
+                let examiner = self.clone();
+                looking.spawn(async move { examiner.preflight_one(&subject, failed).await });
+            }
+            while let Some(looked) = looking.join_next().await {
+                looked.map_err(Error::signing)??;
+            }
+        }
+        Ok(())
+    }
+
+    async fn preflight_one(&self, subject: &Subject, failed: u8) -> Result<(), ChallengeError> {
+        let (coverage, publishable) = self.coverage(subject).await?;
+        let circumstances = Circumstances {
+            allowed: &self.settings.acme.challenges,
+            failed,
+            is_wildcard: subject.is_wildcard,
+            is_address: subject.is_address,
+            publishable: &publishable,
+            persists: self.may_persist(subject).await,
+        };
+        let usable = circumstances.usable();
+        let turn = usize::from(failed).checked_rem(usable.len());
+        let Some(first) = turn.and_then(|turn| usable.get(turn)) else {
+            return Err(ChallengeError::NotProvable {
+                name: subject.name(),
+                reason: format!("{}; {}", coverage.found, coverage.remedy),
+            });
+        };
+        let methods: Vec<ChallengeKind> = usable.iter().map(|kind| (*kind).clone()).collect();
+        let mut findings = vec![self.authorization(subject, &methods).await];
+        if matches!(first, ChallengeKind::Http01 | ChallengeKind::TlsAlpn01) {
+            let (finding, addresses) = self.addresses(subject).await;
+            findings.push(finding);
+            if **first == ChallengeKind::Http01 && !addresses.is_empty() {
+                findings.push(self.reach(&subject.host, &addresses).await);
+            }
+        }
+        let problem = findings
+            .iter()
+            .find(|finding| finding.verdict == Verdict::Problem);
+        match problem {
+            None => Ok(()),
+            Some(finding) => Err(ChallengeError::Misconfigured {
+                reason: finding.sentence(&subject.name()),
+            }),
+        }
+    }
+
+    /// Nobody gets a certificate for what another account serves.
+    async fn check_ownership(
+        &self,
+        account: AccountId,
+        names: &[String],
+    ) -> Result<(), ChallengeError> {
+        let wanted: Vec<&str> = names.iter().map(String::as_str).collect();
+        let domains = self.store.domains_named(Scope::Everything, &wanted).await?;
+        let foreign = domains
+            .into_iter()
+            .find(|domain| domain.account_id != account);
+        match foreign {
+            None => Ok(()),
+            Some(domain) => Err(ChallengeError::NotProvable {
+                name: domain.name,
+                reason: "a service of another account has this domain; remove it there first"
+                    .to_owned(),
+            }),
+        }
+    }
+
+    pub(super) fn resolver(&self) -> &Arc<dyn Resolver> {
+        &self.surroundings.network().resolver
+    }
+}
+
+/// A finding of a check that does not concern addresses.
+pub(super) fn not_for_addresses(check: &'static str) -> Finding {
+    Finding::ok(
+        check,
+        "DNS records do not matter to an address",
+        "it is an address",
+    )
+}

@@ -1,0 +1,234 @@
+//! Whether a name leads to this server's edge.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use egress::{EgressPolicy, FetchError, LookupError, Request, Response};
+
+use super::examiner::{Examiner, Subject};
+use super::{Actor, Finding, Verdict};
+use crate::Probe;
+
+/// How long the edge may take to answer.
+const DEADLINE: Duration = Duration::from_secs(5);
+/// The answer is shorter than this; longer ones are somebody else's.
+const BODY_LIMIT: usize = 1024;
+/// As many as authorities follow.
+const REDIRECTS: u8 = 10;
+/// Addresses of one name that are tried one by one.
+const MAX_ADDRESSES: usize = 8;
+/// Addresses of the edge that are remembered.
+const REMEMBERED: usize = 16;
+
+/// Addresses at which the edge was found, the latest first: for whoever has to correct a record.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Landmarks(Arc<Mutex<VecDeque<IpAddr>>>);
+
+impl Landmarks {
+    fn add(&self, addresses: &[IpAddr]) {
+        // No code that can panic runs while the lock is held.
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for address in addresses {
+            known.retain(|known| known != address);
+            known.push_front(*address);
+        }
+        known.truncate(REMEMBERED);
+    }
+
+    /// The addresses as text; `None` when there are none, or one of `others` is among them.
+    fn beside(&self, others: &[IpAddr]) -> Option<String> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_among = known.iter().any(|address| others.contains(address));
+        let known: Vec<IpAddr> = known.iter().copied().collect();
+        (!known.is_empty() && !is_among).then(|| list(&known))
+    }
+}
+
+impl Examiner {
+    /// The addresses of a name. None when there are none, or when nobody can tell.
+    pub(super) async fn addresses(&self, subject: &Subject) -> (Finding, Vec<IpAddr>) {
+        const CHECK: &str = "dns";
+        let name = &subject.host;
+        if let Ok(address) = name.parse::<IpAddr>() {
+            let finding = Finding::ok(CHECK, format!("{name} is an address"), "it is");
+            return (finding, vec![address]);
+        }
+        let expected = format!("{name} has an address (A or AAAA record)");
+        let error = match self.resolver().addresses(name).await {
+            Ok(addresses) => {
+                let found = format!("it has {}", list(&addresses));
+                return (Finding::ok(CHECK, expected, found), addresses);
+            }
+            Err(error) => error,
+        };
+        let known = self.landmarks.beside(&[]);
+        let at = known.map_or_else(|| "this platform".to_owned(), |known| known);
+        let (verdict, acts, remedy) = match &error {
+            LookupError::NotFound { .. } => (
+                Verdict::Problem,
+                Actor::Owner,
+                format!("add an A, AAAA or CNAME record for {name} that leads to {at}"),
+            ),
+            LookupError::Failed { .. } => (
+                Verdict::Problem,
+                Actor::Owner,
+                format!(
+                    "see that the name servers of {name} answer, and that its DNSSEC signatures \
+                     and the DS record at the registrar belong together"
+                ),
+            ),
+            LookupError::Unreachable { .. } | LookupError::Invalid { .. } => (
+                Verdict::Warning,
+                Actor::Platform,
+                "see that the resolver of this server works ([acme] resolver)".to_owned(),
+            ),
+        };
+        let found = error.to_string();
+        let finding = Finding::amiss(CHECK, verdict, expected, found, (acts, remedy));
+        (finding, Vec::new())
+    }
+
+    /// Whether the edge answers under a name with these addresses, as far as can be seen from here. A
+    /// connection that does not come about is a warning only: behind some routers nobody reaches
+    /// himself.
+    pub(super) async fn reach(&self, host: &str, addresses: &[IpAddr]) -> Finding {
+        let port = self.settings.acme.http_port;
+        let expected = format!(
+            "this server answers at port {port} of {host} ({})",
+            list(addresses)
+        );
+        let policy = match self.settings.acme.probe {
+            Probe::Public => EgressPolicy::PUBLIC,
+            Probe::Any => EgressPolicy::BACKENDS,
+            Probe::Off => return Finding::ok(CHECK_REACH, expected, "it was not looked for"),
+        };
+        let token = match self.answers.probe_token() {
+            Ok(token) => token,
+            Err(error) => return unknown(expected, error.to_string()),
+        };
+        let answer = match self.answers.probe_answer(&token).await {
+            Ok(answer) => answer,
+            Err(error) => return unknown(expected, error.to_string()),
+        };
+        let authority = match host.parse::<IpAddr>() {
+            Ok(IpAddr::V6(address)) => format!("[{address}]:{port}"),
+            _ => format!("{host}:{port}"),
+        };
+        let request = Request {
+            method: http::Method::GET,
+            url: format!("http://{authority}/.well-known/acme-challenge/{token}"),
+            headers: http::HeaderMap::new(),
+            body: bytes::Bytes::new(),
+            policy,
+            roots: None,
+            deadline: DEADLINE,
+            body_limit: BODY_LIMIT,
+            redirects: REDIRECTS,
+        };
+        match self.surroundings.network().fetch.fetch(request).await {
+            Ok(response) if is_ours(&response, &answer) => {
+                self.landmarks.add(addresses);
+                Finding::ok(CHECK_REACH, expected, "it does")
+            }
+            Ok(response) => {
+                let status = response.status.as_u16();
+                let found = format!("another server answers, with status {status}");
+                self.elsewhere(host, addresses, expected, found)
+            }
+            Err(FetchError::TooLarge { .. }) => {
+                let found = "another server answers, at length".to_owned();
+                self.elsewhere(host, addresses, expected, found)
+            }
+            Err(error) => self.unreached(host, addresses, expected, &error),
+        }
+    }
+
+    /// Whether the edge answers at each of several addresses: authorities take any of them, and IPv6
+    /// first.
+    pub(super) async fn reach_each(&self, addresses: &[IpAddr]) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        if addresses.len() < 2 {
+            return findings;
+        }
+        for address in addresses.iter().take(MAX_ADDRESSES) {
+            findings.push(self.reach(&address.to_string(), &[*address]).await);
+        }
+        findings
+    }
+
+    fn elsewhere(
+        &self,
+        name: &str,
+        addresses: &[IpAddr],
+        expected: String,
+        found: String,
+    ) -> Finding {
+        let remedy = match self.landmarks.beside(addresses) {
+            Some(known) => format!("let the DNS records of {name} lead to {known}"),
+            None => format!(
+                "let the DNS records of {name} lead to this platform; a proxy in between has to pass \
+                 /.well-known/acme-challenge/ on to it"
+            ),
+        };
+        let advice = (Actor::Owner, remedy);
+        Finding::amiss(CHECK_REACH, Verdict::Problem, expected, found, advice)
+    }
+
+    fn unreached(
+        &self,
+        name: &str,
+        addresses: &[IpAddr],
+        expected: String,
+        error: &FetchError,
+    ) -> Finding {
+        let port = self.settings.acme.http_port;
+        let (acts, remedy) = match (error, self.landmarks.beside(addresses)) {
+            (FetchError::Forbidden { .. }, _) => (
+                Actor::Platform,
+                "authorities on the internet cannot reach it; set [acme] probe = \"any\" if the \
+                 directory is in the same network"
+                    .to_owned(),
+            ),
+            (FetchError::Tls { .. }, _) => (
+                Actor::Owner,
+                format!(
+                    "the server at port {port} sends its clients to https; see that the edge \
+                         answers there, or let /.well-known/acme-challenge/ through without"
+                ),
+            ),
+            (_, Some(known)) => (
+                Actor::Owner,
+                format!("let the DNS records of {name} lead to {known}"),
+            ),
+            (_, None) => (
+                Actor::Platform,
+                format!(
+                    "let port {port} of {} through to the edge; if only this server cannot reach \
+                     itself there, nothing is to be done",
+                    list(addresses)
+                ),
+            ),
+        };
+        let found = error.to_string();
+        let advice = (acts, remedy);
+        Finding::amiss(CHECK_REACH, Verdict::Warning, expected, found, advice)
+    }
+}
+
+const CHECK_REACH: &str = "http";
+
+fn is_ours(response: &Response, answer: &str) -> bool {
+    response.status == http::StatusCode::OK && response.body == answer.as_bytes()
+}
+
+fn unknown(expected: String, found: String) -> Finding {
+    let advice = (Actor::Platform, "try again".to_owned());
+    Finding::amiss(CHECK_REACH, Verdict::Warning, expected, found, advice)
+}
+
+fn list(addresses: &[IpAddr]) -> String {
+    let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+    addresses.join(", ")
+}
