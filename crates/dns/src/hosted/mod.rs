@@ -300,7 +300,7 @@ const NO_ZONE: &[&str] = &[
 /// What drivers and providers say when the credentials are no good.
 const BAD_CREDENTIALS: &[&str] = &[
     "HTTP 403",
-    "status 403",
+    "error: 403",
     "invalid_client",
     "invalid_grant",
     "unauthorized_client",
@@ -315,9 +315,14 @@ const BAD_CREDENTIALS: &[&str] = &[
 /// What drivers say when the provider does not answer, or not now.
 const OUT_OF_ORDER: &[&str] = &[
     "Failed to send request",
+    "error sending request",
+    "error: 5",
     "Failed to read response",
     "Token exchange failed",
     "HTTP 429",
     "HTTP 5",
     "Throttling",
 ];
+
+#[cfg(test)]
+mod tests;
