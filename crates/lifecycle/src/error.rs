@@ -28,6 +28,8 @@ pub enum Noun {
     Service,
     /// A credential of an account.
     Token,
+    /// Where an account wants to be told what happens.
+    Webhook,
 }
 
 impl fmt::Display for Noun {
@@ -44,6 +46,7 @@ impl fmt::Display for Noun {
             Self::PrivateKey => "private key",
             Self::Service => "service",
             Self::Token => "token",
+            Self::Webhook => "webhook",
         })
     }
 }

@@ -13,6 +13,8 @@ pub(crate) const ACCOUNT_LOCKED: &str = "account.locked";
 pub(crate) const ACCOUNT_UNLOCKED: &str = "account.unlocked";
 pub(crate) const AUTHORITY_CREATED: &str = "authority.created";
 pub(crate) const CERTIFICATE_DELETED: &str = "certificate.deleted";
+/// That a certificate ends soon and nobody has renewed it.
+pub(crate) const CERTIFICATE_EXPIRING: &str = "certificate.expiring";
 pub(crate) const CERTIFICATE_FAILED: &str = "certificate.failed";
 pub(crate) const CERTIFICATE_ISSUED: &str = "certificate.issued";
 pub(crate) const CERTIFICATE_RENEWED: &str = "certificate.renewed";
@@ -41,6 +43,8 @@ pub(crate) const SERVICE_CREATED: &str = "service.created";
 pub(crate) const SERVICE_DELETED: &str = "service.deleted";
 pub(crate) const TOKEN_CREATED: &str = "token.created";
 pub(crate) const TOKEN_DELETED: &str = "token.deleted";
+pub(crate) const WEBHOOK_ADDED: &str = "webhook.added";
+pub(crate) const WEBHOOK_REMOVED: &str = "webhook.removed";
 
 /// The record that `actor` did `kind` to `object` of `account` now.
 pub(crate) fn of(

@@ -67,7 +67,7 @@ pub(crate) async fn follow<N: Fn(Change)>(
 }
 
 /// Somebody who reads the feed.
-trait Reader {
+pub(crate) trait Reader {
     /// Finds out where to begin.
     async fn orient(&mut self) -> Result<(), Error>;
 
@@ -80,7 +80,8 @@ trait Reader {
     }
 }
 
-async fn read(mut reader: impl Reader) {
+/// Has somebody read for ever. Faults are logged and tried again.
+pub(crate) async fn read(mut reader: impl Reader) {
     let mut is_oriented = false;
     loop {
         let step = async {

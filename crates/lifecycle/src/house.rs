@@ -11,12 +11,13 @@ use crate::accounts::{FIRST_ADMINISTRATOR, HOUSE_ACCOUNT};
 use crate::certificates::{IssueRequest, KeySource};
 use crate::challenges::Solvers;
 use crate::diagnosis::Examiner;
+use crate::notices::Notices;
 use crate::scheduler::Scheduler;
 use crate::settings::{DEFAULT_AUTHORITY, Settings};
 use crate::tokens::TokenLimits;
 use crate::{
     Accounts, Answers, Authorities, Certificates, Change, Diagnosis, DnsProviders, Error,
-    Instances, Issuers, Principal, Routing, Services, Surroundings, Tokens, feed,
+    Instances, Issuers, Principal, Routing, Services, Surroundings, Tally, Tokens, Webhooks, feed,
 };
 
 /// Subject CN of the certificates of the house's own API listener.
@@ -52,6 +53,11 @@ pub struct House {
     /// Live checks of names.
     pub diagnosis: Diagnosis,
     solvers: Solvers,
+    /// Where accounts want to be told what happens.
+    pub webhooks: Webhooks,
+    /// What this node has done since it started.
+    pub tally: Tally,
+    notices: Notices,
     scheduler: Scheduler,
     store: Store,
     surroundings: Surroundings,
@@ -124,6 +130,13 @@ impl House {
             dns_providers.clone(),
             examiner,
         );
+        let tally = Tally::default();
+        let notices = Notices::new(
+            store.clone(),
+            surroundings.clone(),
+            certificates.clone(),
+            tally.clone(),
+        );
         let scheduler = Scheduler::new(store.clone(), surroundings.clone(), certificates.clone());
         Self {
             accounts: Accounts::new(store.clone(), surroundings.clone()),
@@ -138,6 +151,9 @@ impl House {
             dns_providers,
             diagnosis,
             solvers,
+            webhooks: Webhooks::new(store.clone(), surroundings.clone()),
+            tally,
+            notices,
             scheduler,
             beginning: Arc::default(),
             store,
@@ -262,6 +278,26 @@ impl House {
     /// [`Error::Store`] when what is due cannot be claimed; a provider that refuses is none.
     pub async fn withdraw_records_now(&self) -> Result<usize, Error> {
         self.solvers.withdraw_due().await
+    /// Tells webhooks what happens to certificates, and tells of certificates that end soon, for
+    /// ever. Each node does; they share the work. Faults are logged and tried again.
+    pub async fn send_notices(&self) {
+        self.notices.run().await;
+    }
+
+    /// Posts each delivery that is due now. Returns how many attempts that were.
+    ///
+    /// # Errors
+    /// [`Error::Store`] when what is due cannot be claimed; an attempt that fails is none.
+    pub async fn send_due_notices(&self) -> Result<usize, Error> {
+        self.notices.send_due().await
+    }
+
+    /// Tells of all certificates that have come to end soon. Returns of how many.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn tell_of_ends(&self) -> Result<usize, Error> {
+        self.notices.tell_of_ends().await
     }
 
     /// Follows the change feed for ever: calls `notify` with what the edge has to know since

@@ -18,6 +18,7 @@ mod instances;
 mod issuers;
 mod labour;
 mod network;
+mod notices;
 mod principal;
 mod publication;
 mod publishing;
@@ -28,8 +29,10 @@ mod selection;
 mod services;
 mod settings;
 mod surroundings;
+mod tally;
 mod tickets;
 mod tokens;
+mod webhooks;
 mod zones;
 
 pub use ::acme::client::ChallengeKind;
@@ -68,8 +71,10 @@ pub use store::{
     Account, AccountId, Certificate, CertificateId, CertificateRef, EventId, Handlers, Instance,
     InstanceId, InstanceRef, Order, Origin, PAGE_LIMIT, Page, PageStart, Protocol, PublishedPort,
     Reference, Role, ServedKey, Service, ServiceId, ServiceRef, State, StateKind, Token, TokenId,
-    Version, VersionId,
+    Version, VersionId, Webhook, WebhookId,
 };
 pub use surroundings::{Clock, Randomness, Surroundings, SystemClock, SystemRandomness};
+pub use tally::{Counts, DeliveryOutcome, OrderOutcome, Tally};
 pub use tokens::{AuthenticationError, MintedToken, TokenLimits, Tokens};
+pub use webhooks::{MintedWebhook, NewWebhook, NoticeKind, Trial, WebhookFormat, Webhooks};
 pub use zones::{DnsProvider, DnsProviders, NewDnsProvider};

@@ -104,8 +104,8 @@ impl Store {
         })
     }
 
-    /// Claims deliveries that are due at `now`, those due longest first, at most `share` of an
-    /// account and none of the accounts `except`, until `until`. Whoever asks meanwhile gets others;
+    /// Claims deliveries that are due at `now`, those due longest first: at most `limit`, at
+    /// most `share` of an account, and none of the accounts `except`, until `until`. Whoever asks meanwhile gets others;
     /// those that are neither ended nor put off by then are due again.
     ///
     /// # Errors
@@ -115,14 +115,14 @@ impl Store {
         &self,
         now: OffsetDateTime,
         until: OffsetDateTime,
-        share: usize,
+        (limit, share): (usize, usize),
         except: &[AccountId],
     ) -> Result<Vec<Delivery>, Error> {
         // Most of the time nothing is due, and a look costs less than a transaction.
         if self.backend().row(due(now)).await?.is_none() {
             return Ok(Vec::new());
         }
-        let claim = claiming(now, until, share, except);
+        let claim = claiming(now, until, (limit, share), except);
         let rows = in_transaction!(self.backend(), |transaction| {
             let mut ids: Vec<DeliveryId> = Vec::new();
             for mut row in transaction.rows(claim.clone()).await? {
@@ -206,7 +206,7 @@ pub(crate) fn due(now: OffsetDateTime) -> Statement {
 pub(crate) fn claiming(
     now: OffsetDateTime,
     until: OffsetDateTime,
-    share: usize,
+    (limit, share): (usize, usize),
     except: &[AccountId],
 ) -> Statement {
     let statement = Statement::new(
@@ -227,10 +227,11 @@ pub(crate) fn claiming(
     };
     statement
         .text(
-            " order by d.next_action_at limit ?) as due) as ranked where place <= ?) returning id",
+            " order by d.next_action_at limit ?) as due) as ranked where place <= ? order by place limit ?) returning id",
         )
         .bind(page_limit(PAGE_LIMIT))
         .bind(page_limit(share))
+        .bind(page_limit(limit))
 }
 
 /// How much is still to be delivered to each of these webhooks; those without anything are left out.

@@ -122,7 +122,7 @@ async fn webhooks_and_deliveries_are_found_by_index() {
     let statement = deliveries::due(NOW);
     assert_uses(&backend, "deliveries_next_action", statement).await;
     for except in [vec![], vec![account]] {
-        let claim = deliveries::claiming(NOW, NOW, 10, &except);
+        let claim = deliveries::claiming(NOW, NOW, (10, 4), &except);
         let claim = plan(&backend, claim).await;
         assert!(claim.contains("INDEX deliveries_next_action"), "{claim}");
         assert!(!claim.contains("SCAN deliveries"), "{claim}");
