@@ -278,6 +278,8 @@ impl House {
     /// [`Error::Store`] when what is due cannot be claimed; a provider that refuses is none.
     pub async fn withdraw_records_now(&self) -> Result<usize, Error> {
         self.solvers.withdraw_due().await
+    }
+
     /// Tells webhooks what happens to certificates, and tells of certificates that end soon, for
     /// ever. Each node does; they share the work. Faults are logged and tried again.
     pub async fn send_notices(&self) {

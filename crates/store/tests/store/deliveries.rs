@@ -47,7 +47,7 @@ async fn make(store: &Store, webhook: &Webhook, events: impl Iterator<Item = u64
 }
 
 async fn claim(store: &Store, now: i64, until: i64) -> Vec<Delivery> {
-    let claimed = store.claim_deliveries(moment(now), moment(until), 10, &[]);
+    let claimed = store.claim_deliveries(moment(now), moment(until), (100, 10), &[]);
     let claimed = claimed.await;
     let mut claimed = claimed.unwrap();
     claimed.sort_by_key(|delivery| delivery.event_id);
@@ -195,7 +195,7 @@ async fn no_account_waits_behind_what_another_has_waiting(database: &Database) {
     );
 
     let claim = async |except: &[AccountId]| {
-        let claimed = store.claim_deliveries(moment(10), moment(60), 3, except);
+        let claimed = store.claim_deliveries(moment(10), moment(60), (100, 3), except);
         let claimed = claimed.await.unwrap().into_iter();
         let mut accounts: Vec<_> = claimed
             .map(|delivery| delivery.webhook.account_id == busy.account_id)
