@@ -255,3 +255,24 @@ async fn credentials_that_cannot_be_right_are_refused_before_anybody_is_asked() 
     let none = Credentials::default();
     assert!(check("rfc2136", &none).is_err() && check("gehirn", &none).is_err());
 }
+
+#[tokio::test]
+async fn an_answer_without_the_keys_signature_is_not_believed() {
+    let knot = knot();
+    let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let port = socket.local_addr().unwrap().port().to_string();
+    tokio::spawn(async move {
+        let mut buffer = [0; 1024];
+        let (_, client) = socket.recv_from(&mut buffer).await.unwrap();
+        // Its number, an answer to an update without error, and empty sections.
+        let header = [buffer[0], buffer[1], 0xa8, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        socket.send_to(&header, client).await.unwrap();
+    });
+    let account = account(&knot, &[("port", &port)]);
+    let record = record(ZONE, NAME, "one");
+    let refused = providers(&knot).publish(&account, &record).await;
+    let Err(ProviderError::Refused { reason }) = refused else {
+        panic!("{refused:?}");
+    };
+    assert!(reason.contains("not signed"), "{reason}");
+}
