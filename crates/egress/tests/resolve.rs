@@ -141,7 +141,9 @@ async fn caa_records_are_read_as_they_are() {
 
 #[tokio::test]
 async fn a_name_is_in_the_closest_zone_above_it() {
-    let parent = Zone::new("example.com").record("alias CNAME a.sub.example.com.");
+    let parent = Zone::new("example.com")
+        .record("alias CNAME a.sub.example.com.")
+        .record("top CNAME @");
     let child = Zone::new("sub.example.com");
     let knot = Knot::start(&[
         parent.record("sub NS ns.sub").record("ns.sub A 127.0.0.1"),
@@ -153,6 +155,7 @@ async fn a_name_is_in_the_closest_zone_above_it() {
         ("www.example.com.", "example.com"),
         ("_acme-challenge.not.there.example.com", "example.com"),
         ("alias.example.com", "example.com"),
+        ("top.example.com", "example.com"),
         ("sub.example.com", "sub.example.com"),
         ("_acme-challenge.A.sub.Example.com", "sub.example.com"),
         ("up.sub.example.com", "sub.example.com"),
