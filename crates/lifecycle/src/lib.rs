@@ -30,6 +30,8 @@ mod services;
 mod settings;
 mod surroundings;
 mod tally;
+#[cfg(test)]
+mod testing;
 mod tickets;
 mod tokens;
 mod webhooks;

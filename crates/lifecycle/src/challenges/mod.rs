@@ -11,6 +11,8 @@ mod offers;
 mod preparation;
 pub(crate) mod records;
 mod sightings;
+#[cfg(test)]
+mod tests;
 pub(crate) mod visibility;
 mod withdrawal;
 
