@@ -155,9 +155,14 @@ impl Examiner {
         let usable = circumstances.usable();
         let turn = usize::from(failed).checked_rem(usable.len());
         let Some(first) = turn.and_then(|turn| usable.get(turn)) else {
+            let reason = if coverage.verdict == Verdict::Ok {
+                "none of [acme] challenges suits it; allow http-01 or tls-alpn-01".to_owned()
+            } else {
+                format!("{}; {}", coverage.found, coverage.remedy)
+            };
             return Err(ChallengeError::NotProvable {
                 name: subject.name(),
-                reason: format!("{}; {}", coverage.found, coverage.remedy),
+                reason,
             });
         };
         let methods: Vec<ChallengeKind> = usable.iter().map(|kind| (*kind).clone()).collect();

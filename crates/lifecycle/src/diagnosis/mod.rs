@@ -9,6 +9,8 @@ mod finding;
 mod issuance;
 mod reach;
 mod records;
+#[cfg(test)]
+mod tests;
 
 use acme::client::ChallengeKind;
 use store::{CertificateFilter, Order, Page, PageStart, Store};

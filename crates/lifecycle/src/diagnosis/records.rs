@@ -79,21 +79,27 @@ impl Examiner {
             Err(PlaceError::House(error)) => return Err(error),
             Err(PlaceError::Delegation(error)) => {
                 let remedy = format!("correct the CNAME records at {record}");
-                let (verdict, advice) = (self.need_of_records(subject), (Actor::Owner, remedy));
+                let verdict = self.need_of_records(subject).max(Verdict::Warning);
+                let advice = (Actor::Owner, remedy);
                 let finding =
                     Finding::amiss(PROVIDER, verdict, expected, error.to_string(), advice);
                 return Ok((finding, Vec::new()));
             }
         };
         let Some(place) = place else {
+            let found = format!("no provider has a zone that {record} is in");
+            if self.need_of_records(subject) == Verdict::Ok {
+                let finding =
+                    Finding::ok(PROVIDER, expected, format!("{found}; the ports will do"));
+                return Ok((finding, Vec::new()));
+            }
             let remedy = format!(
                 "add a DNS provider for the zone of {} (chancery dns add), or point the CNAME \
                  {record} at a name in a zone that has one",
                 subject.host
             );
-            let found = format!("no provider has a zone that {record} is in");
-            let (verdict, advice) = (self.need_of_records(subject), (Actor::Platform, remedy));
-            let finding = Finding::amiss(PROVIDER, verdict, expected, found, advice);
+            let advice = (Actor::Platform, remedy);
+            let finding = Finding::amiss(PROVIDER, Verdict::Problem, expected, found, advice);
             return Ok((finding, Vec::new()));
         };
         let zone = &place.provider.zone;

@@ -5,6 +5,8 @@
 //! on the network and may run programs; what a tenant added has to be reachable in public.
 
 mod access;
+#[cfg(test)]
+mod tests;
 mod trial;
 
 use dns::Credentials;
