@@ -39,7 +39,7 @@ impl<'a> Foreign<'a> {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let surroundings = Surroundings::new(SystemClock, SystemRandomness);
         let data = Workdir::new();
-        let (house, principal) = server.run(furnished(&data, surroundings, &url));
+        let (house, _, principal) = server.run(furnished(&data, surroundings, &url));
         let asked = Arc::new(AtomicUsize::new(0));
         let (responder, counted) = (house.clone(), asked.clone());
         let handle = server.runtime.handle().clone();

@@ -17,18 +17,18 @@ use std::time::Duration;
 use edge::{Edge, Entrance, Metrics};
 use egress::{Fetcher, ResolverSettings, SystemResolver};
 use lifecycle::{
-    AcmeSettings, Addresses, AuthorityTemplate, CertificateId, CertificateRef, Clock,
+    AcmeSettings, Addresses, AuthorityTemplate, Certificate, CertificateId, CertificateRef, Clock,
     DEFAULT_AUTHORITY, DEFAULT_METRO_DOMAIN, Dialect, DomainRequest, Edit, EgressPolicy, Handlers,
-    House, IssueRequest, KeySource, Network, NewInstanceRequest, NewServiceRequest, PortRequest,
-    Principal, Protocol, Replacement, RevocationTarget, ServiceChange, ServiceChoice, ServiceId,
-    ServiceRef, Surroundings, SystemClock, SystemRandomness, Tiers, Upload,
+    House, IssueRequest, KeySource, ManagedRequest, Network, NewInstanceRequest, NewServiceRequest,
+    PortRequest, Principal, Protocol, Replacement, RevocationTarget, ServiceChange, ServiceChoice,
+    ServiceId, ServiceRef, Surroundings, SystemClock, SystemRandomness, Tiers, Upload,
 };
 use listener::Listener;
 use pki::{DnsName, Identifier, KeyAlgorithm, RevocationReason, SubjectFields};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use rustls::AlertDescription;
-use store::{DatabaseUrl, MasterKey, Store};
+use store::{ChallengeId, ChallengeState, DatabaseUrl, MasterKey, PendingChallenge, Store};
 use testbed::Workdir;
 use time::OffsetDateTime;
 use tokio::runtime::Runtime;
@@ -55,6 +55,7 @@ pub(crate) struct Server {
     pub(crate) principal: Principal,
     pub(crate) clock: SteppedClock,
     pub(crate) data: Workdir,
+    store: Store,
     registry: Registry,
     shutdown: watch::Sender<bool>,
     serving: Vec<JoinHandle<()>>,
@@ -82,7 +83,7 @@ impl Server {
         let clock = SteppedClock::default();
         let surroundings =
             Surroundings::new(clock.clone(), SystemRandomness).with_network(network());
-        let (house, principal) = runtime.block_on(furnished(
+        let (house, store, principal) = runtime.block_on(furnished(
             &data,
             surroundings.clone(),
             "http://chancery.test",
@@ -121,6 +122,7 @@ impl Server {
             principal,
             clock,
             data,
+            store,
             registry,
             shutdown,
             serving,
@@ -148,6 +150,40 @@ impl Server {
         let request = order(algorithm, names);
         let issued = self.house.certificates.issue(&self.principal, request);
         self.run(issued).unwrap().id
+    }
+
+    /// Has the house meet a challenge for a name or an address, as if there were an order.
+    pub(crate) fn challenge(&self, name: &str, kind: &str, token: &str, answer: &str) {
+        let request = ManagedRequest {
+            name: None,
+            names: vec![Identifier::parse_host(name).unwrap()],
+            issuer: None,
+        };
+        let certificates = &self.house.certificates;
+        let requested = self.run(certificates.request_managed(&self.principal, request));
+        let id = requested.unwrap().id;
+        let now = self.now();
+        let until = now + Duration::from_secs(60);
+        let challenge = |certificate: &Certificate| PendingChallenge {
+            id: ChallengeId::at(now),
+            certificate_id: certificate.id,
+            account_id: certificate.account_id,
+            name: name.to_owned(),
+            kind: kind.to_owned(),
+            state: ChallengeState::Presented,
+            token: token.to_owned(),
+            key_authorization: answer.to_owned(),
+            record: None,
+            created_at: now,
+            expires_at: until,
+        };
+        self.run(async {
+            let claimed = self.store.claim_due(now, until, 100, &[]).await.unwrap();
+            let certificate = claimed.iter().find(|found| found.id == id).unwrap();
+            let challenges = vec![challenge(certificate)];
+            let put = self.store.put_challenges(id, until, challenges).await;
+            assert!(put.unwrap());
+        });
     }
 
     /// Puts a certificate of elsewhere into the inventory; chain and key are PEM.
@@ -378,11 +414,11 @@ async fn furnished(
     data: &Workdir,
     surroundings: Surroundings,
     public_url: &str,
-) -> (House, Principal) {
+) -> (House, Store, Principal) {
     let database = DatabaseUrl::sqlite(data.path("chancery.db"));
     let master_key = MasterKey::from_bytes(&[7; 32]).unwrap();
     let store = Store::open(&database, &master_key).await.unwrap();
-    let house = House::new(store, surroundings, settings(public_url));
+    let house = House::new(store.clone(), surroundings, settings(public_url));
     let keep = |text: &str| {
         data.write("token", text);
         Ok(())
@@ -390,7 +426,7 @@ async fn furnished(
     house.furnish(keep).await.unwrap();
     let token = String::from_utf8(data.read("token")).unwrap();
     let principal = house.tokens.authenticate(&token, Dialect::Chancery).await;
-    (house, principal.unwrap())
+    (house, store, principal.unwrap())
 }
 
 /// HTTP to hosts that are named by their address.

@@ -9,3 +9,4 @@ mod stapling;
 #[path = "../support/mod.rs"]
 mod support;
 mod tunnels;
+mod validations;
