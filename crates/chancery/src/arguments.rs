@@ -1,9 +1,17 @@
 //! The command line. Every flag has an environment variable `CHANCERY_<FLAG>`.
 
+mod dns;
+mod issuers;
+mod webhooks;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+
+pub(crate) use dns::{DnsAdd, DnsCommand};
+pub(crate) use issuers::{IssuerAdd, IssuerCommand};
+pub(crate) use webhooks::{WebhookAdd, WebhookCommand};
 
 /// Looks after every TLS certificate of a platform.
 #[derive(Debug, Parser)]
@@ -104,7 +112,7 @@ pub(crate) struct ServeFlags {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ClientCommand {
-    /// Issue a certificate from a private authority
+    /// Have a private authority sign a certificate, or an ACME directory issue one
     Issue(Issue),
     /// Upload a certificate made elsewhere
     Upload(Upload),
@@ -112,13 +120,26 @@ pub(crate) enum ClientCommand {
     Ls(Ls),
     /// Show a certificate
     Show(Show),
-    /// Revoke a certificate of a private authority
+    /// Have a certificate renewed now
+    Renew(Renew),
+    /// Revoke a certificate
     Revoke(Revoke),
     /// Delete a certificate
     Rm(Rm),
     /// Manage services: domains, and where their requests go
     #[command(subcommand)]
     Service(ServiceCommand),
+    /// See what is in the way of a certificate for a name, and who has to act
+    Check(Check),
+    /// Manage issuers: private authorities and ACME directories such as Let's Encrypt
+    #[command(subcommand)]
+    Issuer(IssuerCommand),
+    /// Manage DNS zones whose records the server may write
+    #[command(subcommand)]
+    Dns(DnsCommand),
+    /// Manage webhooks, which are told what happens to certificates
+    #[command(subcommand)]
+    Webhook(WebhookCommand),
     /// Manage tokens
     #[command(subcommand)]
     Token(TokenCommand),
@@ -133,18 +154,59 @@ pub(crate) struct Issue {
     /// Domain names, IP addresses or e-mail addresses that the certificate is for
     #[arg(required_unless_present = "csr", value_name = "NAME")]
     pub(crate) names: Vec<String>,
-    /// The authority that signs [default: default]
+    /// The private authority or ACME directory [default: your default issuer; see `issuer ls`]
     #[arg(long)]
     pub(crate) issuer: Option<String>,
-    /// Certificate signing request, PEM or DER; without one the server makes the key
+    /// Certificate signing request for a private authority, PEM or DER; without one the server makes
+    /// the key
     #[arg(long, value_name = "FILE")]
     pub(crate) csr: Option<PathBuf>,
-    /// Directory for NAME.crt and NAME.key; without it, PEM goes to stdout
+    /// Directory for NAME.crt and NAME.key; without it, PEM goes to stdout. Keys of certificates that
+    /// the server renews stay there
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
-    /// Lifetime in days, 1 to 182 [default: 7]
+    /// Lifetime in days from a private authority, 1 to 182 [default: 7]
     #[arg(long, allow_negative_numbers = true)]
     pub(crate) days: Option<i64>,
+    /// Have the server keep the key and renew the certificate, also one of a private authority
+    #[arg(long, conflicts_with_all = ["csr", "days"])]
+    pub(crate) managed: bool,
+    #[command(flatten)]
+    pub(crate) patience: Patience,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// How long a command waits for what the server obtains.
+#[derive(Debug, Args)]
+pub(crate) struct Patience {
+    /// How long to wait until the certificate is there, such as 10m
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "5m")]
+    pub(crate) wait: Duration,
+    /// Do not wait; the server goes on by itself either way
+    #[arg(long, conflicts_with = "wait")]
+    pub(crate) no_wait: bool,
+}
+
+/// `chancery renew`
+#[derive(Debug, Args)]
+pub(crate) struct Renew {
+    /// Name or uuid
+    #[arg(value_name = "REF")]
+    pub(crate) reference: String,
+    #[command(flatten)]
+    pub(crate) patience: Patience,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `chancery check`
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// A domain, a wildcard such as *.example.com, or an IP address
+    pub(crate) name: String,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -23,8 +23,8 @@ use crate::furnishings::DataDirectory;
 
 /// Longest answer that is read.
 const ANSWER_LIMIT: usize = 64 * 1024 * 1024;
-/// Longest time for a request; key generation for RSA takes seconds.
-const DEADLINE: Duration = Duration::from_secs(60);
+/// Longest time for a request: a record takes up to a minute until all servers of a zone have it.
+const DEADLINE: Duration = Duration::from_secs(120);
 
 /// A server, and the right to use it.
 #[derive(Debug)]

@@ -11,6 +11,7 @@ mod furnishings;
 mod listener_certificate;
 mod network;
 mod output;
+mod secrets;
 mod serve;
 mod settings;
 mod telemetry;

@@ -24,6 +24,34 @@ pub(crate) async fn with_spinner<T>(doing: &'static str, work: impl Future<Outpu
     done
 }
 
+/// A line on the terminal that says what is being waited for, if stdout is one.
+pub(crate) struct Progress(Option<ProgressBar>);
+
+impl Progress {
+    pub(crate) fn start(doing: String) -> Self {
+        let spinner = std::io::stdout().is_terminal().then(|| {
+            let spinner = ProgressBar::new_spinner().with_message(doing);
+            spinner.enable_steady_tick(Duration::from_millis(100));
+            spinner
+        });
+        Self(spinner)
+    }
+
+    pub(crate) fn say(&self, doing: String) {
+        if let Some(spinner) = &self.0 {
+            spinner.set_message(doing);
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Some(spinner) = &self.0 {
+            spinner.finish_and_clear();
+        }
+    }
+}
+
 /// Prints rows in columns as wide as their longest cell. The last column is not padded.
 pub(crate) fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
     let heading_row = headings.iter().map(ToString::to_string).collect();
@@ -45,6 +73,16 @@ pub(crate) fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
         text.push('\n');
     }
     text
+}
+
+/// A time in seconds in the largest unit that makes it a whole number.
+pub(crate) fn span(seconds: u64) -> String {
+    let units = [('d', 24 * 60 * 60), ('h', 60 * 60), ('m', 60)];
+    let unit = units
+        .into_iter()
+        .find(|(_, length)| seconds > 0 && seconds % length == 0);
+    let (unit, length) = unit.unwrap_or(('s', 1));
+    format!("{}{unit}", seconds / length)
 }
 
 /// Text from the server on its way to a terminal: control characters could rewrite the screen.
@@ -73,6 +111,13 @@ mod tests {
             table(&["NAME", "STATE"], &rows),
             "NAME    STATE\na       x\nlängst  y\n"
         );
+    }
+
+    #[test]
+    fn times_are_in_their_largest_unit() {
+        for (seconds, shown) in [(0, "0s"), (90, "90s"), (10_800, "3h"), (604_800, "7d")] {
+            assert_eq!(span(seconds), shown);
+        }
     }
 
     #[test]

@@ -128,6 +128,8 @@ fn upkeep(house: &House, edge: &Edge) -> JoinSet<()> {
     upkeep.spawn(async move { obtainer.obtain_due().await });
     let cleaner = house.clone();
     upkeep.spawn(async move { cleaner.withdraw_records().await });
+    let notifier = house.clone();
+    upkeep.spawn(async move { notifier.send_notices().await });
     let (follower, told) = (house.clone(), edge.clone());
     upkeep.spawn(async move {
         follower

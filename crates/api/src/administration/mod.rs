@@ -10,6 +10,7 @@ mod issuers;
 mod paging;
 mod services;
 mod tokens;
+mod webhooks;
 
 use std::str::FromStr;
 
@@ -40,15 +41,17 @@ async fn dispatch(context: &Context, request: Request) -> Result<Response, Fault
         return Err(Fault::new(StatusCode::NOT_FOUND, "no such route"));
     };
     let allowed = match route {
-        ["certificates" | "services" | "tokens" | "accounts" | "issuers" | "dns"] => "GET, POST",
+        ["certificates" | "services" | "tokens" | "accounts" | "issuers" | "dns" | "webhooks"] => {
+            "GET, POST"
+        }
         ["certificates", "upload"]
         | ["certificates", _, "renew" | "revoke"]
         | ["issuers", _, "default" | "rank" | "key"]
-        | ["dns", _, "test"]
+        | ["dns" | "webhooks", _, "test"]
         | ["accounts", _, "disable" | "enable" | "lock" | "unlock"] => "POST",
         ["dns", "kinds"] | ["check", _] => "GET",
         ["certificates" | "services" | "issuers", _] => "GET, DELETE",
-        ["tokens" | "accounts" | "dns", _] => "DELETE",
+        ["tokens" | "accounts" | "dns" | "webhooks", _] => "DELETE",
         _ => return Err(Fault::new(StatusCode::NOT_FOUND, "no such route")),
     };
     let principal = authenticate(context, &request).await?;
@@ -92,6 +95,10 @@ async fn dispatch(context: &Context, request: Request) -> Result<Response, Fault
         (Method::GET, ["dns", "kinds"]) => Ok(dns::kinds()),
         (Method::DELETE, ["dns", zone]) => dns::remove(call, &decoded(zone)?).await,
         (Method::POST, ["dns", zone, "test"]) => dns::test(call, &decoded(zone)?).await,
+        (Method::GET, ["webhooks"]) => webhooks::list(call).await,
+        (Method::POST, ["webhooks"]) => webhooks::add(call).await,
+        (Method::DELETE, ["webhooks", id]) => webhooks::remove(call, &decoded(id)?).await,
+        (Method::POST, ["webhooks", id, "test"]) => webhooks::test(call, &decoded(id)?).await,
         (Method::GET, ["check", name]) => checks::check(call, &decoded(name)?).await,
         (Method::GET, ["tokens"]) => tokens::list(call).await,
         (Method::POST, ["tokens"]) => tokens::create(call).await,

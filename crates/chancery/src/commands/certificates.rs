@@ -9,8 +9,8 @@ use base64::engine::general_purpose::STANDARD;
 use http::Method;
 use serde_json::{Value, json};
 
-use super::{PAGE, all_pages, print_json, segment, text};
-use crate::arguments::{Issue, Ls, Revoke, Rm, Show, Upload};
+use super::{PAGE, all_pages, obtaining, print_json, segment, text};
+use crate::arguments::{Issue, Ls, Renew, Revoke, Rm, Show, Upload};
 use crate::client::Client;
 use crate::output::{table, with_spinner};
 
@@ -21,8 +21,13 @@ pub(super) async fn issue(client: &Client, issue: Issue) -> anyhow::Result<()> {
         "issuer": issue.issuer,
         "csr": csr,
         "days": issue.days,
+        "managed": issue.managed.then_some(true),
     });
-    let issued = with_spinner("issuing", client.post("certificates", &body)).await?;
+    let mut issued = with_spinner("issuing", client.post("certificates", &body)).await?;
+    if issued.get("serial").is_none() {
+        issued = obtaining::wait(client, &issued, &issue.patience).await?;
+        return obtained(&issue, &issued);
+    }
     if let Some(directory) = &issue.out {
         let written = write_pair(directory, &issue.names, &issued)?;
         if !issue.json {
@@ -41,6 +46,33 @@ pub(super) async fn issue(client: &Client, issue: Issue) -> anyhow::Result<()> {
         print!("{}", pem(&issued, "chain"));
         print!("{}", pem(&issued, "private_key"));
     }
+    Ok(())
+}
+
+/// Shows a certificate that the server has obtained, or has been asked for.
+fn obtained(issue: &Issue, certificate: &Value) -> anyhow::Result<()> {
+    let has_chain = !pem(certificate, "chain").is_empty();
+    if let Some(directory) = issue.out.as_deref().filter(|_| has_chain) {
+        let written = write_pair(directory, &issue.names, certificate)?;
+        if !issue.json {
+            println!("{written}");
+        }
+    }
+    if issue.json {
+        return print_json(certificate);
+    }
+    println!("{}", obtaining::summary(certificate));
+    Ok(())
+}
+
+pub(super) async fn renew(client: &Client, renew: Renew) -> anyhow::Result<()> {
+    let path = format!("certificates/{}/renew", segment(&renew.reference));
+    let asked = with_spinner("asking", client.post(&path, &json!({}))).await?;
+    let renewed = obtaining::wait(client, &asked, &renew.patience).await?;
+    if renew.json {
+        return print_json(&renewed);
+    }
+    println!("{}", obtaining::summary(&renewed));
     Ok(())
 }
 
@@ -109,6 +141,9 @@ pub(super) async fn show(client: &Client, show: Show) -> anyhow::Result<()> {
     let names = names.into_iter().flatten().filter_map(Value::as_str);
     let names: Vec<String> = names.map(crate::output::safe).collect();
     println!("{:<12} {}", "Covers", names.join(", "));
+    for (label, value) in obtaining::prospects(&shown) {
+        println!("{label:<12} {value}");
+    }
     let versions = shown.get("versions").and_then(Value::as_array);
     let rows: Vec<Vec<String>> = versions.into_iter().flatten().map(version_row).collect();
     println!();

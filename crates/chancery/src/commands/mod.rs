@@ -3,8 +3,13 @@
 
 mod accounts;
 mod certificates;
+mod checks;
+mod dns;
+mod issuers;
+mod obtaining;
 mod services;
 mod tokens;
+mod webhooks;
 
 use http::Method;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -24,9 +29,14 @@ pub(crate) async fn run(command: ClientCommand, connection: &Connection) -> anyh
         ClientCommand::Upload(upload) => certificates::upload(&client, upload).await,
         ClientCommand::Ls(ls) => certificates::list(&client, ls).await,
         ClientCommand::Show(show) => certificates::show(&client, show).await,
+        ClientCommand::Renew(renew) => certificates::renew(&client, renew).await,
         ClientCommand::Revoke(revoke) => certificates::revoke(&client, revoke).await,
         ClientCommand::Rm(rm) => certificates::remove(&client, rm).await,
         ClientCommand::Service(command) => services::run(&client, command).await,
+        ClientCommand::Check(check) => checks::check(&client, check).await,
+        ClientCommand::Issuer(command) => issuers::run(&client, command).await,
+        ClientCommand::Dns(command) => dns::run(&client, command).await,
+        ClientCommand::Webhook(command) => webhooks::run(&client, command).await,
         ClientCommand::Token(command) => tokens::run(&client, command).await,
         ClientCommand::Account(command) => accounts::run(&client, command).await,
     }
@@ -60,6 +70,10 @@ fn text(value: &Value, key: &str) -> String {
         .and_then(Value::as_str)
         .map(crate::output::safe)
         .unwrap_or_default()
+}
+
+fn is_true(value: &Value, key: &str) -> bool {
+    value.get(key) == Some(&Value::Bool(true))
 }
 
 fn print_json(value: &Value) -> anyhow::Result<()> {
