@@ -24,6 +24,7 @@ pub(crate) const CERTIFICATE_REVOKED: &str = "certificate.revoked";
 /// As [`CERTIFICATE_ISSUED`], for a key that the house does not have. No domain can be served with
 /// such a certificate, and who follows the feed for the domains' sake leaves these events out.
 pub(crate) const CERTIFICATE_SIGNED: &str = "certificate.signed";
+pub(crate) const CERTIFICATE_SUPERSEDED: &str = "certificate.superseded";
 pub(crate) const CERTIFICATE_UPLOADED: &str = "certificate.uploaded";
 pub(crate) const DNS_PROVIDER_ADDED: &str = "dns_provider.added";
 pub(crate) const DNS_PROVIDER_REMOVED: &str = "dns_provider.removed";

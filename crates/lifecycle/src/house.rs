@@ -12,6 +12,7 @@ use crate::certificates::{IssueRequest, KeySource};
 use crate::challenges::Solvers;
 use crate::diagnosis::Examiner;
 use crate::notices::Notices;
+use crate::orders::Orders;
 use crate::scheduler::Scheduler;
 use crate::settings::{DEFAULT_AUTHORITY, Settings};
 use crate::tokens::TokenLimits;
@@ -137,7 +138,21 @@ impl House {
             certificates.clone(),
             tally.clone(),
         );
-        let scheduler = Scheduler::new(store.clone(), surroundings.clone(), certificates.clone());
+        let orders = Orders::new(
+            store.clone(),
+            surroundings.clone(),
+            issuers.clone(),
+            solvers.clone(),
+            certificates.clone(),
+        );
+        let scheduler = Scheduler::new(
+            store.clone(),
+            surroundings.clone(),
+            certificates.clone(),
+            authorities.clone(),
+            issuers.clone(),
+            orders,
+        );
         Self {
             accounts: Accounts::new(store.clone(), surroundings.clone()),
             tokens: Tokens::new(store.clone(), surroundings.clone()),
@@ -252,10 +267,16 @@ impl House {
         }
     }
 
-    /// Obtains and renews managed certificates when they are due, for ever. Each node does; they
-    /// share the work. Faults are logged and tried again.
+    /// Obtains and renews managed certificates when they are due, until [`Self::retire`] is called.
+    /// Each node does; they share the work. Faults are logged and tried again.
     pub async fn obtain_due(&self) {
         self.scheduler.run().await;
+    }
+
+    /// Has [`Self::obtain_due`] come to its end within a few seconds: nothing more is taken on, and
+    /// what is under way is finished or left to others.
+    pub fn retire(&self) {
+        self.scheduler.retire();
     }
 
     /// Makes one attempt for each managed certificate that is due now. Returns how many that were.

@@ -19,6 +19,7 @@ mod issuers;
 mod labour;
 mod network;
 mod notices;
+mod orders;
 mod principal;
 mod publication;
 mod publishing;

@@ -248,6 +248,8 @@ async fn a_given_up_certificate_gives_way_to_another_but_is_not_requested_again(
     let fixture = Fixture::with(broken).await;
     let (house, owner) = (fixture.house(), &fixture.principal);
     let smith = Smith::new(&fixture).await;
+    // The metro domain's.
+    assert_eq!(house.obtain_due_now().await.unwrap(), 1);
     serve(house, owner, &["a.example.com.", "b.test."]).await;
     let pending = certificate_of(house, "a.example.com").await;
     let other = certificate_of(house, "b.test").await;

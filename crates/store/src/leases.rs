@@ -5,23 +5,25 @@
 
 use std::collections::{HashMap, HashSet};
 
+use pki::Revocation;
 use time::OffsetDateTime;
 
 use crate::backend::{Transaction, in_transaction};
 use crate::certificates::{self, Certificate};
 use crate::error::Error;
 use crate::events::{self, EventRow, NewEvent};
-use crate::ids::{AccountId, CertificateId};
+use crate::ids::{AccountId, CertificateId, VersionId};
 use crate::inventory::{NewVersionRecord, check_version, cut_failure, joined};
 use crate::names::{self, CERTIFICATE_NAMES};
 use crate::orders;
 use crate::private_keys::{Exportable, SealedKey};
 use crate::recorder::{PRIVATE_KEYS, VERSIONS, insert_rows, largest_portion};
 use crate::references::LOOKUP_PORTION;
+use crate::revocations;
 use crate::scope::{Scope, page_limit};
 use crate::sql::{Statement, Value, row_marks};
 use crate::store::Store;
-use crate::versions::NewVersion;
+use crate::versions::{self, NewVersion};
 
 /// What is written for a certificate when the work on it is done.
 struct Finished {
@@ -35,6 +37,18 @@ struct Finished {
     next_action_at: Option<OffsetDateTime>,
     at: OffsetDateTime,
     event: EventRow,
+    superseded: Option<Superseded>,
+}
+
+/// A version that is revoked when its successor is in service.
+#[derive(Debug, Clone)]
+pub struct Superseded {
+    /// The version.
+    pub version: VersionId,
+    /// When and why it is revoked.
+    pub revocation: Revocation,
+    /// What the audit log will say.
+    pub event: NewEvent,
 }
 
 impl Finished {
@@ -65,7 +79,26 @@ impl Store {
         limit: usize,
         except: &[String],
     ) -> Result<Vec<Certificate>, Error> {
-        let claim = claim(now, until, limit, except);
+        self.claim(claim(now, until, limit, Issuers::Except(except)))
+            .await
+    }
+
+    /// The same for those of the issuers in `issuers`, by name, and no others.
+    pub async fn claim_due_of(
+        &self,
+        now: OffsetDateTime,
+        until: OffsetDateTime,
+        limit: usize,
+        issuers: &[String],
+    ) -> Result<Vec<Certificate>, Error> {
+        if issuers.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.claim(claim(now, until, limit, Issuers::Only(issuers)))
+            .await
+    }
+
+    async fn claim(&self, claim: Statement) -> Result<Vec<Certificate>, Error> {
         in_transaction!(self.backend(), |transaction| {
             let mut ids: Vec<CertificateId> = Vec::new();
             for mut row in transaction.rows(claim.clone()).await? {
@@ -99,8 +132,35 @@ impl Store {
     ) -> Result<HashSet<CertificateId>, Error> {
         let finished = records
             .into_iter()
-            .map(|(id, record)| self.finished(id, record));
-        let finished: Vec<Finished> = finished.collect::<Result<_, _>>()?;
+            .map(|(id, record)| self.finished(id, record, None));
+        self.finish(until, finished.collect::<Result<_, _>>()?)
+            .await
+    }
+
+    /// Adds a version to a certificate that is claimed until `until`, as [`Store::finish_claimed`]
+    /// does, and in the same transaction revokes the one that it supersedes, if that was not done
+    /// before. Returns whether the claim was held.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Store::finish_claimed`].
+    pub async fn supersede_claimed(
+        &self,
+        until: OffsetDateTime,
+        certificate: CertificateId,
+        record: NewVersionRecord,
+        superseded: Superseded,
+    ) -> Result<bool, Error> {
+        let finished = self.finished(certificate, record, Some(superseded))?;
+        let changed = self.finish(until, vec![finished]).await?;
+        Ok(changed.contains(&certificate))
+    }
+
+    async fn finish(
+        &self,
+        until: OffsetDateTime,
+        finished: Vec<Finished>,
+    ) -> Result<HashSet<CertificateId>, Error> {
         in_transaction!(self.backend(), |transaction| {
             let mut held = HashMap::with_capacity(finished.len());
             let mut rest = finished.as_slice();
@@ -118,7 +178,12 @@ impl Store {
         })
     }
 
-    fn finished(&self, id: CertificateId, record: NewVersionRecord) -> Result<Finished, Error> {
+    fn finished(
+        &self,
+        id: CertificateId,
+        record: NewVersionRecord,
+        superseded: Option<Superseded>,
+    ) -> Result<Finished, Error> {
         let NewVersionRecord {
             version,
             key,
@@ -144,6 +209,7 @@ impl Store {
             next_action_at,
             at: event.at,
             event: event.into_row(),
+            superseded,
         })
     }
 
@@ -240,14 +306,40 @@ async fn write(
     if let Some(now) = now {
         orders::end(transaction, &ids, now).await?;
     }
+    for finished in finished
+        .iter()
+        .filter(|finished| held.contains_key(&finished.id))
+    {
+        if let Some(superseded) = &finished.superseded {
+            let Superseded {
+                version,
+                revocation,
+                event,
+            } = superseded;
+            let revoke = versions::revoking(*version, *revocation);
+            if transaction.execute(revoke).await? > 0 {
+                transaction
+                    .execute(revocations::noting(*version, revocation.at))
+                    .await?;
+                events.push(event.clone().into_row());
+            }
+        }
+    }
     events::insert(transaction, events).await
+}
+
+/// Whose certificates are claimed, by the names of issuers.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Issuers<'a> {
+    Except(&'a [String]),
+    Only(&'a [String]),
 }
 
 pub(crate) fn claim(
     now: OffsetDateTime,
     until: OffsetDateTime,
     limit: usize,
-    except: &[String],
+    issuers: Issuers<'_>,
 ) -> Statement {
     let limit = page_limit(limit);
     let newest = limit / 2;
@@ -255,13 +347,15 @@ pub(crate) fn claim(
         let statement = statement
             .text("select id from (select id from certificates where next_action_at <= ?")
             .bind(now);
-        let statement = if except.is_empty() {
-            statement
-        } else {
-            statement
+        let statement = match issuers {
+            Issuers::Except([]) => statement,
+            Issuers::Except(names) => statement
                 .text(" and (issuer is null or issuer not in ")
-                .list(except.iter().map(String::as_str))
-                .text(")")
+                .list(names.iter().map(String::as_str))
+                .text(")"),
+            Issuers::Only(names) => statement
+                .text(" and issuer in ")
+                .list(names.iter().map(String::as_str)),
         };
         statement
             .text(&format!(

@@ -45,6 +45,7 @@ mod private_keys;
 mod recorder;
 mod references;
 mod renewals;
+mod revocations;
 mod scope;
 mod seal;
 mod secret;
@@ -87,6 +88,7 @@ pub use instances::{
     INSTANCE_TEXT_LIMIT, INSTANCES_LIMIT, Instance, InstanceOfService, InstanceRemoval, NewInstance,
 };
 pub use inventory::{CHAIN_LIMIT, IDENTIFIERS_LIMIT, NAME_LIMIT, NewRecord, NewVersionRecord};
+pub use leases::Superseded;
 pub use names::Covering;
 pub use orders::{DirectoryOrder, NewDirectoryOrder, ORDER_TEXT_LIMIT};
 pub use page::{Order, Page, PageStart};
@@ -94,6 +96,7 @@ pub use ports::{Handlers, Protocol, PublishedPort};
 pub use private_keys::{Exportable, NewPrivateKey, StoredKey};
 pub use references::{CertificateRef, InstanceRef, Reference, ServiceRef};
 pub use renewals::Setback;
+pub use revocations::PendingRevocation;
 pub use scope::{PAGE_LIMIT, Scope};
 pub use seal::{MasterKey, MasterKeyId, Purpose, SealError, Sealer};
 pub use secret::Secret;

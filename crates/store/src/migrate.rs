@@ -147,6 +147,13 @@ const MIGRATIONS: &[Migration] = &[
         sqlite: "",
         postgres: "",
     },
+    Migration {
+        version: 19,
+        name: "revocations",
+        script: include_str!("../migrations/0019_revocations.sql"),
+        sqlite: "",
+        postgres: "",
+    },
 ];
 
 const LEDGER: &str = "create table if not exists schema_migrations (

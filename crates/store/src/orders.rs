@@ -40,6 +40,8 @@ pub struct NewDirectoryOrder {
     pub profile: Option<String>,
     /// What it replaces, as in RFC 9773 §5.
     pub replaces: Option<String>,
+    /// Whether the version in service is revoked once its successor is there.
+    pub supersedes: bool,
     /// The key of the certificate to come.
     pub key: PrivateKey,
     /// The kind of challenge that is to be met first, such as `dns-01`.
@@ -63,6 +65,8 @@ pub struct DirectoryOrder {
     pub profile: Option<String>,
     /// What it replaces, as in RFC 9773 §5.
     pub replaces: Option<String>,
+    /// Whether the version in service is revoked once its successor is there.
+    pub supersedes: bool,
     /// The key of the certificate to come.
     pub key: PrivateKey,
     /// The kind of challenge that is to be met first, such as `dns-01`.
@@ -97,6 +101,7 @@ impl Store {
             identifiers,
             profile,
             replaces,
+            supersedes,
             key,
             challenge,
             created_at,
@@ -114,10 +119,11 @@ impl Store {
             .sealer()
             .seal(Purpose::OrderKey, row, &key.to_pkcs8_der())?;
         let insert = Statement::new(
-            "insert into orders (created_at, updated_at, certificate_id, account_id, \
+            "insert into orders (supersedes, created_at, updated_at, certificate_id, account_id, \
              directory_id, identifiers, profile, replaces, challenge, sealed_key) \
-             values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )
+        .bind(supersedes)
         .bind(created_at)
         .bind(created_at)
         .bind(certificate_id)
@@ -240,6 +246,7 @@ impl Store {
             identifiers: lines(&row.take::<String>()?),
             profile: row.take()?,
             replaces: row.take()?,
+            supersedes: row.take()?,
             challenge: row.take()?,
             url: row.take()?,
             created_at: row.take()?,
@@ -293,7 +300,7 @@ pub(crate) fn ending(certificates: &[CertificateId]) -> Statement {
 pub(crate) fn of_certificate(certificate: CertificateId) -> Statement {
     Statement::new(
         "select certificate_id, sealed_key, account_id, directory_id, identifiers, profile, \
-         replaces, challenge, url, created_at, updated_at, expires_at \
+         replaces, supersedes, challenge, url, created_at, updated_at, expires_at \
          from orders where certificate_id = ?",
     )
     .bind(certificate)

@@ -309,7 +309,11 @@ async fn certificates_for_domains_are_found_by_index() {
 async fn changes_of_a_few_rows_look_at_few_rows() {
     let (backend, _directory) = database().await;
     for except in [Vec::new(), vec!["a".to_owned(), "b".to_owned()]] {
-        let claim = plan(&backend, leases::claim(NOW, NOW, 10, &except)).await;
+        let claim = plan(
+            &backend,
+            leases::claim(NOW, NOW, 10, leases::Issuers::Except(&except)),
+        )
+        .await;
         let search = "SEARCH certificates USING INDEX certificates_next_action";
         assert_eq!(claim.matches(search).count(), 2, "{claim}");
         assert!(!claim.contains("SCAN certificates"), "{claim}");

@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::events::{self, NewEvent};
 use crate::ids::{AccountId, AuthorityId, CertificateId, DirectoryId, PrivateKeyId, VersionId};
 use crate::orders;
+use crate::revocations;
 use crate::scope::{PAGE_LIMIT, Scope, page_limit};
 use crate::sql::{Row, Statement, Value};
 use crate::store::Store;
@@ -189,7 +190,8 @@ impl Store {
 
     /// Revokes a version, or writes down that its issuer did. In one transaction: the version, the
     /// state of its certificate and an order for it that is under way, if it is the current one, the revocation counter of its authority, its private key if that was
-    /// stored for a limited time, and the event (which is written only when it is revoked now).
+    /// stored for a limited time, what its directory is to be told (see
+    /// [`Store::claim_revocations`]), and the event (which is written only when it is revoked now).
     pub async fn revoke_version(
         &self,
         scope: Scope,
@@ -209,13 +211,7 @@ impl Store {
         let certificate = scope
             .restrict(certificate, "account_id")
             .text(" returning id");
-        let version = Statement::new(
-            "update versions set revoked_at = ?, revocation_reason = ? \
-             where id = ? and revoked_at is null",
-        )
-        .bind(revocation.at)
-        .bind(i64::from(revocation.reason.code()))
-        .bind(id);
+        let version = revoking(id, revocation);
         let version = scope
             .restrict(version, "account_id")
             .text(" returning authority_id, private_key_id");
@@ -246,6 +242,9 @@ impl Store {
             if let Some(mut row) = certificate {
                 orders::end(transaction, &[row.take()?], revocation.at).await?;
             }
+            transaction
+                .execute(revocations::noting(id, revocation.at))
+                .await?;
             events::insert(transaction, vec![event.clone()]).await?;
             Ok(RevokeOutcome::Revoked)
         })
@@ -380,6 +379,17 @@ pub(crate) fn revoked(
     .bind(after.unwrap_or_else(|| VersionId::from_uuid(uuid::Uuid::nil())))
     .bind(not_after_from)
     .bind(page_limit(limit))
+}
+
+/// Revokes a version that is not revoked yet.
+pub(crate) fn revoking(id: VersionId, revocation: Revocation) -> Statement {
+    Statement::new(
+        "update versions set revoked_at = ?, revocation_reason = ? \
+         where id = ? and revoked_at is null",
+    )
+    .bind(revocation.at)
+    .bind(i64::from(revocation.reason.code()))
+    .bind(id)
 }
 
 fn select(condition: &str) -> Statement {

@@ -16,7 +16,7 @@ use std::time::Duration;
 use store::{Certificate, CertificateRef, Page, Scope, State, StateKind, Store, Version};
 
 use time::OffsetDateTime;
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
 use crate::authorities::Authorities;
 use crate::settings::Settings;
@@ -25,7 +25,7 @@ use crate::{Error, Issuers, Noun, Principal, Surroundings, events};
 pub use issue::{IssueRequest, Issued, KeySource, parse_identifiers};
 pub use issued::SerialReference;
 pub(crate) use naming::check_name;
-pub(crate) use obtaining::Plan;
+pub(crate) use obtaining::identifiers;
 pub use requesting::ManagedRequest;
 pub use revoke::RevocationTarget;
 pub(crate) use upload::account_gone;
@@ -63,7 +63,7 @@ pub struct Certificates {
     authorities: Authorities,
     issuers: Issuers,
     /// Wakes the scheduler when a certificate has become due.
-    pub(crate) due: Arc<Notify>,
+    pub(crate) due: Arc<watch::Sender<()>>,
 }
 
 impl Certificates {
@@ -80,7 +80,7 @@ impl Certificates {
             settings,
             authorities,
             issuers,
-            due: Arc::default(),
+            due: Arc::new(watch::Sender::new(())),
         }
     }
 

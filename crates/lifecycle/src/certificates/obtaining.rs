@@ -1,46 +1,22 @@
-//! Obtaining the versions of managed certificates: what a private authority makes of a request, and
-//! how it goes on when that fails.
-//!
-//! The key is made with each version and never leaves the house.
+//! The versions of managed certificates that private authorities make. Their keys are made with them
+//! and never leave the house.
 
 use pki::{DistinguishedName, Identifier, KeyAlgorithm, LeafProfile, SubjectFields};
 use store::{
-    Certificate, Exportable, NewPrivateKey, NewVersion, NewVersionRecord, PrivateKeyId, Scope,
-    State, VersionId,
+    Certificate, Exportable, NewPrivateKey, NewVersion, NewVersionRecord, PrivateKeyId, VersionId,
 };
-use time::{Duration, OffsetDateTime};
 
 use super::Certificates;
 use super::issue::{generate_key, sign_leaf};
 use crate::accounts::HOUSE_ACCOUNT;
 use crate::ceremony::{days, validity};
+use crate::schedule::renew_at;
 use crate::{Error, events};
 
 /// Lifetime of a managed certificate of a private authority, in days.
 const LIFETIME_DAYS: u32 = 30;
-/// A certificate is renewed when a third of its life is left, but not earlier than this.
-const EARLIEST_RENEWAL: Duration = Duration::days(30);
 /// Longest common name that a subject has room for (X.520), in characters.
 const MAX_SUBJECT: usize = 64;
-
-/// How it goes on with a certificate.
-#[derive(Debug)]
-pub(crate) enum Plan {
-    /// Another attempt is made.
-    Attempt {
-        /// How many were made before it.
-        after: u8,
-        /// When.
-        at: OffsetDateTime,
-        /// What went wrong with the last one, if one was made.
-        failure: Option<String>,
-    },
-    /// No more attempts are made.
-    GiveUp {
-        /// What went wrong with the last one.
-        reason: String,
-    },
-}
 
 impl Certificates {
     /// Makes the next version of a managed certificate. It is not in service, and nobody has it,
@@ -89,7 +65,8 @@ impl Certificates {
             None => events::CERTIFICATE_ISSUED,
             Some(_) => events::CERTIFICATE_RENEWED,
         };
-        let renew_at = Some(renewal_time(version.not_before, version.not_after));
+        let draw = u64::from_be_bytes(self.surroundings.random());
+        let renew_at = Some(renew_at(now, version.not_after, draw));
         Ok(NewVersionRecord {
             renew_at,
             next_action_at: renew_at,
@@ -98,40 +75,6 @@ impl Certificates {
             identifiers: certificate.identifiers.clone(),
             event: self.event(certificate, HOUSE_ACCOUNT, kind, &leaf.serial().to_hex()),
         })
-    }
-
-    /// Writes down how it goes on with a certificate after an attempt that failed, or from a new
-    /// beginning. Whether it was there.
-    pub(crate) async fn plan(
-        &self,
-        certificate: &Certificate,
-        plan: Plan,
-        event: store::NewEvent,
-    ) -> Result<bool, Error> {
-        let (scope, id) = (Scope::Account(certificate.account_id), certificate.id);
-        let is_renewal = certificate.state == State::Valid;
-        let (state, failure) = match plan {
-            Plan::Attempt { after, at, failure } if is_renewal => {
-                let planned = self
-                    .store
-                    .postpone(scope, id, after, at, failure, event)
-                    .await;
-                return was_there(planned);
-            }
-            Plan::Attempt { after, at, failure } => {
-                let state = State::Pending {
-                    attempt: after,
-                    next_attempt_at: at,
-                };
-                (state, failure)
-            }
-            Plan::GiveUp { reason } => (State::Error { reason }, None),
-        };
-        was_there(
-            self.store
-                .set_certificate_state(scope, id, state, failure, event)
-                .await,
-        )
     }
 
     /// The record that `actor` did `kind` to `certificate` now.
@@ -151,21 +94,6 @@ impl Certificates {
             detail,
         )
     }
-}
-
-fn was_there(changed: Result<(), store::Error>) -> Result<bool, Error> {
-    match changed {
-        Ok(()) => Ok(true),
-        Err(store::Error::NotFound) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// When a version is renewed: when a third of its life is left, but not earlier than 30 days
-/// before its end.
-fn renewal_time(not_before: OffsetDateTime, not_after: OffsetDateTime) -> OffsetDateTime {
-    let third: Duration = (not_after - not_before) / 3;
-    not_after - third.min(EARLIEST_RENEWAL)
 }
 
 /// A subject for relying parties that still look at it, if it has room for the name.
@@ -192,19 +120,6 @@ pub(crate) fn identifiers(certificate: &Certificate) -> Result<Vec<Identifier>, 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn renewal_begins_at_a_third_of_the_lifetime_left_and_at_most_30_days_before_the_end() {
-        let start = OffsetDateTime::UNIX_EPOCH;
-        for (lifetime, left) in [(3, 1), (30, 10), (90, 30), (398, 30)] {
-            let end = start + Duration::days(lifetime);
-            assert_eq!(
-                end - renewal_time(start, end),
-                Duration::days(left),
-                "{lifetime} days"
-            );
-        }
-    }
 
     #[test]
     fn a_name_too_long_for_a_subject_is_left_to_the_extension() {

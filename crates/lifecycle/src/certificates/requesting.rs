@@ -12,7 +12,6 @@ use store::{
 };
 use tokio::task::JoinSet;
 
-use super::obtaining::Plan;
 use super::upload::{NAME_DRAWS, account_gone, fully_qualified};
 use super::{Certificates, naming};
 use crate::accounts::HOUSE_ACCOUNT;
@@ -176,25 +175,25 @@ impl Certificates {
                 name: certificate.name,
             });
         }
-        let renewed = match certificate.state {
+        let actor = principal.account_name();
+        match certificate.state {
             State::Error { .. } | State::Revoked if self.may_restart(&certificate).await? => {
-                self.restarted(certificate, principal.account_name())
-                    .await?
+                let restarted = self.restarted(certificate, actor).await?;
+                restarted.ok_or_else(|| super::not_found(reference))
             }
             State::Pending { .. } | State::Valid if certificate.next_action_at.is_some() => {
-                self.hastened(certificate, principal.account_name()).await?
+                self.hasten(&certificate, actor).await?;
+                self.find(principal, &CertificateRef::Id(certificate.id))
+                    .await
             }
-            _ => {
-                return Err(Error::Unfit {
-                    reason: format!(
-                        "certificate '{}' was issued on order for a key that is not the server's; \
-                         order another one",
-                        certificate.name
-                    ),
-                });
-            }
-        };
-        renewed.ok_or_else(|| super::not_found(reference))
+            _ => Err(Error::Unfit {
+                reason: format!(
+                    "certificate '{}' was issued on order for a key that is not the server's; order \
+                     another one",
+                    certificate.name
+                ),
+            }),
+        }
     }
 
     /// Begins the attempts for a managed certificate anew after they were given up, or after its
@@ -403,7 +402,7 @@ impl Certificates {
             ),
         };
         self.store.add_certificate(record).await?;
-        self.due.notify_one();
+        self.due.send_replace(());
         Ok(requested)
     }
 
@@ -424,37 +423,20 @@ impl Certificates {
         }
     }
 
-    /// Makes what a certificate waits for due now.
-    async fn hastened(
-        &self,
-        certificate: Certificate,
-        actor: &str,
-    ) -> Result<Option<Certificate>, Error> {
+    /// Makes the next version of a certificate due now.
+    async fn hasten(&self, certificate: &Certificate, actor: &str) -> Result<(), Error> {
         let now = self.surroundings.now();
+        let (scope, id) = (Scope::Account(certificate.account_id), certificate.id);
         let kind = events::CERTIFICATE_REQUESTED;
-        let event = self.event(&certificate, actor, kind, &certificate.common_name);
-        let after = certificate.attempt;
-        let plan = Plan::Attempt {
-            after,
-            at: now,
-            failure: certificate.failure.clone(),
-        };
-        if !self.plan(&certificate, plan, event).await? {
-            return Ok(None);
+        let event = self.event(certificate, actor, kind, &certificate.common_name);
+        match self.store.renew_now(scope, id, now, event).await {
+            Err(store::Error::NotFound) => {
+                return Err(super::not_found(&CertificateRef::Id(id)));
+            }
+            hastened => hastened?,
         }
-        self.due.notify_one();
-        let state = match certificate.state {
-            State::Pending { attempt, .. } => State::Pending {
-                attempt,
-                next_attempt_at: now,
-            },
-            state => state,
-        };
-        Ok(Some(Certificate {
-            state,
-            next_action_at: Some(now),
-            ..certificate
-        }))
+        self.due.send_replace(());
+        Ok(())
     }
 
     async fn restarted(
@@ -465,20 +447,21 @@ impl Certificates {
         let now = self.surroundings.now();
         let kind = events::CERTIFICATE_REQUESTED;
         let event = self.event(&certificate, actor, kind, &certificate.common_name);
-        let plan = Plan::Attempt {
-            after: 0,
-            at: now,
-            failure: None,
+        let (scope, id) = (Scope::Account(certificate.account_id), certificate.id);
+        let state = State::Pending {
+            attempt: 0,
+            next_attempt_at: now,
         };
-        if !self.plan(&certificate, plan, event).await? {
-            return Ok(None);
+        let changed = self
+            .store
+            .set_certificate_state(scope, id, state.clone(), None, event);
+        match changed.await {
+            Err(store::Error::NotFound) => return Ok(None),
+            changed => changed?,
         }
-        self.due.notify_one();
+        self.due.send_replace(());
         Ok(Some(Certificate {
-            state: State::Pending {
-                attempt: 0,
-                next_attempt_at: now,
-            },
+            state,
             attempt: 0,
             failure: None,
             next_action_at: Some(now),

@@ -1,8 +1,11 @@
 //! A directory as the house works with it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use acme::client::{AccountKey, Endpoint, Login, Registration};
+use store::Scope;
 use zeroize::Zeroizing;
 
 use super::Issuers;
@@ -42,6 +45,33 @@ impl Directory {
     }
 }
 
+/// How long it is believed how many attempts may be made at a time.
+const KNOWN: Duration = Duration::from_secs(10);
+
+/// How many attempts a node makes at a time for what names an issuer.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Concurrency {
+    most: Arc<HashMap<String, usize>>,
+}
+
+impl Concurrency {
+    /// For that issuer.
+    pub(crate) fn of(&self, issuer: &str) -> usize {
+        let usual = || places(Limits::default().concurrency);
+        self.most.get(issuer).copied().unwrap_or_else(usual)
+    }
+
+    /// For any issuer.
+    pub(crate) fn least(&self) -> usize {
+        let usual = places(Limits::default().concurrency);
+        self.most.values().copied().fold(usual, usize::min)
+    }
+}
+
+fn places(concurrency: u32) -> usize {
+    usize::try_from(concurrency).unwrap_or(usize::MAX)
+}
+
 /// Why there is no account to order with.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LoginError {
@@ -54,6 +84,32 @@ pub(crate) enum LoginError {
 }
 
 impl Issuers {
+    /// How many attempts are made at a time, as it was some seconds ago.
+    pub(crate) async fn concurrency(&self) -> Result<Concurrency, Error> {
+        let mut known = self.concurrency.lock().await;
+        let now = self.surroundings.now();
+        if let Some((then, concurrency)) = &*known
+            && *then <= now
+            && now < *then + KNOWN
+        {
+            return Ok(concurrency.clone());
+        }
+        let mut most = HashMap::new();
+        for row in self.store.directories(Scope::Everything).await? {
+            let directory = Directory::of(row);
+            let places = places(directory.limits.concurrency);
+            // Accounts may use one name for several directories.
+            most.entry(directory.row.name)
+                .and_modify(|most: &mut usize| *most = places.min(*most))
+                .or_insert(places);
+        }
+        let concurrency = Concurrency {
+            most: Arc::new(most),
+        };
+        *known = Some((now, concurrency.clone()));
+        Ok(concurrency)
+    }
+
     /// Our account with a directory, opened if that was not done yet.
     pub(crate) async fn login(&self, directory: &Directory) -> Result<Login, LoginError> {
         let keys = self.store.directory_keys(directory.row.id).await;

@@ -13,11 +13,19 @@ use crate::schedule::Health;
 /// The bucket whose level says until when a directory is closed.
 const CLOSED: &str = "closed";
 
+/// What this node has seen of a directory.
+#[derive(Debug, Clone, Default)]
+struct Seen {
+    health: Health,
+    /// What went wrong last.
+    reason: Option<String>,
+}
+
 /// The health of all directories.
 #[derive(Debug, Clone)]
 pub(crate) struct HealthBook {
     store: Store,
-    seen: Arc<Mutex<HashMap<DirectoryId, Health>>>,
+    seen: Arc<Mutex<HashMap<DirectoryId, Seen>>>,
 }
 
 impl HealthBook {
@@ -31,7 +39,15 @@ impl HealthBook {
     /// What this node has seen of a directory.
     pub(crate) fn seen(&self, directory: DirectoryId) -> Health {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.get(&directory).copied().unwrap_or_default()
+        seen.get(&directory)
+            .map(|seen| seen.health)
+            .unwrap_or_default()
+    }
+
+    /// What went wrong last, while that matters.
+    pub(crate) fn reason(&self, directory: DirectoryId) -> Option<String> {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.get(&directory)?.reason.clone()
     }
 
     /// The bucket to ask the store for to hear what other nodes have seen.
@@ -56,9 +72,11 @@ impl HealthBook {
         directory: DirectoryId,
         now: OffsetDateTime,
     ) -> Result<(), Error> {
-        let was_closed = self.change(directory, |health| {
-            let was_closed = health != Health::default() && health.closed_until(now).is_some();
-            (health.succeeded(now), was_closed)
+        let was_closed = self.change(directory, |seen| {
+            let was_closed = seen.health.closed_until(now).is_some();
+            seen.health = seen.health.succeeded(now);
+            seen.reason = None;
+            was_closed
         });
         if was_closed {
             self.publish(directory, now).await?;
@@ -72,12 +90,14 @@ impl HealthBook {
         directory: DirectoryId,
         started: OffsetDateTime,
         now: OffsetDateTime,
+        reason: &str,
     ) -> Result<(), Error> {
-        let closed_until = self.change(directory, |health| {
-            let failed = health.failed(started, now);
-            let closed_until = failed.closed_until(now);
-            let is_news = closed_until != health.closed_until(now);
-            (failed, closed_until.filter(|_| is_news))
+        let closed_until = self.change(directory, |seen| {
+            let before = seen.health.closed_until(now);
+            seen.health = seen.health.failed(started, now);
+            seen.reason = Some(reason.to_owned());
+            let closed_until = seen.health.closed_until(now);
+            closed_until.filter(|_| closed_until != before)
         });
         match closed_until {
             Some(until) => self.publish(directory, until).await,
@@ -87,19 +107,12 @@ impl HealthBook {
 
     /// An order was let through to a directory that may be closed.
     pub(crate) fn probed(&self, directory: DirectoryId, now: OffsetDateTime) {
-        self.change(directory, |health| (health.probed(now), ()));
+        self.change(directory, |seen| seen.health = seen.health.probed(now));
     }
 
-    fn change<Told>(
-        &self,
-        directory: DirectoryId,
-        change: impl FnOnce(Health) -> (Health, Told),
-    ) -> Told {
+    fn change<Told>(&self, directory: DirectoryId, change: impl FnOnce(&mut Seen) -> Told) -> Told {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let health = seen.entry(directory).or_default();
-        let (changed, told) = change(*health);
-        *health = changed;
-        told
+        change(seen.entry(directory).or_default())
     }
 
     async fn publish(&self, directory: DirectoryId, until: OffsetDateTime) -> Result<(), Error> {

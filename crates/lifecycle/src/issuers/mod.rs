@@ -14,13 +14,15 @@ use std::sync::Arc;
 pub use acme::client::{DirectoryInfo, ExternalAccount};
 use pki::DnsName;
 use store::{AccountId, Scope, Store};
+use time::OffsetDateTime;
+use tokio::sync::Mutex;
 
 use crate::accounts::HOUSE_ACCOUNT;
 use crate::settings::Settings;
 use crate::{Authorities, DnsProviders, Error, Noun, Principal, Surroundings, events};
 
 pub use adding::NewIssuer;
-pub(crate) use directory::Directory;
+pub(crate) use directory::{Concurrency, Directory, LoginError};
 pub(crate) use health::HealthBook;
 pub use views::{Budget, DirectoryView, HealthView, IssuerDetails, IssuerKind, IssuerView};
 
@@ -33,6 +35,7 @@ pub struct Issuers {
     authorities: Authorities,
     dns_providers: DnsProviders,
     health: HealthBook,
+    concurrency: Arc<Mutex<Option<(OffsetDateTime, Concurrency)>>>,
 }
 
 /// What a name of an issuer stands for.
@@ -59,6 +62,7 @@ impl Issuers {
             settings,
             authorities,
             dns_providers,
+            concurrency: Arc::default(),
         }
     }
 

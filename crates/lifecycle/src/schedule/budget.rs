@@ -205,6 +205,30 @@ impl Demand {
         }
     }
 
+    /// The levels to be written after an order came to nothing that had been spent, where the buckets
+    /// are at `levels`, as [`Decision::levels`] has them. A directory that took the order has counted
+    /// it; certificates are counted when they are issued.
+    #[must_use]
+    pub fn give_back(
+        &self,
+        levels: &[Option<OffsetDateTime>],
+        was_taken: bool,
+    ) -> Vec<Option<OffsetDateTime>> {
+        let mut given_back = vec![None; self.buckets.len()];
+        let charges = self.charges.iter().zip(levels).zip(&mut given_back);
+        for ((charge, level), given_back) in charges {
+            let is_counted = match charge.reason {
+                Reason::Refused | Reason::Failures => true,
+                Reason::Orders | Reason::Share => was_taken,
+                Reason::Domain | Reason::Duplicates => false,
+            };
+            if let (false, Some(limit), Some(level)) = (is_counted, charge.limit, level) {
+                *given_back = Some(limit.given_back(*level));
+            }
+        }
+        given_back
+    }
+
     fn charge(&mut self, limits: &Limits, purpose: Purpose<'_>) {
         let names: BTreeSet<_> = purpose.identifiers.iter().map(|name| plain(name)).collect();
         let kept = |limit: Limit| match purpose.urgency {

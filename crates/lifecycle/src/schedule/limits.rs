@@ -137,6 +137,11 @@ impl Limit {
         moment((level + self.interval_micros()).min(most))
     }
 
+    /// The level after one that was taken is given back.
+    pub(super) fn given_back(&self, level: OffsetDateTime) -> OffsetDateTime {
+        moment(micros(level) - self.interval_micros())
+    }
+
     /// The level after the directory said that there is none before `until`.
     pub(super) fn exhausted(
         &self,

@@ -5,6 +5,8 @@
 )]
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
+pub(crate) mod directory;
+
 pub(crate) mod services;
 
 pub(crate) mod served;
@@ -63,10 +65,18 @@ pub(crate) struct Node {
 
 impl Node {
     pub(crate) async fn open(data: &TempDir, clock: &TurnedClock, settings: Settings) -> Self {
+        let surroundings = Surroundings::new(clock.clone(), SystemRandomness);
+        Self::open_in(data, surroundings, settings).await
+    }
+
+    pub(crate) async fn open_in(
+        data: &TempDir,
+        surroundings: Surroundings,
+        settings: Settings,
+    ) -> Self {
         let url = DatabaseUrl::sqlite(data.path().join("test.db"));
         let key = MasterKey::from_bytes(&[3; 32]).unwrap();
         let store = Store::open(&url, &key).await.unwrap();
-        let surroundings = Surroundings::new(clock.clone(), SystemRandomness);
         Self {
             house: House::new(store.clone(), surroundings, settings),
             store,
@@ -88,11 +98,21 @@ impl Fixture {
     }
 
     pub(crate) async fn with(settings: Settings) -> Self {
-        let data = tempfile::tempdir().unwrap();
         let clock = TurnedClock::new();
+        let surroundings = Surroundings::new(clock.clone(), SystemRandomness);
+        Self::among(settings, clock, surroundings).await
+    }
+
+    /// In surroundings whose clock is `clock`.
+    pub(crate) async fn among(
+        settings: Settings,
+        clock: TurnedClock,
+        surroundings: Surroundings,
+    ) -> Self {
+        let data = tempfile::tempdir().unwrap();
         let nodes = [
-            Node::open(&data, &clock, settings.clone()).await,
-            Node::open(&data, &clock, settings).await,
+            Node::open_in(&data, surroundings.clone(), settings.clone()).await,
+            Node::open_in(&data, surroundings, settings).await,
         ];
         let mut token = String::new();
         let keep = |text: &str| {

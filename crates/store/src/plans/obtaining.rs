@@ -5,7 +5,7 @@ use crate::ids::{AccountId, CertificateId, DeliveryId, DirectoryId, WebhookId};
 use crate::scope::Scope;
 use crate::{
     budgets, challenges, deliveries, directories, dns_providers, expiring, expiry_places, orders,
-    webhooks,
+    revocations, webhooks,
 };
 
 #[tokio::test]
@@ -87,6 +87,16 @@ async fn orders_and_challenges_are_found_by_index() {
     let claim = plan(&backend, challenges::claiming(NOW, NOW, 10)).await;
     assert!(claim.contains("INDEX challenges_next_action"), "{claim}");
     assert!(!claim.contains("SCAN challenges"), "{claim}");
+}
+
+#[tokio::test]
+async fn revocations_are_found_when_they_are_due() {
+    let (backend, _directory) = database().await;
+    let statement = revocations::due(NOW);
+    assert_uses(&backend, "revocations_next_action", statement).await;
+    let claim = plan(&backend, revocations::claiming(NOW, NOW, 10)).await;
+    assert!(claim.contains("INDEX revocations_next_action"), "{claim}");
+    assert!(!claim.contains("SCAN revocations"), "{claim}");
 }
 
 #[tokio::test]

@@ -356,6 +356,7 @@ pub(crate) fn order(
         identifiers: vec!["a.example".to_owned(), "*.a.example".to_owned()],
         profile: Some("shortlived".to_owned()),
         replaces: Some("aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE".to_owned()),
+        supersedes: false,
         key: PrivateKey::generate(KeyAlgorithm::P256).unwrap(),
         challenge: Some("dns-01".to_owned()),
         created_at: moment(11),

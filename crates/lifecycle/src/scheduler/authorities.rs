@@ -1,86 +1,53 @@
-//! The scheduler: obtains and renews managed certificates when they are due.
-//!
-//! It has no table of jobs. What is due is a moment on the row of the certificate; claiming moves
-//! it ahead by a lease, so that no two nodes work on one certificate, and the work of a node that
-//! dies is due again when its lease is over.
+//! What private authorities are to issue: made in batches, and stored in batches.
 
 use std::error::Error as StdError;
 use std::time::Duration;
 
-use store::{Certificate, NewVersionRecord, Store};
+use store::{Certificate, NewVersionRecord, State};
 use time::OffsetDateTime;
 use tokio::task::JoinSet;
 
+use super::{LOOK, Scheduler};
 use crate::accounts::HOUSE_ACCOUNT;
-use crate::certificates::Plan;
-use crate::{Certificates, Error, Surroundings, events};
+use crate::schedule::{Cause, Failed, PAUSES, Plan, after_failure};
+use crate::{Error, events};
 
 /// How long the node that claimed a certificate has it to itself. A private authority answers within
 /// milliseconds, and whoever waits for a node that was killed meanwhile waits as long as this.
 const LEASE: Duration = Duration::from_secs(20);
 /// Certificates claimed and worked on at a time.
 const BATCH: usize = 128;
-/// How often a node looks for what has become due without its doing.
-const LOOK: Duration = Duration::from_secs(1);
-/// How long after each failed attempt the next one is made. After the one that follows the last of
-/// them, the house gives up.
-const PAUSES: [Duration; 7] = [
-    minutes(1),
-    minutes(5),
-    minutes(15),
-    minutes(60),
-    minutes(180),
-    minutes(360),
-    minutes(720),
-];
-
-/// The scheduler of a node.
-#[derive(Debug, Clone)]
-pub(crate) struct Scheduler {
-    store: Store,
-    surroundings: Surroundings,
-    certificates: Certificates,
-}
 
 impl Scheduler {
-    pub(crate) fn new(
-        store: Store,
-        surroundings: Surroundings,
-        certificates: Certificates,
-    ) -> Self {
-        Self {
-            store,
-            surroundings,
-            certificates,
-        }
-    }
-
-    /// Obtains what is due, for ever. Faults are logged and tried again.
-    pub(crate) async fn run(&self) {
+    pub(super) async fn run_for_authorities(&self) {
+        let mut rung = self.certificates.due.subscribe();
+        let mut retired = self.retired.subscribe();
         loop {
-            if let Err(error) = self.obtain_due().await {
+            if let Err(error) = self.obtain_from_authorities().await {
                 tracing::warn!(
                     error = &error as &dyn StdError,
                     "could not look for certificates that are due"
                 );
             }
-            // Whoever has just requested one rings; other nodes' requests are found by looking.
-            let rung = self.certificates.due.notified();
-            drop(tokio::time::timeout(LOOK, rung).await);
+            if self.rest(&mut rung, &mut retired, LOOK).await {
+                return;
+            }
         }
     }
 
-    /// Makes one attempt for each certificate that is due now. Returns how many that were.
-    pub(crate) async fn obtain_due(&self) -> Result<usize, Error> {
+    /// Makes one attempt for each certificate of an authority that is due now. Returns how many that
+    /// were.
+    pub(super) async fn obtain_from_authorities(&self) -> Result<usize, Error> {
+        let names = self.authorities.names().await?;
         let mut attempted = 0;
         loop {
             let now = self.surroundings.now();
             let until = now + LEASE;
-            let claimed = self.store.claim_due(now, until, BATCH, &[]).await?;
+            let claimed = self.store.claim_due_of(now, until, BATCH, &names).await?;
             let is_last = claimed.len() < BATCH;
             attempted += claimed.len();
             self.attempt(claimed, until).await?;
-            if is_last {
+            if is_last || *self.retired.borrow() {
                 return Ok(attempted);
             }
         }
@@ -90,6 +57,9 @@ impl Scheduler {
     async fn attempt(&self, claimed: Vec<Certificate>, until: OffsetDateTime) -> Result<(), Error> {
         let mut attempts = JoinSet::new();
         for certificate in claimed {
+            if self.is_early(&certificate, until).await? {
+                continue;
+            }
             let certificates = self.certificates.clone();
             attempts.spawn(async move {
                 let made = certificates.next_version(&certificate).await;
@@ -108,10 +78,28 @@ impl Scheduler {
                     error = &error as &dyn StdError,
                     "could not try to obtain a certificate"
                 ),
-                (certificate, Err(error)) => self.put_off(&certificate, &error, until).await,
+                (certificate, Err(error)) => self.put_off(&certificate, &error, until).await?,
             }
         }
         self.put_into_service(obtained, until).await
+    }
+
+    /// Gives a certificate back whose renewal is not due. It was to be looked at for the sake of a
+    /// directory that it came from.
+    async fn is_early(
+        &self,
+        certificate: &Certificate,
+        until: OffsetDateTime,
+    ) -> Result<bool, Error> {
+        match certificate.renew_at {
+            Some(renew_at)
+                if certificate.state == State::Valid && renew_at > self.surroundings.now() =>
+            {
+                self.store.release(certificate.id, until, renew_at).await?;
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
     }
 
     /// Stores what was obtained, all of it together, or piece by piece if that does not go.
@@ -162,59 +150,55 @@ impl Scheduler {
     }
 
     /// Plans the next attempt after one that failed, or gives up.
-    async fn put_off(&self, certificate: &Certificate, error: &Error, until: OffsetDateTime) {
+    async fn put_off(
+        &self,
+        certificate: &Certificate,
+        error: &Error,
+        until: OffsetDateTime,
+    ) -> Result<(), Error> {
         let now = self.surroundings.now();
-        if now >= until {
-            // Somebody else may be at it already.
-            return;
-        }
-        let plan = after_failure(certificate.attempt, now, error);
-        let next = match plan {
-            Plan::Attempt { at, .. } => Some(at),
-            Plan::GiveUp { .. } => None,
+        let failed = Failed {
+            made: certificate.attempt,
+            cause: Cause::Name,
+            not_after: certificate
+                .current
+                .as_ref()
+                .map(|version| version.not_after),
+            has_alternative: false,
         };
-        let attempt = usize::from(certificate.attempt) + 1;
-        let detail = format!("attempt {attempt} of {}: {error}", PAUSES.len() + 1);
+        let draw = u64::from_be_bytes(self.surroundings.random());
+        let (attempt, next) = match after_failure(failed, now, draw) {
+            Plan::Again { made, at } => (made, Some(at)),
+            Plan::GiveUp => (certificate.attempt, None),
+        };
+        let made = usize::from(certificate.attempt) + 1;
+        let detail = format!("attempt {made} of {}: {error}", PAUSES.len() + 1);
         let kind = events::CERTIFICATE_FAILED;
         let event = self
             .certificates
             .event(certificate, HOUSE_ACCOUNT, kind, &detail);
-        let planned = self.certificates.plan(certificate, plan, event).await;
+        let setback = store::Setback {
+            at: now,
+            failure: error.to_string(),
+            attempt,
+            next_attempt_at: next,
+            ends_order: true,
+            event: Some(event),
+        };
         let (name, id) = (&certificate.common_name, certificate.id);
-        let error = error as &dyn StdError;
-        match (planned, next) {
-            (Ok(true), Some(next)) => {
-                tracing::warn!(name, certificate = %id, attempt, %next, error, "could not obtain a certificate");
-            }
-            (Ok(true), None) => {
-                tracing::warn!(name, certificate = %id, attempt, error, "gave up obtaining a certificate");
-            }
+        if !self.store.put_off(id, until, setback).await? {
             // Deleted meanwhile.
-            (Ok(false), _) => {}
-            (Err(fault), _) => tracing::warn!(
-                name,
-                certificate = %id,
-                error = &fault as &dyn StdError,
-                "could not record a failed attempt"
-            ),
+            return Ok(());
         }
+        let error = error as &dyn StdError;
+        match next {
+            Some(next) => {
+                tracing::warn!(name, certificate = %id, made, %next, error, "could not obtain a certificate");
+            }
+            None => {
+                tracing::warn!(name, certificate = %id, made, error, "gave up obtaining a certificate");
+            }
+        }
+        Ok(())
     }
-}
-
-/// How it goes on after `made` attempts and one more that failed at `now`.
-fn after_failure(made: u8, now: OffsetDateTime, error: &Error) -> Plan {
-    match PAUSES.get(usize::from(made)) {
-        Some(pause) => Plan::Attempt {
-            after: made.saturating_add(1),
-            at: now + *pause,
-            failure: Some(error.to_string()),
-        },
-        None => Plan::GiveUp {
-            reason: error.to_string(),
-        },
-    }
-}
-
-const fn minutes(count: u64) -> Duration {
-    Duration::from_secs(60 * count)
 }

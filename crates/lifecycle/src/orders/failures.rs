@@ -1,0 +1,292 @@
+//! What a failure means: whose fault it is, and the words for those who have to act. Pure.
+
+use acme::client::Failure;
+use acme::{ErrorKind, Problem};
+
+use crate::schedule::Cause;
+
+/// What is made of a failure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// Whose it is, except a limit.
+    Of(Cause),
+    /// A limit of the directory was reached.
+    Limit,
+    /// The order is not there any more.
+    Gone,
+}
+
+/// What a request was for: the same answer means different things.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Request {
+    /// Something about the account.
+    Account,
+    /// A new order.
+    NewOrder,
+    /// The state of an order or of an authorization.
+    Look,
+    /// The last step of an order.
+    Finalize,
+}
+
+/// Whose fault it is that a directory did not do what it was asked.
+pub(super) fn fault(failure: &Failure, request: Request) -> Fault {
+    match failure {
+        Failure::Unreachable { .. } | Failure::Garbled { .. } | Failure::Forbidden { .. } => {
+            Fault::Of(Cause::Directory)
+        }
+        Failure::Refused {
+            problem, status, ..
+        } => refusal(problem, *status, request),
+    }
+}
+
+/// The same for what a directory says of an order or of a name.
+pub(super) fn fault_of(problem: &Problem) -> Fault {
+    match kind(problem) {
+        ErrorKind::RateLimited => Fault::Limit,
+        ErrorKind::ServerInternal => Fault::Of(Cause::Directory),
+        ErrorKind::InvalidProfile
+        | ErrorKind::UserActionRequired
+        | ErrorKind::ExternalAccountRequired => Fault::Of(Cause::Account),
+        _ => Fault::Of(Cause::Name),
+    }
+}
+
+/// What went wrong at a directory and what to do about it.
+pub(super) fn told(directory: &str, failure: &Failure, request: Request) -> String {
+    match failure {
+        Failure::Refused { problem, .. } => {
+            let remedy = match (fault(failure, request), kind(problem)) {
+                (Fault::Of(Cause::Account), ErrorKind::InvalidProfile) => {
+                    "; choose a profile that the directory offers (`chancery issuer show` names \
+                     them) and add the issuer anew"
+                }
+                (Fault::Of(Cause::Account), ErrorKind::UserActionRequired) => {
+                    "; the operator has to agree to the directory's terms of service"
+                }
+                (Fault::Of(Cause::Account), ErrorKind::ExternalAccountRequired) => {
+                    "; the external account has ended: get a new one from the authority and add the \
+                     issuer anew"
+                }
+                (Fault::Of(Cause::Account), _) => {
+                    "; the account with the directory was revoked or has ended: remove the issuer and \
+                     add it anew"
+                }
+                (_, kind) => remedy(kind),
+            };
+            format!(
+                "{directory}: {}{remedy}",
+                without_period(&problem.to_string())
+            )
+        }
+        _ => format!("{directory}: {failure}; it is tried again, or at another directory"),
+    }
+}
+
+/// What a directory says of names that failed, and what to do about each.
+pub(super) fn told_of(directory: &str, faults: &[(String, Problem)]) -> String {
+    if faults.is_empty() {
+        return format!("{directory}: the order failed, and the directory does not say why");
+    }
+    let told = faults.iter().map(|(name, problem)| {
+        let said = without_period(&problem.to_string()).to_owned();
+        let remedy = remedy(kind(problem));
+        if name.is_empty() {
+            format!("{said}{remedy}")
+        } else {
+            format!("{name}: {said}{remedy}")
+        }
+    });
+    format!("{directory}: {}", told.collect::<Vec<_>>().join("; "))
+}
+
+/// Whether an order was refused because of what it says to replace.
+pub(super) fn is_about_replacing(failure: &Failure) -> bool {
+    let Failure::Refused {
+        problem, status, ..
+    } = failure
+    else {
+        return false;
+    };
+    match problem.kind {
+        ErrorKind::AlreadyReplaced => true,
+        ErrorKind::Malformed | ErrorKind::Other(_) => matches!(status, 400 | 404 | 409),
+        _ => false,
+    }
+}
+
+fn refusal(problem: &Problem, status: u16, request: Request) -> Fault {
+    match kind(problem) {
+        ErrorKind::RateLimited => Fault::Limit,
+        ErrorKind::ServerInternal | ErrorKind::BadNonce => Fault::Of(Cause::Directory),
+        ErrorKind::AccountDoesNotExist
+        | ErrorKind::ExternalAccountRequired
+        | ErrorKind::InvalidProfile
+        | ErrorKind::UserActionRequired
+        | ErrorKind::BadPublicKey
+        | ErrorKind::BadSignatureAlgorithm => Fault::Of(Cause::Account),
+        ErrorKind::Unauthorized if request != Request::Finalize => Fault::Of(Cause::Account),
+        ErrorKind::Malformed | ErrorKind::Other(_) if request == Request::Account => {
+            Fault::Of(Cause::Account)
+        }
+        _ if status == 429 => Fault::Limit,
+        _ if status >= 500 => Fault::Of(Cause::Directory),
+        _ if request == Request::Look => Fault::Gone,
+        _ => Fault::Of(Cause::Name),
+    }
+}
+
+/// The kind of a problem; of several, that of the first.
+fn kind(problem: &Problem) -> &ErrorKind {
+    match (&problem.kind, problem.subproblems.first()) {
+        (ErrorKind::Compound, Some(first)) => &first.kind,
+        (kind, _) => kind,
+    }
+}
+
+/// What whoever owns a name can do.
+fn remedy(kind: &ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::Caa => {
+            "; add a CAA record that allows this authority, or remove the records that forbid it"
+        }
+        ErrorKind::Connection => {
+            "; open the port that is named, and let the name lead to this server"
+        }
+        ErrorKind::Dns => "; correct the DNS records of the name",
+        ErrorKind::IncorrectResponse | ErrorKind::Unauthorized => {
+            "; let the name lead to this server, and look for a proxy or a redirect in between"
+        }
+        ErrorKind::RejectedIdentifier | ErrorKind::UnsupportedIdentifier => {
+            "; this authority does not issue for the name: choose another issuer"
+        }
+        ErrorKind::Tls => {
+            "; let port 443 of the name lead to this server without a proxy in between"
+        }
+        ErrorKind::RateLimited => "; it is tried again when the limit allows it",
+        ErrorKind::BadCsr => "; choose another issuer",
+        _ => "",
+    }
+}
+
+fn without_period(text: &str) -> &str {
+    text.trim_end_matches(['.', ' '])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(kind: ErrorKind, status: u16) -> Failure {
+        Failure::Refused {
+            problem: Box::new(Problem::new(kind, "so it says.")),
+            status,
+            retry_after: None,
+        }
+    }
+
+    #[test]
+    fn each_refusal_is_somebodys_fault() {
+        use ErrorKind as Kind;
+        let name = Fault::Of(Cause::Name);
+        let account = Fault::Of(Cause::Account);
+        let directory = Fault::Of(Cause::Directory);
+        for (kind, status, request, fault_of_it) in [
+            (Kind::RateLimited, 429, Request::NewOrder, Fault::Limit),
+            (
+                Kind::Other("about:blank".to_owned()),
+                429,
+                Request::Look,
+                Fault::Limit,
+            ),
+            (
+                Kind::ServerInternal,
+                500,
+                Request::Finalize,
+                directory.clone(),
+            ),
+            (
+                Kind::Other("about:blank".to_owned()),
+                503,
+                Request::NewOrder,
+                directory.clone(),
+            ),
+            (Kind::BadNonce, 400, Request::NewOrder, directory),
+            (Kind::Unauthorized, 403, Request::NewOrder, account.clone()),
+            (Kind::Unauthorized, 403, Request::Finalize, name.clone()),
+            (
+                Kind::AccountDoesNotExist,
+                400,
+                Request::Look,
+                account.clone(),
+            ),
+            (
+                Kind::InvalidProfile,
+                400,
+                Request::NewOrder,
+                account.clone(),
+            ),
+            (Kind::Malformed, 400, Request::Account, account),
+            (Kind::Malformed, 404, Request::Look, Fault::Gone),
+            (
+                Kind::RejectedIdentifier,
+                400,
+                Request::NewOrder,
+                name.clone(),
+            ),
+            (Kind::Caa, 403, Request::NewOrder, name.clone()),
+            (Kind::BadCsr, 400, Request::Finalize, name),
+        ] {
+            let failure = refused(kind.clone(), status);
+            assert_eq!(
+                fault(&failure, request),
+                fault_of_it,
+                "{kind:?} {request:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn whoever_reads_of_a_failure_learns_what_to_do() {
+        for (kind, request, remedy) in [
+            (
+                ErrorKind::InvalidProfile,
+                Request::NewOrder,
+                "choose a profile",
+            ),
+            (ErrorKind::Unauthorized, Request::NewOrder, "add it anew"),
+            (
+                ErrorKind::ExternalAccountRequired,
+                Request::Account,
+                "get a new one",
+            ),
+            (
+                ErrorKind::UserActionRequired,
+                Request::NewOrder,
+                "terms of service",
+            ),
+            (ErrorKind::Caa, Request::NewOrder, "CAA record"),
+        ] {
+            let text = told("main", &refused(kind, 403), request);
+            assert!(text.starts_with("main: "), "{text}");
+            assert!(text.contains("so it says; "), "{text}");
+            assert!(text.contains(remedy), "{text}");
+        }
+        let problem = Problem::new(ErrorKind::Connection, "timed out");
+        let text = told_of("main", &[("a.test".to_owned(), problem)]);
+        assert!(
+            text.starts_with("main: a.test: connection: timed out; open the port"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn what_several_names_failed_of_is_judged_by_the_first() {
+        let mut compound = Problem::new(ErrorKind::Compound, "several");
+        let caa = Problem::new(ErrorKind::Caa, "forbidden");
+        compound.subproblems.push(caa);
+        assert_eq!(fault_of(&compound), Fault::Of(Cause::Name));
+        assert!(told_of("main", &[(String::new(), compound)]).contains("CAA record"));
+    }
+}

@@ -1,0 +1,180 @@
+//! The end of an attempt that made no version: what is written down, and when it goes on.
+
+use store::DirectoryId;
+
+use super::renewing::Renewal;
+use super::{Attempt, Pause, Setback};
+use crate::accounts::HOUSE_ACCOUNT;
+use crate::schedule::{
+    Cause, Choice, Failed, Mark, PAUSES, Plan, Verdict, after_failure, aside, choose,
+};
+use crate::{Error, events};
+
+/// When an order is taken up again that its directory failed at.
+const AGAIN: time::Duration = time::Duration::seconds(20);
+
+impl Attempt<'_> {
+    /// Writes down how it goes on after an attempt that made no version.
+    pub(super) async fn conclude(&mut self, pause: Pause) -> Result<(), Error> {
+        let (store, id) = (&self.orders.store, self.certificate.id);
+        let name = &self.certificate.common_name;
+        match pause {
+            Pause::Lost => {
+                tracing::debug!(name, certificate = %id, "somebody else has it, or it is gone");
+                Ok(())
+            }
+            Pause::Until(at) => {
+                store.release(id, self.until, at).await?;
+                Ok(())
+            }
+            Pause::Scheduled { renew_at, next } => {
+                store.schedule(id, self.until, renew_at, next).await?;
+                Ok(())
+            }
+            Pause::Denied { at, reason } => {
+                tracing::debug!(name, certificate = %id, reason, next = %at, "waits");
+                let setback = store::Setback {
+                    at: self.orders.now(),
+                    failure: reason,
+                    attempt: self.certificate.attempt,
+                    next_attempt_at: Some(at),
+                    ends_order: false,
+                    event: None,
+                };
+                store.put_off(id, self.until, setback).await?;
+                Ok(())
+            }
+            Pause::Failed(setback) => match self.set_back(*setback).await {
+                Ok(()) | Err(Pause::Lost) => Ok(()),
+                Err(Pause::House(error)) => Err(error),
+                Err(
+                    Pause::Until(_)
+                    | Pause::Scheduled { .. }
+                    | Pause::Denied { .. }
+                    | Pause::Failed(_),
+                ) => {
+                    store
+                        .release(id, self.until, self.orders.now() + AGAIN)
+                        .await?;
+                    Ok(())
+                }
+            },
+            Pause::House(error) => Err(error),
+        }
+    }
+
+    async fn set_back(&mut self, setback: Setback) -> Result<(), Pause> {
+        let now = self.orders.now();
+        let has_alternative = match setback.directory {
+            Some(directory) => self.tell_directory(directory, &setback).await?,
+            None => false,
+        };
+        let failed = Failed {
+            made: self.certificate.attempt,
+            cause: setback.cause,
+            not_after: self
+                .certificate
+                .current
+                .as_ref()
+                .map(|version| version.not_after),
+            has_alternative,
+        };
+        let plan = if setback.ends_order {
+            after_failure(failed, now, self.orders.draw())
+        } else {
+            Plan::Again {
+                made: self.certificate.attempt,
+                at: now + AGAIN,
+            }
+        };
+        let (attempt, next) = match plan {
+            Plan::Again { made, at } => (made, Some(at)),
+            Plan::GiveUp => (self.certificate.attempt, None),
+        };
+        let name = &self.certificate.common_name;
+        let (id, reason) = (self.certificate.id, &setback.reason);
+        match next {
+            Some(next) => {
+                tracing::warn!(name, certificate = %id, %next, reason, "could not obtain a certificate");
+            }
+            None => {
+                tracing::warn!(name, certificate = %id, reason, "gave up obtaining a certificate");
+            }
+        }
+        // What does not count is told once.
+        let counts = setback.cause == Cause::Name && setback.ends_order;
+        let is_news = self.certificate.failure.as_ref() != Some(reason);
+        let event = (counts || is_news).then(|| {
+            let detail = if counts {
+                let made = usize::from(self.certificate.attempt) + 1;
+                format!("attempt {made} of {}: {reason}", PAUSES.len() + 1)
+            } else {
+                reason.clone()
+            };
+            let kind = events::CERTIFICATE_FAILED;
+            let certificates = &self.orders.certificates;
+            certificates.event(self.certificate, HOUSE_ACCOUNT, kind, &detail)
+        });
+        let setback = store::Setback {
+            at: now,
+            failure: setback.reason,
+            attempt,
+            next_attempt_at: next,
+            ends_order: setback.ends_order,
+            event,
+        };
+        self.orders.store.put_off(id, self.until, setback).await?;
+        Ok(())
+    }
+
+    /// Writes down what the failure says of its directory, and looks if another one can be tried at
+    /// once.
+    async fn tell_directory(&mut self, id: DirectoryId, setback: &Setback) -> Result<bool, Pause> {
+        let now = self.orders.now();
+        let issuers = &self.orders.issuers;
+        let Some(directory) = issuers.directory(id).await? else {
+            return Ok(true);
+        };
+        let health = issuers.health();
+        match setback.cause {
+            // An account that was revoked fails every name, as a directory does that is down.
+            Cause::Directory | Cause::Account => {
+                health
+                    .failed(id, self.started, now, &setback.reason)
+                    .await?;
+            }
+            Cause::Limited { .. } | Cause::Name => health.succeeded(id, now).await?,
+        }
+        for name in &setback.names {
+            if let Some(mark) = Mark::failure(&directory.limits, name) {
+                self.mark(&directory, &mark).await?;
+            }
+        }
+        if !setback.ends_order {
+            return Ok(false);
+        }
+        self.give_back(&directory, setback.refund).await?;
+        let aside = aside(setback.cause, now);
+        let buckets = [self.aside_bucket(aside.is_binding)];
+        let set = self
+            .orders
+            .store
+            .spend(id, &buckets, |_| Some(vec![Some(aside.until)]));
+        match set.await {
+            Ok(_) | Err(store::Error::NotFound) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let considered = self.consider(directory, &Renewal::FIRST).await?;
+        let others: Vec<_> = considered
+            .iter()
+            .filter(|considered| considered.directory.row.id != id)
+            .map(|considered| considered.candidate)
+            .collect();
+        Ok(match choose(&others, now) {
+            Some(Choice::Try(index)) => others
+                .get(index)
+                .is_some_and(|candidate| candidate.verdict == Verdict::Admitted),
+            _ => false,
+        })
+    }
+}
