@@ -198,13 +198,8 @@ impl AcmeSite {
     /// Tries to add Pebble as an issuer.
     #[track_caller]
     pub fn try_add_issuer(&self, name: &str, members: &Value) -> http::Response {
-        add_issuer(
-            &self.chancery,
-            &self.chancery.token(),
-            name,
-            &self.pebble,
-            members,
-        )
+        let token = self.chancery.token();
+        add_issuer(&self.chancery, &token, name, &self.pebble, members)
     }
 
     /// Lets the server write the records of a zone of its DNS server, with these credentials for
@@ -329,9 +324,10 @@ pub fn add_issuer(
         "acme": pebble.directory_url(),
         "ca": ca,
         "agree_tos": true,
-        "email": "operator@example.com",
+        "email": "operator@platform.test",
         "default": true,
     });
+    // Those of the caller count.
     for (member, value) in members.as_object().into_iter().flatten() {
         body[member] = value.clone();
     }

@@ -238,6 +238,12 @@ impl Pebble {
         tasks.filter(|line| line.contains(&identifier)).count()
     }
 
+    /// How many checks of names have failed.
+    #[must_use]
+    pub fn failed_validations(&self) -> usize {
+        self.count("set INVALID by completed challenge")
+    }
+
     /// All that it has said since its start.
     #[must_use]
     pub fn logs(&self) -> String {

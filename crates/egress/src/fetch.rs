@@ -17,7 +17,8 @@ pub struct Request {
     pub method: Method,
     /// An absolute `http` or `https` URL.
     pub url: String,
-    /// Fields to send. `Host` and `Content-Length` are added.
+    /// Fields to send. `Host` and `Content-Length` are added. With `Connection: close` the request
+    /// has a connection of its own, to where the name leads now.
     pub headers: HeaderMap,
     /// The body.
     pub body: Bytes,

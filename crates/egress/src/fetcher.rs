@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use http::header::{ACCEPT, ACCEPT_LANGUAGE, HOST, LOCATION, USER_AGENT};
+use http::header::{ACCEPT, ACCEPT_LANGUAGE, CONNECTION, HOST, LOCATION, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Body as _, Incoming};
@@ -72,7 +72,9 @@ impl Fetcher {
     ) -> Result<Response, FetchError> {
         let destination = destination(request, url)?;
         let message = || message(request, url, headers);
-        while let Some(mut sender) = self.pool.take(&destination) {
+        while !is_alone(request)
+            && let Some(mut sender) = self.pool.take(&destination)
+        {
             if !matches!(timeout(READY_PATIENCE, sender.ready()).await, Ok(Ok(()))) {
                 continue;
             }
@@ -179,7 +181,7 @@ impl Fetcher {
     ) -> Result<Response, FetchError> {
         let (head, body) = answer.into_parts();
         let body = read_body(body, request.body_limit, &destination.host).await?;
-        if head.status != StatusCode::SWITCHING_PROTOCOLS {
+        if head.status != StatusCode::SWITCHING_PROTOCOLS && !is_alone(request) {
             self.pool.put(destination, sender);
         }
         Ok(Response {
@@ -224,6 +226,13 @@ impl Fetch for Fetcher {
             Err(_) => Err(FetchError::TimedOut { host }),
         }
     }
+}
+
+/// Whether a request wants a connection of its own, which goes where the name leads now and not
+/// where it led before.
+fn is_alone(request: &Request) -> bool {
+    let connection = request.headers.get(CONNECTION);
+    connection.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"close"))
 }
 
 async fn shake_hands<S>(host: &str, stream: S) -> Result<Sender, FetchError>

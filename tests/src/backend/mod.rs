@@ -64,6 +64,19 @@ impl Backend {
         Self::start(name, |stream, shared| web::serve(&stream, shared))
     }
 
+    /// Starts a web server of this name at this address of this machine.
+    ///
+    /// # Panics
+    ///
+    /// When the address is taken.
+    #[must_use]
+    #[track_caller]
+    pub fn web_at(address: SocketAddr, name: &str) -> Self {
+        let listener = TcpListener::bind(address)
+            .unwrap_or_else(|error| panic!("cannot listen at {address}: {error}"));
+        Self::accept(listener, name, |stream, shared| web::serve(&stream, shared))
+    }
+
     /// Starts a server that sends every byte back, whatever it means.
     #[must_use]
     pub fn echo(name: &str) -> Self {
@@ -129,6 +142,14 @@ impl Backend {
         serve: impl Fn(TcpStream, &Shared) -> std::io::Result<()> + Send + Sync + 'static,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port can be bound");
+        Self::accept(listener, name, serve)
+    }
+
+    fn accept(
+        listener: TcpListener,
+        name: &str,
+        serve: impl Fn(TcpStream, &Shared) -> std::io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
         let address = listener
             .local_addr()
             .expect("a bound socket has an address");

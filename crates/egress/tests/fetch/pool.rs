@@ -24,6 +24,19 @@ async fn requests_after_one_another_share_a_connection() {
 }
 
 #[tokio::test]
+async fn a_request_that_closes_its_connection_has_one_of_its_own() {
+    let server = Server::plain(|_| ok("x")).await;
+    let fetcher = fetcher();
+    let mut alone = get(&server.url("/"));
+    let close = http::HeaderValue::from_static("close");
+    alone.headers.insert(http::header::CONNECTION, close);
+    for request in [get(&server.url("/")), alone.clone(), alone] {
+        fetcher.fetch(request).await.unwrap();
+    }
+    assert_eq!(server.connections(), 3);
+}
+
+#[tokio::test]
 async fn other_policies_have_other_connections() {
     let server = Server::plain(ok).await;
     let fetcher = fetcher();

@@ -116,10 +116,13 @@ impl Examiner {
             Ok(IpAddr::V6(address)) => format!("[{address}]:{port}"),
             _ => format!("{host}:{port}"),
         };
+        // Where the name led a moment ago does not count.
+        let close = http::HeaderValue::from_static("close");
+        let headers = http::HeaderMap::from_iter([(http::header::CONNECTION, close)]);
         let request = Request {
             method: http::Method::GET,
             url: format!("http://{authority}/.well-known/acme-challenge/{token}"),
-            headers: http::HeaderMap::new(),
+            headers,
             body: bytes::Bytes::new(),
             policy,
             roots: None,
