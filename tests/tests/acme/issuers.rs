@@ -1,6 +1,9 @@
 //! What is wrong with an issuer or a DNS provider shows to whoever adds or tries it.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
+use testbed::directory::{Directory, Options};
 use testbed::{AcmeSite, Zone};
 
 #[test]
@@ -33,6 +36,28 @@ fn a_binding_to_an_unknown_account_or_with_a_wrong_key_is_refused_when_it_is_add
         assert!(!text.contains(wrong), "{text}");
     }
     site.add_issuer("bound", &json!({ "eab_kid": "kid-1", "eab_hmac": key }));
+}
+
+#[test]
+fn a_binding_that_has_ended_is_refused_when_it_is_added() {
+    let site = AcmeSite::options().without_issuer();
+    let directory = Directory::start(Options {
+        requires_external_account: true,
+        external_accounts: BTreeMap::from([("kid-1".to_owned(), vec![7; 32])]),
+        ..Options::default()
+    });
+    directory.expire_external_account("kid-1");
+    let key = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc";
+    let refused = site.try_add_issuer(
+        "own",
+        &json!({ "acme": directory.url(), "eab_kid": "kid-1", "eab_hmac": key }),
+    );
+    assert_eq!(refused.status, 400, "{}", refused.text());
+    let text = refused.text();
+    assert!(
+        text.contains("ended") && text.contains("get a new one"),
+        "{text}"
+    );
 }
 
 /// What the test of a zone says that is no good, as text.

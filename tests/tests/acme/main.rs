@@ -2,4 +2,10 @@
 //! server (Knot).
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
+mod crash;
 mod issuers;
+mod misconfigurations;
+mod obtaining;
+mod persistence;
+mod renewal;
+mod two_nodes;
