@@ -2,6 +2,7 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 mod bodies;
+mod challenges;
 mod http2;
 mod shutdown;
 #[path = "../support/mod.rs"]
