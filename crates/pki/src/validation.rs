@@ -80,7 +80,7 @@ mod tests {
         for name in ["example.com", "192.0.2.1", "2001:db8::1"] {
             let identifier = Identifier::parse_host(name).unwrap();
             let made =
-                validation_certificate(&identifier, &[7; 32], &testing::serial(9), &validity, &key);
+                validation_certificate(&identifier, &[7; 32], &testing::serial(9), &validity, key);
             let certificate = made.unwrap();
             assert_eq!(certificate.identifiers(), [identifier]);
             assert!(certificate.verify_signature_by(key.public_key()));

@@ -64,7 +64,7 @@ impl Examiner {
             Err(error) => error,
         };
         let known = self.landmarks.beside(&[]);
-        let at = known.map_or_else(|| "this platform".to_owned(), |known| known);
+        let at = known.unwrap_or_else(|| "this platform".to_owned());
         let (verdict, acts, remedy) = match &error {
             LookupError::NotFound { .. } => (
                 Verdict::Problem,
