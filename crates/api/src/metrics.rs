@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::{Method, StatusCode};
+use lifecycle::{Counts, Standing};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -23,6 +25,11 @@ struct Inner {
     requests: Family<RequestLabels, Counter>,
     durations: Family<DoorLabels, Histogram, fn() -> Histogram>,
     connections: Gauge,
+    orders: Family<OrderLabels, Counter>,
+    deliveries: Family<DeliveryLabels, Counter>,
+    /// Without a value while nothing can end.
+    earliest_expiry: Family<Vec<(String, String)>, Gauge>,
+    lag: Gauge<f64, AtomicU64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -35,6 +42,17 @@ struct RequestLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct DoorLabels {
     dialect: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OrderLabels {
+    directory: String,
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DeliveryLabels {
+    outcome: &'static str,
 }
 
 impl fmt::Debug for Metrics {
@@ -80,12 +98,38 @@ impl Metrics {
             "Connections open on the API listeners",
             connections.clone(),
         );
+        let (orders, deliveries) = (Family::default(), Family::default());
+        let (earliest_expiry, lag) = (Family::default(), Gauge::default());
+        registry.register(
+            "orders",
+            "Attempts at orders with ACME directories, by outcome",
+            orders.clone(),
+        );
+        registry.register(
+            "webhook_deliveries",
+            "Attempts at deliveries to webhooks, by outcome",
+            deliveries.clone(),
+        );
+        registry.register(
+            "earliest_expiry_timestamp_seconds",
+            "When the first of all valid certificates ends",
+            earliest_expiry.clone(),
+        );
+        registry.register(
+            "scheduler_lag_seconds",
+            "How long the certificate that is due longest has been due",
+            lag.clone(),
+        );
         register(&mut registry);
         Self(Arc::new(Inner {
             registry,
             requests,
             durations,
             connections,
+            orders,
+            deliveries,
+            earliest_expiry,
+            lag,
         }))
     }
 
@@ -113,6 +157,37 @@ impl Metrics {
     pub(crate) fn connection(&self) -> ConnectionGuard {
         self.0.connections.inc();
         ConnectionGuard(self.clone())
+    }
+
+    /// Takes over what the house has counted.
+    pub(crate) fn count(&self, counts: &Counts) {
+        for ((directory, outcome), count) in &counts.orders {
+            let labels = OrderLabels {
+                directory: directory.clone(),
+                outcome: outcome.as_str(),
+            };
+            let counter = self.0.orders.get_or_create(&labels);
+            counter.inner().store(*count, Ordering::Relaxed);
+        }
+        for (outcome, count) in &counts.deliveries {
+            let labels = DeliveryLabels {
+                outcome: outcome.as_str(),
+            };
+            let counter = self.0.deliveries.get_or_create(&labels);
+            counter.inner().store(*count, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes over how the house stands.
+    pub(crate) fn stand(&self, standing: &Standing) {
+        self.0.lag.set(standing.lag.as_secs_f64());
+        match standing.earliest_expiry {
+            Some(moment) => {
+                let gauge = self.0.earliest_expiry.get_or_create(&Vec::new());
+                gauge.set(moment.unix_timestamp());
+            }
+            None => self.0.earliest_expiry.clear(),
+        }
     }
 
     pub(crate) fn encode(&self) -> Result<String, fmt::Error> {
@@ -147,5 +222,39 @@ fn known_method(method: &Method) -> &'static str {
         "POST" => "POST",
         "PUT" => "PUT",
         _ => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lifecycle::{DeliveryOutcome, OrderOutcome};
+
+    use super::*;
+
+    #[test]
+    fn what_the_house_counts_is_told_by_outcome() {
+        let metrics = Metrics::new();
+        let counts = Counts {
+            orders: [(("le".to_owned(), OrderOutcome::Valid), 3)].into(),
+            deliveries: [(DeliveryOutcome::Failed, 2)].into(),
+        };
+        metrics.count(&counts);
+        metrics.count(&counts);
+        metrics.stand(&Standing {
+            earliest_expiry: None,
+            lag: Duration::from_millis(1500),
+        });
+        let text = metrics.encode().unwrap();
+        for line in [
+            "chancery_orders_total{directory=\"le\",outcome=\"valid\"} 3\n",
+            "chancery_webhook_deliveries_total{outcome=\"failed\"} 2\n",
+            "chancery_scheduler_lag_seconds 1.5\n",
+        ] {
+            assert!(text.contains(line), "{line} is not in:\n{text}");
+        }
+        assert!(
+            !text.contains("earliest_expiry_timestamp_seconds "),
+            "{text}"
+        );
     }
 }

@@ -24,7 +24,7 @@ pub(crate) async fn respond(context: &Context, request: &Request) -> Response {
     match segments.as_slice() {
         ["healthz"] => json(StatusCode::OK, &serde_json::json!({ "status": "ok" })),
         ["readyz"] => ready(context).await,
-        ["metrics"] => metrics(context),
+        ["metrics"] => metrics(context).await,
         ["openapi.json"] => answer(
             StatusCode::OK,
             "application/json",
@@ -80,7 +80,16 @@ async fn ready(context: &Context) -> Response {
     }
 }
 
-fn metrics(context: &Context) -> Response {
+async fn metrics(context: &Context) -> Response {
+    context.metrics.count(&context.house.tally.counts());
+    match context.house.standing().await {
+        Ok(standing) => context.metrics.stand(&standing),
+        // The counters are worth the more when the store is away.
+        Err(error) => tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "how the house stands is not known"
+        ),
+    }
     match context.metrics.encode() {
         Ok(text) => answer(
             StatusCode::OK,

@@ -15,6 +15,7 @@ use crate::notices::Notices;
 use crate::orders::Orders;
 use crate::scheduler::Scheduler;
 use crate::settings::{DEFAULT_AUTHORITY, Settings};
+use crate::standing::{Standing, Watch};
 use crate::tokens::TokenLimits;
 use crate::{
     Accounts, Answers, Authorities, Certificates, Change, Diagnosis, DnsProviders, Error,
@@ -59,6 +60,7 @@ pub struct House {
     /// What this node has done since it started.
     pub tally: Tally,
     notices: Notices,
+    watch: Watch,
     scheduler: Scheduler,
     store: Store,
     surroundings: Surroundings,
@@ -169,6 +171,7 @@ impl House {
             webhooks: Webhooks::new(store.clone(), surroundings.clone()),
             tally,
             notices,
+            watch: Watch::new(store.clone(), surroundings.clone()),
             scheduler,
             beginning: Arc::default(),
             store,
@@ -241,6 +244,14 @@ impl House {
     /// [`Error::Store`].
     pub async fn check(&self) -> Result<(), Error> {
         Ok(self.store.ping().await?)
+    }
+
+    /// How the house as a whole stands, as of now or of some seconds ago.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn standing(&self) -> Result<Standing, Error> {
+        self.watch.standing().await
     }
 
     /// Erases what has had its time and sees to it that the house has its own certificates, for

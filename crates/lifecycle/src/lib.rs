@@ -29,6 +29,7 @@ mod scheduler;
 mod selection;
 mod services;
 mod settings;
+mod standing;
 mod surroundings;
 mod tally;
 #[cfg(test)]
@@ -70,6 +71,7 @@ pub use settings::{
     AcmeSettings, Addresses, AuthorityTemplate, DEFAULT_AUTHORITY, DEFAULT_METRO_DOMAIN, Probe,
     Settings, Tiers,
 };
+pub use standing::Standing;
 pub use store::{
     Account, AccountId, Certificate, CertificateId, CertificateRef, EventId, Handlers, Instance,
     InstanceId, InstanceRef, Order, Origin, PAGE_LIMIT, Page, PageStart, Protocol, PublishedPort,

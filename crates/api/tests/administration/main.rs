@@ -1,10 +1,12 @@
 //! Chancery's own API: what its document promises, and what it refuses.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
+mod issuing;
 mod secrets;
 mod services;
 #[path = "../support/mod.rs"]
 mod support;
+mod webhooks;
 
 use serde_json::{Value, json};
 use support::Server;
@@ -119,6 +121,16 @@ fn a_read_only_token_changes_nothing() {
             json!({ "zone": "a.test", "kind": "rfc2136", "credentials": {} }),
         ),
         ("DELETE", "/chancery/v1/dns/a.test", Value::Null),
+        (
+            "POST",
+            "/chancery/v1/webhooks",
+            json!({ "url": "https://hooks.test/" }),
+        ),
+        (
+            "DELETE",
+            "/chancery/v1/webhooks/0190163d-8694-439b-aea5-966c26f8ad91",
+            Value::Null,
+        ),
         ("POST", "/chancery/v1/dns/a.test/test", json!({})),
         ("POST", "/chancery/v1/tokens", json!({})),
         ("POST", "/chancery/v1/accounts", json!({ "name": "other" })),
