@@ -146,6 +146,7 @@ impl House {
             issuers.clone(),
             solvers.clone(),
             certificates.clone(),
+            tally.clone(),
         );
         let scheduler = Scheduler::new(
             store.clone(),

@@ -80,7 +80,6 @@ impl Tally {
     }
 
     /// Counts an attempt at an order with a directory, which is named if everybody uses it.
-    #[expect(dead_code, reason = "orders count themselves once they are there")]
     pub(crate) fn order(&self, shared_directory: Option<&str>, outcome: OrderOutcome) {
         let directory = shared_directory.unwrap_or(OWN).to_owned();
         *self.inner().orders.entry((directory, outcome)).or_default() += 1;

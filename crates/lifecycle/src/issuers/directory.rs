@@ -22,6 +22,12 @@ pub(crate) struct Directory {
 }
 
 impl Directory {
+    /// Its name, if everybody uses it.
+    pub(crate) fn shared_name(&self) -> Option<&str> {
+        let is_shared = self.row.account_id.is_none();
+        is_shared.then_some(self.row.name.as_str())
+    }
+
     pub(crate) fn of(row: store::Directory) -> Self {
         // They were read when the directory was added. Should a later release have written some that
         // this one cannot read, the usual ones are the safest.

@@ -22,7 +22,7 @@ use crate::certificates::identifiers;
 use crate::challenges::{ChallengeError, Visibility};
 use crate::issuers::Directory;
 use crate::schedule::{Cause, next_look, renew_at};
-use crate::{Error, events};
+use crate::{Error, OrderOutcome, events};
 
 /// How long an order is kept that its directory fails at.
 const LOYALTY: time::Duration = time::Duration::minutes(3);
@@ -286,6 +286,8 @@ impl Attempt<'_> {
                 held(stored.contains(&id))?;
             }
         }
+        let shared_name = counter.directory.shared_name();
+        self.orders.tally.order(shared_name, OrderOutcome::Valid);
         let directory = &counter.directory.row;
         let (name, issuer) = (&self.certificate.common_name, &directory.name);
         if is_renewal {

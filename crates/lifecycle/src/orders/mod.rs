@@ -24,7 +24,7 @@ use time::OffsetDateTime;
 
 use crate::challenges::Solvers;
 use crate::schedule::Cause;
-use crate::{Certificates, Error, Issuers, Surroundings};
+use crate::{Certificates, Error, Issuers, Surroundings, Tally};
 
 /// How long a certificate is claimed for an attempt, and by how much a claim is extended.
 pub(crate) const LEASE: Duration = Duration::from_secs(60);
@@ -41,6 +41,7 @@ pub(crate) struct Orders {
     issuers: Issuers,
     solvers: Solvers,
     certificates: Certificates,
+    tally: Tally,
     is_stopping: Arc<AtomicBool>,
 }
 
@@ -111,6 +112,7 @@ impl Orders {
         issuers: Issuers,
         solvers: Solvers,
         certificates: Certificates,
+        tally: Tally,
     ) -> Self {
         Self {
             store,
@@ -118,6 +120,7 @@ impl Orders {
             issuers,
             solvers,
             certificates,
+            tally,
             is_stopping: Arc::default(),
         }
     }

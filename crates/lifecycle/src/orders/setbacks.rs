@@ -8,7 +8,7 @@ use crate::accounts::HOUSE_ACCOUNT;
 use crate::schedule::{
     Cause, Choice, Failed, Mark, PAUSES, Plan, Verdict, after_failure, aside, choose,
 };
-use crate::{Error, events};
+use crate::{Error, OrderOutcome, events};
 
 /// When an order is taken up again that its directory failed at.
 const AGAIN: time::Duration = time::Duration::seconds(20);
@@ -135,6 +135,9 @@ impl Attempt<'_> {
         let Some(directory) = issuers.directory(id).await? else {
             return Ok(true);
         };
+        let outcome = outcome(setback.cause);
+        let tally = &self.orders.tally;
+        tally.order(directory.shared_name(), outcome);
         let health = issuers.health();
         match setback.cause {
             // An account that was revoked fails every name, as a directory does that is down.
@@ -176,5 +179,14 @@ impl Attempt<'_> {
                 .is_some_and(|candidate| candidate.verdict == Verdict::Admitted),
             _ => false,
         })
+    }
+}
+
+fn outcome(cause: Cause) -> OrderOutcome {
+    match cause {
+        Cause::Directory => OrderOutcome::Unavailable,
+        Cause::Limited { .. } => OrderOutcome::Limited,
+        Cause::Name => OrderOutcome::Refused,
+        Cause::Account => OrderOutcome::Account,
     }
 }
