@@ -16,6 +16,7 @@ use crate::zones::{DnsProviders, Place, PlaceError};
 
 /// How long a challenge is kept at most; an order takes minutes.
 const LIFETIME: time::Duration = time::Duration::DAY;
+const SHORTEST_LIFETIME: time::Duration = time::Duration::HOUR;
 /// Names that are looked up, and records that are published, at a time.
 const AT_A_TIME: usize = 8;
 /// How long publishing may take before the caller is given the word again; the rest comes later.
@@ -317,7 +318,10 @@ impl Solvers {
                 .map_or_else(String::new, |text| text.as_str().to_owned()),
             record,
             created_at: now,
-            expires_at: offer.expires_at.map_or(latest, |end| end.min(latest)),
+            // Not before the order has come to its end, whatever the directory's clock says.
+            expires_at: offer
+                .expires_at
+                .map_or(latest, |end| end.clamp(now + SHORTEST_LIFETIME, latest)),
         })
     }
 }

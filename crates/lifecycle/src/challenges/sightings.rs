@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use dns::ProviderError;
 use store::{ChallengeRecord, ChallengeState, PendingChallenge};
 
-use super::visibility::{Judgement, Seen, judge, look, pause};
+use super::visibility::{Judgement, PATIENCE, Seen, judge, look, pause};
 use super::{ChallengeError, Solvers, Visibility};
 
 impl Solvers {
@@ -22,7 +23,11 @@ impl Solvers {
             .iter()
             .find(|row| row.state == ChallengeState::Prepared);
         if let Some(row) = unpublished {
-            return Ok(Visibility::Wait(pause(elapsed(row))));
+            let elapsed = elapsed(row);
+            return match &row.record {
+                Some(record) if elapsed >= PATIENCE => Err(never_taken(record)),
+                _ => Ok(Visibility::Wait(pause(elapsed))),
+            };
         }
         for row in challenges {
             let (Some(record), ChallengeState::Presented) = (&row.record, row.state) else {
@@ -56,6 +61,20 @@ impl Solvers {
             .map(|server| format!("{} ({})", server.name, server.address))
             .collect();
         verdict(record, &zone.apex, &servers, &seen, elapsed)
+    }
+}
+
+/// That a provider has neither taken nor refused a record in all the time that there was.
+fn never_taken(record: &ChallengeRecord) -> ChallengeError {
+    ChallengeError::Provider {
+        record: record.name.clone(),
+        zone: record.zone.clone(),
+        source: ProviderError::Unreachable {
+            reason: format!(
+                "it has not answered in {} minutes; see that this server reaches it",
+                PATIENCE.as_secs() / 60
+            ),
+        },
     }
 }
 

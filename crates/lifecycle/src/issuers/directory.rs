@@ -100,11 +100,21 @@ impl Issuers {
         {
             return Ok(concurrency.clone());
         }
-        let mut most = HashMap::new();
-        for row in self.store.directories(Scope::Everything).await? {
-            let directory = Directory::of(row);
+        let rows = self.store.directories(Scope::Everything).await?;
+        // Accounts may use one name for several directories, but none has a say in how many attempts
+        // are made at a shared one.
+        let (shared, own): (Vec<_>, Vec<_>) = rows
+            .into_iter()
+            .map(Directory::of)
+            .partition(Directory::is_shared);
+        let mut most: HashMap<String, usize> = shared
+            .into_iter()
+            .map(|directory| (directory.row.name, places(directory.limits.concurrency)))
+            .collect();
+        let is_free = |directory: &Directory| !most.contains_key(&directory.row.name);
+        let own: Vec<Directory> = own.into_iter().filter(is_free).collect();
+        for directory in own {
             let places = places(directory.limits.concurrency);
-            // Accounts may use one name for several directories.
             most.entry(directory.row.name)
                 .and_modify(|most: &mut usize| *most = places.min(*most))
                 .or_insert(places);

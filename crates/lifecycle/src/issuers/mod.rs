@@ -131,7 +131,7 @@ impl Issuers {
     ///
     /// # Errors
     /// [`Error::NotFound`], also for the successor; [`Error::Forbidden`]; [`Error::Unfit`] for the
-    /// default issuer without a successor.
+    /// default issuer without a successor, and for a shared one with a successor that is not.
     pub async fn remove(
         &self,
         principal: &Principal,
@@ -144,6 +144,17 @@ impl Issuers {
             Some(successor) => self.usable(account, successor).await?,
             None => self.default_of(account).await?,
         };
+        if directory.is_shared()
+            && let Ok(Issuer::Directory(found)) = self.resolve(account, &successor).await
+            && !found.is_shared()
+        {
+            return Err(Error::Unfit {
+                reason: format!(
+                    "everybody uses '{name}', but '{successor}' is an account's own; name one that \
+                     everybody can use"
+                ),
+            });
+        }
         if successor == name {
             return Err(Error::Unfit {
                 reason: format!(

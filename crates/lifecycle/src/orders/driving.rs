@@ -137,7 +137,8 @@ impl Attempt<'_> {
             match answered.await? {
                 // It may have been told before, by a node that died then. What becomes of the
                 // challenge shows when the authorization is looked at.
-                Ok(()) | Err(Failure::Refused { .. }) => {}
+                Ok(()) => {}
+                Err(failure) if fault(&failure, Request::Look) == Fault::Gone => {}
                 Err(failure) => {
                     let pause = self
                         .failed(&counter.directory, &failure, Request::Look)
@@ -348,11 +349,9 @@ impl Attempt<'_> {
     }
 
     fn wait_until(&self, order: &DirectoryOrder, at: OffsetDateTime) -> Pause {
-        Pause::Until(
-            order
-                .expires_at
-                .map_or(at, |expires| at.min(expires.max(self.orders.now()))),
-        )
+        // Of one that has ended, the directory says so in its own time.
+        let end = order.expires_at.filter(|end| *end > self.orders.now());
+        Pause::Until(end.map_or(at, |end| at.min(end)))
     }
 
     /// What a failure of a directory means for an order that is placed. A directory that fails now

@@ -165,6 +165,9 @@ fn remedy(kind: &ErrorKind) -> &'static str {
             "; let port 443 of the name lead to this server without a proxy in between"
         }
         ErrorKind::RateLimited => "; it is tried again when the limit allows it",
+        ErrorKind::ServerInternal | ErrorKind::BadNonce => {
+            "; it is tried again, or at another directory"
+        }
         ErrorKind::BadCsr => "; choose another issuer",
         _ => "",
     }
@@ -267,6 +270,7 @@ mod tests {
                 "terms of service",
             ),
             (ErrorKind::Caa, Request::NewOrder, "CAA record"),
+            (ErrorKind::ServerInternal, Request::Finalize, "tried again"),
         ] {
             let text = told("main", &refused(kind, 403), request);
             assert!(text.starts_with("main: "), "{text}");

@@ -1,12 +1,14 @@
 //! The end of an attempt that made no version: what is written down, and when it goes on.
 
 use store::DirectoryId;
+use time::OffsetDateTime;
 
 use super::renewing::Renewal;
 use super::{Attempt, Pause, Setback};
 use crate::accounts::HOUSE_ACCOUNT;
 use crate::schedule::{
-    Cause, Choice, Failed, Mark, PAUSES, Plan, Verdict, after_failure, aside, choose,
+    Cause, Choice, Failed, Mark, PAUSES, Plan, Verdict, after_failure, after_wait, aside, choose,
+    urgent_from,
 };
 use crate::{Error, OrderOutcome, events};
 
@@ -32,6 +34,7 @@ impl Attempt<'_> {
                 Ok(())
             }
             Pause::Denied { at, reason } => {
+                let at = self.not_too_late(at);
                 tracing::debug!(name, certificate = %id, reason, next = %at, "waits");
                 let setback = store::Setback {
                     at: self.orders.now(),
@@ -65,19 +68,25 @@ impl Attempt<'_> {
 
     async fn set_back(&mut self, setback: Setback) -> Result<(), Pause> {
         let now = self.orders.now();
-        let has_alternative = match setback.directory {
+        let other = match setback.directory {
             Some(directory) => self.tell_directory(directory, &setback).await?,
-            None => false,
+            None => None,
         };
         let failed = Failed {
             made: self.certificate.attempt,
-            cause: setback.cause,
+            cause: match (setback.cause, other) {
+                // Whoever is free first gets the order.
+                (Cause::Limited { until }, Some(free)) => Cause::Limited {
+                    until: until.min(free),
+                },
+                (cause, _) => cause,
+            },
             not_after: self
                 .certificate
                 .current
                 .as_ref()
                 .map(|version| version.not_after),
-            has_alternative,
+            has_alternative: other.is_some_and(|free| free <= now),
         };
         let plan = if setback.ends_order {
             after_failure(failed, now, self.orders.draw())
@@ -127,13 +136,32 @@ impl Attempt<'_> {
         Ok(())
     }
 
-    /// Writes down what the failure says of its directory, and looks if another one can be tried at
-    /// once.
-    async fn tell_directory(&mut self, id: DirectoryId, setback: &Setback) -> Result<bool, Pause> {
+    /// `at`, or the moment at which a renewal becomes urgent, if that comes first: from then on it may
+    /// pass those that it waits behind.
+    fn not_too_late(&self, at: OffsetDateTime) -> OffsetDateTime {
+        let now = self.orders.now();
+        let Some(version) = &self.certificate.current else {
+            return at;
+        };
+        let urgent = urgent_from(version.not_before, version.not_after);
+        if urgent <= now {
+            return at;
+        }
+        let ends = Some(version.not_after);
+        at.min(after_wait(urgent, ends, now, self.orders.draw()))
+    }
+
+    /// Writes down what the failure says of its directory, and looks when another one can be tried, if
+    /// there is one.
+    async fn tell_directory(
+        &mut self,
+        id: DirectoryId,
+        setback: &Setback,
+    ) -> Result<Option<OffsetDateTime>, Pause> {
         let now = self.orders.now();
         let issuers = &self.orders.issuers;
         let Some(directory) = issuers.directory(id).await? else {
-            return Ok(true);
+            return Ok(Some(now));
         };
         let outcome = outcome(setback.cause);
         let tally = &self.orders.tally;
@@ -154,7 +182,7 @@ impl Attempt<'_> {
             }
         }
         if !setback.ends_order {
-            return Ok(false);
+            return Ok(None);
         }
         self.give_back(&directory, setback.refund).await?;
         let aside = aside(setback.cause, now);
@@ -174,10 +202,12 @@ impl Attempt<'_> {
             .map(|considered| considered.candidate)
             .collect();
         Ok(match choose(&others, now) {
-            Some(Choice::Try(index)) => others
-                .get(index)
-                .is_some_and(|candidate| candidate.verdict == Verdict::Admitted),
-            _ => false,
+            Some(Choice::Try(index)) => others.get(index).map(|other| match other.verdict {
+                Verdict::Admitted => now,
+                Verdict::Denied { at, .. } => at,
+            }),
+            Some(Choice::Wait(until)) => Some(until),
+            None => None,
         })
     }
 }

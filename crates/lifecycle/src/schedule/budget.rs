@@ -33,6 +33,8 @@ const PATIENCE: Duration = Duration::from_secs(900);
 const LONGEST_REFUSAL: Duration = Duration::from_secs(7 * 24 * 3600);
 /// The longest queue. Also what a clock that was wrong can do at most.
 const LONGEST_QUEUE: Duration = Duration::from_secs(90 * 24 * 3600);
+/// Characters of a name that tell its bucket from others; no name in DNS has more.
+const LONGEST_NAME: usize = 253;
 /// One in so many places is left alone by first versions, and by renewals with time left.
 const KEPT_FROM_FIRST: u32 = 10;
 const KEPT_FROM_RENEWALS: u32 = 20;
@@ -393,7 +395,11 @@ impl Mark {
         let says = |words: &str| detail.contains(words);
         let (limit, bucket) = if says("exact set of") {
             (limits.duplicates, set_bucket(&names))
-        } else if says("failed authorizations") || says("failed validations") {
+        } else if says("failed authorizations")
+            || says("failed validations")
+            // Names that have failed for a long time, and for everybody but them nothing is closed.
+            || says("temporarily prevented from requesting")
+        {
             (limits.failures, failure_bucket(&quoted.unwrap_or_default()))
         } else if says("already issued for") {
             let domain = registered_domain(&quoted.unwrap_or_default());
@@ -410,7 +416,7 @@ impl Mark {
                 REFUSED.to_owned()
             },
             limit,
-            closed_until: Some(until.max(now)),
+            closed_until: Some(until.max(now).min(later(now, LONGEST_REFUSAL))),
         }
     }
 
@@ -441,11 +447,16 @@ impl Mark {
 }
 
 fn domain_bucket(domain: &str) -> String {
-    format!("domain {domain}")
+    format!("domain {}", bounded(domain))
 }
 
 fn failure_bucket(name: &str) -> String {
-    format!("failures {name}")
+    format!("failures {}", bounded(name))
+}
+
+/// What a directory says is a name may be as long as it likes.
+fn bounded(name: &str) -> String {
+    name.chars().take(LONGEST_NAME).collect()
 }
 
 /// A hash, because a set can be long.
@@ -694,6 +705,11 @@ mod tests {
                 "too many failed authorizations (5) for \"www.example.co.uk\" in the last 1h0m0s",
                 "failures www.example.co.uk",
             ),
+            (
+                "Your account is temporarily prevented from requesting certificates for \
+                 www.example.co.uk and possibly others. Please visit: https://ca.test/unpause",
+                "failures www.example.co.uk",
+            ),
             ("Service busy; retry later.", REFUSED),
             ("too many requests", REFUSED),
             ("", REFUSED),
@@ -714,9 +730,20 @@ mod tests {
         let until = Some(NOW + HOUR * 24 * 36_500);
         let mut budgets = Budgets::default();
         let mark = Mark::refusal(&Limits::LETS_ENCRYPT, &name, "", until, NOW);
+        assert_eq!(mark.closed_until(), Some(NOW + HOUR * 24 * 7));
         budgets.mark(&mark, NOW);
         let (wait, _) = denied(budgets.ask(purpose(&name, Urgency::First), NOW));
         assert!(wait <= HOUR * 24 * 8, "{wait}");
+    }
+
+    #[test]
+    fn a_name_that_a_directory_makes_up_does_not_make_a_bucket_long() {
+        let mark = Mark::failure(&Limits::LETS_ENCRYPT, &"ä".repeat(100_000)).unwrap();
+        assert!(mark.bucket().len() <= 1024);
+        let name = names(["a.test", "b.test"]);
+        let detail = format!("failed authorizations for \"{}\"", "a".repeat(100_000));
+        let mark = Mark::refusal(&Limits::LETS_ENCRYPT, &name, &detail, None, NOW);
+        assert!(mark.bucket().len() <= 1024);
     }
 
     #[test]

@@ -21,5 +21,7 @@ pub use candidates::{Aside, Candidate, Choice, choose};
 pub use domains::registered_domain;
 pub use health::Health;
 pub use limits::{Limit, Limits, LimitsError, left};
-pub use renewal::{LOOK_AFTER_FAILURE, Urgency, Window, next_look, reconsider, renew_at, within};
+pub use renewal::{
+    LOOK_AFTER_FAILURE, Urgency, Window, next_look, reconsider, renew_at, urgent_from, within,
+};
 pub use retry::{Cause, Failed, PAUSES, Plan, after_failure, after_wait, aside};

@@ -76,6 +76,15 @@ pub fn renew_at(from: OffsetDateTime, not_after: OffsetDateTime, draw: u64) -> O
     later(earliest, part(left / 6, draw))
 }
 
+/// When the renewal of a version that lives from `not_before` to `not_after` becomes
+/// [`Urgency::Urgent`]. Whoever waits for its turn is looked at again then.
+#[must_use]
+pub fn urgent_from(not_before: OffsetDateTime, not_after: OffsetDateTime) -> OffsetDateTime {
+    let sixth = between(not_before, not_after) / 6;
+    // What has exactly a sixth left is not urgent yet.
+    later(earlier(not_after, sixth), Duration::from_secs(1))
+}
+
 /// A random moment of the directory's window (RFC 9773 §4.2), or `now` when that is over. The last
 /// tenth of the window is left for attempts that follow a failure.
 #[must_use]
@@ -213,6 +222,17 @@ mod tests {
         assert_eq!(urgency(days(10), window), Urgency::Renewal);
         assert_eq!(urgency(days(12), window), Urgency::Urgent);
         assert!(Urgency::First < Urgency::Renewal && Urgency::Renewal < Urgency::Urgent);
+    }
+
+    #[test]
+    fn a_renewal_is_urgent_from_the_moment_that_is_told() {
+        for life in [HOUR * 160, days(90)] {
+            let end = START + life;
+            let from = urgent_from(START, end);
+            let at = |now| Urgency::of_renewal(START, end, None, now);
+            assert_eq!(at(from), Urgency::Urgent);
+            assert_eq!(at(from - HOUR / 60), Urgency::Renewal);
+        }
     }
 
     proptest! {
