@@ -32,6 +32,7 @@ mod ports;
 mod postgres;
 mod process;
 mod python;
+mod receiver;
 pub mod testssl;
 mod tls;
 mod workdir;
@@ -55,6 +56,7 @@ pub use ports::free_port;
 pub use postgres::Postgres;
 pub use process::{Output, openssl, run, try_openssl, try_run};
 pub use python::python_client;
+pub use receiver::{Posted, Receiver};
 pub use tls::{TlsClient, TlsStream};
 pub use workdir::Workdir;
 

@@ -443,6 +443,24 @@ mod tests {
         Arguments::command().debug_assert();
     }
 
+    /// What commands take must not be mistaken for what reaches the server.
+    #[test]
+    fn no_argument_of_a_command_has_the_name_of_a_global_one() {
+        fn look(command: &clap::Command, globals: &[&str]) {
+            for argument in command.get_arguments() {
+                let id = argument.get_id().as_str();
+                let is_taken = globals.contains(&id) && !argument.is_global_set();
+                assert!(!is_taken, "{id} of {}", command.get_name());
+            }
+            for command in command.get_subcommands() {
+                look(command, globals);
+            }
+        }
+        for command in Arguments::command().get_subcommands() {
+            look(command, &["url", "token", "ca", "data"]);
+        }
+    }
+
     #[test]
     fn times_have_a_number_and_a_unit() {
         assert_eq!(duration("30d"), Ok(Duration::from_secs(2_592_000)));

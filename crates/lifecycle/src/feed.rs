@@ -36,9 +36,9 @@ const KEEPING: Duration = Duration::from_secs(30);
 const CURSOR: &str = "reconciler";
 /// Domains that are selected again at a time.
 const PORTION: usize = 500;
-/// Events of certificates that no domain can be served with. Very many are written while
+/// Events that change nothing about what any domain is served with. Very many are written while
 /// certificates are issued, and none of them leaves the database.
-const UNSERVED: [&str; 1] = [events::CERTIFICATE_SIGNED];
+const UNSERVED: [&str; 2] = [events::CERTIFICATE_EXPIRING, events::CERTIFICATE_SIGNED];
 
 /// Reads the feed for ever: calls `notify` with what the edge has to know, from after `beginning`
 /// on, which is now if nobody said before; and selects domains again. Faults are logged and tried

@@ -277,6 +277,22 @@ async fn a_webhook_is_told_of_the_kinds_that_it_wants_in_its_own_words() {
 }
 
 #[tokio::test]
+async fn it_is_told_of_certificates_whose_keys_are_elsewhere_too() {
+    let scene = Scene::new().await;
+    let owner = &scene.fixture.principal;
+    scene.add(owner, WebhookFormat::Chancery, &[]).await;
+    let _telling = Telling::start(&[&scene.house], &scene.fixture).await;
+    let id = scene.fixture.issue_for_request("a.test", 7).await.id;
+    eventually("it is told", || async {
+        (!scene.receiver.posts().is_empty()).then_some(())
+    })
+    .await;
+    let body = &scene.receiver.bodies()[0];
+    assert_eq!(body["event"], "certificate.issued");
+    assert_eq!(body["certificate"]["uuid"], id.to_string());
+}
+
+#[tokio::test]
 async fn two_nodes_tell_once() {
     let scene = Scene::new().await;
     let (tenant, minted) = scene.tenant().await;

@@ -2,6 +2,7 @@
 //! server (Knot).
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
+mod commands;
 mod crash;
 mod issuers;
 mod misconfigurations;

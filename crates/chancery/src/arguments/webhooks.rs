@@ -36,7 +36,9 @@ pub(crate) enum WebhookCommand {
 )]
 pub(crate) struct WebhookAdd {
     /// Where notices are posted to
-    pub(crate) url: String,
+    // Not `url`: that is the server's.
+    #[arg(value_name = "URL")]
+    pub(crate) receiver: String,
     /// Only this kind of notice; may repeat: certificate.issued, certificate.renewed,
     /// certificate.failed, certificate.expiring [default: all]
     #[arg(long = "event", value_name = "KIND")]

@@ -27,7 +27,7 @@ pub(super) async fn run(client: &Client, command: WebhookCommand) -> anyhow::Res
 async fn add(client: &Client, add: WebhookAdd) -> anyhow::Result<()> {
     let secret = add.secret.as_deref().map(secrets::read).transpose()?;
     let body = json!({
-        "url": add.url,
+        "url": add.receiver,
         "events": add.events,
         "format": add.format,
         "secret": secret.as_deref().map(String::as_str),
