@@ -630,6 +630,24 @@ mod tests {
     }
 
     #[test]
+    fn orders_that_come_to_nothing_count_as_orders_but_not_as_certificates() {
+        let mut budgets = Budgets::default();
+        let name = names(["www.example.test"]);
+        let purpose = purpose(&name, Urgency::First);
+        let demand = Demand::new(&Limits::LETS_ENCRYPT, purpose);
+        for _ in 0..50 {
+            assert_eq!(budgets.ask(purpose, NOW), Verdict::Admitted);
+            let given_back = demand.give_back(&budgets.levels(&demand), true);
+            let given_back = demand.buckets().iter().cloned().zip(given_back);
+            budgets
+                .0
+                .extend(given_back.filter_map(|(bucket, level)| Some((bucket, level?))));
+        }
+        let orders = Limits::LETS_ENCRYPT.orders.unwrap();
+        assert_eq!(orders.left(budgets.0.get(ORDERS).copied(), NOW), 250);
+    }
+
+    #[test]
     fn a_wildcard_and_its_name_are_two_names_of_one_domain() {
         let both = names(["*.example.test", "example.test"]);
         let demand = Demand::new(&Limits::LETS_ENCRYPT, purpose(&both, Urgency::First));

@@ -17,6 +17,11 @@ const EARLIEST: Duration = Duration::from_secs(30 * 24 * 3600);
 const LOOK: Duration = Duration::from_secs(6 * 3600);
 /// What to say that the directory asked for, after it could not be asked.
 pub const LOOK_AFTER_FAILURE: Duration = Duration::from_secs(3600);
+/// How long after a look that was not answered the next one is made, at least and at most.
+const SOON: Duration = Duration::from_secs(3600);
+const LATE: Duration = Duration::from_secs(12 * 3600);
+/// Versions that live for less are asked back earlier by those who issue them.
+const SHORT_LIFE: Duration = Duration::from_secs(10 * 24 * 3600);
 /// Bounds of what a directory may ask for (RFC 9773 §4.3.2 asks for reasonable ones).
 const SHORTEST_LOOK: Duration = Duration::from_secs(60);
 const LONGEST_LOOK: Duration = Duration::from_secs(24 * 3600);
@@ -28,6 +33,22 @@ pub struct Window {
     pub start: OffsetDateTime,
     /// Its last moment.
     pub end: OffsetDateTime,
+}
+
+impl Window {
+    /// Whether the directory wants a version that is in service from `from` until `not_after` renewed
+    /// before its time, as it does before it revokes it. Directories usually ask for a renewal after
+    /// two thirds of the life, and after half of it where that is less than ten days.
+    #[must_use]
+    pub fn is_recall(&self, from: OffsetDateTime, not_after: OffsetDateTime) -> bool {
+        let life = between(from, not_after);
+        let usual = if life < SHORT_LIFE {
+            life / 5 * 2
+        } else {
+            life / 5 * 3
+        };
+        self.start < later(from, usual)
+    }
 }
 
 /// How much a name needs its next version. The less urgent leave places of a limit to those that are
@@ -125,6 +146,18 @@ pub fn next_look(
     look.min(renew_at)
 }
 
+/// The same after a look that was not answered. All of a directory's versions come to know of an
+/// outage within hours, and do not come back all in the hour after it.
+#[must_use]
+pub fn look_after_failure(
+    renew_at: OffsetDateTime,
+    now: OffsetDateTime,
+    draw: u64,
+) -> OffsetDateTime {
+    let look = later(now, SOON + part(LATE - SOON, another(draw)));
+    look.min(renew_at)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -184,6 +217,28 @@ mod tests {
     }
 
     #[test]
+    fn a_window_that_comes_early_in_the_life_is_a_recall_and_the_usual_one_is_not() {
+        for (life, usual) in [
+            (HOUR * 160, HOUR * 78),
+            (days(47), days(30)),
+            (days(90), days(59)),
+        ] {
+            let end = START + life;
+            assert!(
+                !window(usual, usual + HOUR).is_recall(START, end),
+                "{life:?}"
+            );
+            assert!(window(life / 4, life / 3).is_recall(START, end), "{life:?}");
+        }
+        // Over before it began, as windows are that mean at once.
+        let over = Window {
+            start: START - HOUR,
+            end: START - HOUR / 2,
+        };
+        assert!(over.is_recall(START, START + days(90)));
+    }
+
+    #[test]
     fn a_window_that_is_over_means_now() {
         let now = START + days(10);
         assert_eq!(within(window(days(2), days(4)), now, u64::MAX), now);
@@ -209,6 +264,19 @@ mod tests {
         }
         let soon = START + HOUR;
         assert_eq!(next_look(soon, None, START, 0), soon);
+    }
+
+    #[test]
+    fn looks_that_were_not_answered_are_spread_over_half_a_day() {
+        let renewal = START + days(30);
+        let mut pauses: Vec<_> = (0..1000)
+            .map(|draw| look_after_failure(renewal, START, draw) - START)
+            .collect();
+        pauses.sort_unstable();
+        assert!(pauses[0] >= HOUR && pauses[999] < HOUR * 12);
+        assert!(pauses[500] > HOUR * 5 && pauses[500] < HOUR * 8);
+        let soon = START + HOUR / 2;
+        assert_eq!(look_after_failure(soon, START, 0), soon);
     }
 
     #[test]

@@ -21,6 +21,10 @@ pub const PAUSES: [Duration; 7] = [
     minutes(360),
     minutes(720),
 ];
+/// How long after an order was begun it is begun again, if nobody knows whether its directory got it:
+/// whoever sent it may have died before the answer was written down. It may have got it as late as the
+/// longest request takes, and is not to see a second one within a minute of that.
+pub const UNANSWERED: Duration = Duration::from_secs(90);
 /// Shortest and longest wait for a directory.
 const SHORTEST: Duration = minutes(1);
 const LONGEST: Duration = minutes(12 * 60);
