@@ -15,13 +15,9 @@ use crate::certificates::identifiers;
 use crate::challenges::Assignment;
 use crate::issuers::{Directory, HealthBook, Issuer, LoginError};
 use crate::schedule::{
-    Aside, Candidate, Cause, Choice, Demand, Mark, Purpose, Reason, Urgency, Verdict, after_wait,
-    choose,
+    Aside, Candidate, Cause, Choice, Demand, Mark, Purpose, Reason, UNANSWERED, Urgency, Verdict,
+    after_wait, choose,
 };
-
-/// How long after an order was begun it is taken for never placed, if the directory's answer was not
-/// written down.
-const UNANSWERED: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// A directory that may get the order, with what it would take of its limits.
 pub(super) struct Considered {

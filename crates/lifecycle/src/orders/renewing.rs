@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 
 use super::{Attempt, Pause};
 use crate::Error;
-use crate::schedule::{LOOK_AFTER_FAILURE, Urgency, Window, next_look, reconsider, renew_at};
+use crate::schedule::{Urgency, Window, look_after_failure, next_look, reconsider, renew_at};
 
 /// What an order is to renew.
 #[derive(Debug, Clone)]
@@ -85,16 +85,25 @@ impl Attempt<'_> {
                 let renew_at = reconsider(planned, window, now, draw);
                 (renew_at, retry_after, Some(window))
             }
-            Wish::Unknown => (planned, Some(LOOK_AFTER_FAILURE), None),
+            Wish::Unknown if planned > now => {
+                let next = look_after_failure(planned, now, draw);
+                return Err(Pause::Scheduled {
+                    renew_at: planned,
+                    next,
+                });
+            }
             // It never says.
             Wish::None if planned > now => return Err(Pause::Until(planned)),
-            Wish::None => (planned, None, None),
+            Wish::Unknown | Wish::None => (planned, None, None),
         };
         // Whoever asked for it now gets it now, whatever the directory would like.
         let renew_at = if planned <= now { planned } else { renew_at };
         if renew_at <= now {
             let replaces = Some((directory, name));
-            let recall = window.filter(|window| window.start < natural);
+            let recall = window.filter(|window| {
+                let (from, not_after) = (version.created_at, version.not_after);
+                window.is_recall(from, not_after)
+            });
             return Ok(self.renewal(&version, renew_at, replaces, recall));
         }
         let next = next_look(renew_at, retry_after, now, draw);
@@ -143,6 +152,11 @@ impl Attempt<'_> {
         let Some(directory) = self.orders.issuers.directory(directory).await? else {
             return Ok(Wish::None);
         };
+        let (id, now) = (directory.row.id, self.orders.now());
+        let health = self.orders.issuers.health();
+        if health.closed_until(id, now).await?.is_some() {
+            return Ok(Wish::Unknown);
+        }
         let endpoint = directory.endpoint();
         let client = self.orders.client();
         match self.ask(client.directory(&endpoint)).await? {

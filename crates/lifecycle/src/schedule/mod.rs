@@ -22,7 +22,6 @@ pub use domains::registered_domain;
 pub use health::Health;
 pub use limits::{Limit, Limits, LimitsError, left};
 pub use renewal::{
-    LOOK_AFTER_FAILURE, Urgency, Window, look_after_failure, next_look, reconsider, renew_at,
-    urgent_from, within,
+    Urgency, Window, look_after_failure, next_look, reconsider, renew_at, urgent_from, within,
 };
 pub use retry::{Cause, Failed, PAUSES, Plan, UNANSWERED, after_failure, after_wait, aside};

@@ -15,8 +15,6 @@ const EARLIEST: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How long after a look at a version's renewal information the next one is made, if the directory
 /// does not say (RFC 9773 §4.3.3 leaves that to the client).
 const LOOK: Duration = Duration::from_secs(6 * 3600);
-/// What to say that the directory asked for, after it could not be asked.
-pub const LOOK_AFTER_FAILURE: Duration = Duration::from_secs(3600);
 /// How long after a look that was not answered the next one is made, at least and at most.
 const SOON: Duration = Duration::from_secs(3600);
 const LATE: Duration = Duration::from_secs(12 * 3600);
@@ -131,7 +129,7 @@ pub fn reconsider(
 
 /// When something is next done about a version that is to be renewed at `renew_at` and whose renewal
 /// information was looked at `now`: the next look, or the renewal if that comes first. `retry_after`
-/// is what the directory asked for, [`LOOK_AFTER_FAILURE`] when it did not answer.
+/// is what the directory asked for.
 #[must_use]
 pub fn next_look(
     renew_at: OffsetDateTime,

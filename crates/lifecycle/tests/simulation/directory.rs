@@ -121,7 +121,7 @@ pub(crate) struct NewOrder {
 }
 
 /// The answer to an order or to a question about one.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) enum Answer {
     Unreachable,
     /// 429.

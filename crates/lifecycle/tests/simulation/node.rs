@@ -2,9 +2,9 @@
 //! one of `lifecycle::schedule`.
 
 use lifecycle::schedule::{
-    Candidate, Cause, Choice, Demand, Failed, Health, Limits, Mark, Plan, Purpose, Refund,
-    UNANSWERED, Urgency, Verdict, Window, after_failure, after_wait, aside, choose,
-    look_after_failure, next_look, reconsider, renew_at,
+    Candidate, Cause, Choice, Demand, Failed, Health, Limits, Mark, Plan, Purpose, UNANSWERED,
+    Urgency, Verdict, Window, after_failure, after_wait, aside, choose, look_after_failure,
+    next_look, reconsider, renew_at,
 };
 use time::OffsetDateTime;
 
@@ -217,7 +217,7 @@ impl World {
         let directory = &mut self.directories[version.directory];
         let look_every = directory.nature.look_every;
         let lives = (version.not_before, version.not_after);
-        let health = &mut self.nodes[node].health[version.directory];
+        let health = &self.nodes[node].health[version.directory];
         let is_closed = self.store.is_closed(version.directory, self.date)
             || health.closed_until(self.date).is_some();
         // Nothing comes between a look that changes nothing and the next one, so they are taken in one
@@ -231,12 +231,6 @@ impl World {
                 directory.window(certificate, lives, at)
             };
             let Some((start, end)) = window else {
-                if !is_closed {
-                    *health = health.failed(self.date, self.date);
-                    if let Some(until) = health.closed_until(self.date) {
-                        self.store.close(version.directory, until);
-                    }
-                }
                 break moment(look_after_failure(date(renew_at), date(at), draw));
             };
             let window = Window {
@@ -301,7 +295,7 @@ impl World {
             created_at: self.now,
         };
         let held = self.store.change(certificate, until, Some(until), |row| {
-            row.order = Some(order)
+            row.order = Some(order);
         });
         if held {
             self.nodes[node].in_flight += 1;
@@ -382,7 +376,9 @@ impl World {
         };
         // A directory that cannot be asked about an order may be asked later.
         let is_kept = task.url.is_some() && is_silent && !has_alternative;
-        if !is_kept && !task.is_replacement {
+        // Nobody knows whether a directory has counted an order that it did not answer.
+        let was_answered = task.url.is_some() || !is_silent;
+        if !is_kept && !task.is_replacement && was_answered {
             self.give_back(task);
         }
         let plan = after_failure(failed, now, self.random.draw());
@@ -481,7 +477,7 @@ impl World {
         let purpose = self.purpose(row, task.directory, self.date);
         let demand = Demand::new(&Limits::LETS_ENCRYPT, purpose);
         let levels = self.store.levels(task.directory, demand.buckets());
-        let levels = demand.give_back(&levels, true);
+        let levels = demand.give_back(&levels, task.url.is_some());
         self.store
             .set_levels(task.directory, demand.buckets(), &levels);
     }

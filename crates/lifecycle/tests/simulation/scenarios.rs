@@ -58,7 +58,7 @@ impl Year {
         let directories = directories.map(|(name, has_windows, spells)| {
             Directory::new(Nature {
                 has_windows,
-                look_every: DAY,
+                look_every: 12 * HOUR,
                 spells,
                 ..usual(name)
             })
