@@ -98,6 +98,8 @@ pub(crate) async fn serve(configuration: Configuration) -> anyhow::Result<()> {
         ));
     }
     edge_listeners.serve(&edge, &mut serving, &watching);
+    let obtainer = house.clone();
+    let obtaining = tokio::spawn(async move { obtainer.obtain_due().await });
     let mut upkeep = upkeep(&house, &edge);
     if let Some(certificate) = certificate {
         upkeep.spawn(async move { certificate.look_after().await });
@@ -113,8 +115,13 @@ pub(crate) async fn serve(configuration: Configuration) -> anyhow::Result<()> {
     }
     tracing::info!("shutting down; requests in flight may finish");
     upkeep.abort_all();
+    house.retire();
     shutdown.send_replace(true);
     while serving.join_next().await.is_some() {}
+    // What it has claimed is finished, or given back to other nodes.
+    obtaining
+        .await
+        .context("obtaining certificates ended badly")?;
     store.close().await;
     Ok(())
 }
@@ -124,8 +131,6 @@ fn upkeep(house: &House, edge: &Edge) -> JoinSet<()> {
     let mut upkeep = JoinSet::new();
     let keeper = house.clone();
     upkeep.spawn(async move { keeper.keep_house().await });
-    let obtainer = house.clone();
-    upkeep.spawn(async move { obtainer.obtain_due().await });
     let cleaner = house.clone();
     upkeep.spawn(async move { cleaner.withdraw_records().await });
     let notifier = house.clone();

@@ -29,6 +29,10 @@ const LISTENER_DAYS: i64 = 90;
 /// How often expired things are looked for.
 const HOUSEKEEPING: Duration = Duration::from_secs(60);
 
+/// For how long what was spent of a directory's limits is kept after it has come back: the directory
+/// may have counted it later.
+const BUDGETS_KEPT: Duration = Duration::from_secs(60 * 60);
+
 /// All operations of the house, by noun.
 #[derive(Debug, Clone)]
 pub struct House {
@@ -269,6 +273,13 @@ impl House {
                     error = &error as &dyn std::error::Error,
                     "could not erase expired private keys"
                 ),
+            }
+            let swept = self.surroundings.now() - BUDGETS_KEPT;
+            if let Err(error) = self.store.sweep_budgets(swept).await {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "could not forget budgets of directories"
+                );
             }
             if let Err(error) = self.certificates.look_after_metro().await {
                 tracing::warn!(

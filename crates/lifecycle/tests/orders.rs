@@ -6,112 +6,10 @@ mod support;
 use std::time::Duration;
 
 use acme::ErrorKind;
-use lifecycle::{
-    Certificate, CertificateId, CertificateRef, House, ManagedRequest, NewIssuer, Principal,
-    Settings, State,
-};
-use pki::KeyAlgorithm;
-use store::Scope;
-use support::directory::{Call, FakeDirectory, Manners, refused, unreachable};
-use support::{Fixture, HOUR, MINUTE, SECOND, TurnedClock, settings};
-
-const MAIN: &str = "main";
-
-struct Site {
-    fixture: Fixture,
-    directory: FakeDirectory,
-}
-
-impl Site {
-    async fn new(manners: Manners) -> Self {
-        Self::with(settings(KeyAlgorithm::Ed25519), manners).await
-    }
-
-    async fn with(settings: Settings, manners: Manners) -> Self {
-        let clock = TurnedClock::new();
-        let directory = FakeDirectory::new(&clock, manners);
-        let surroundings = directory.surroundings();
-        let fixture = Fixture::among(settings, clock, surroundings).await;
-        directory.look_at(fixture.house());
-        fixture.house().obtain_due_now().await.unwrap();
-        let site = Self { fixture, directory };
-        site.add_issuer(MAIN, None).await;
-        site
-    }
-
-    async fn add_issuer(&self, name: &str, limits: Option<&str>) {
-        let issuer = NewIssuer {
-            name: name.to_owned(),
-            url: format!("https://{name}.test/directory"),
-            agrees_to_terms: true,
-            limits: limits.map(str::to_owned),
-            ..NewIssuer::default()
-        };
-        let issuers = &self.house().issuers;
-        issuers.add(&self.fixture.principal, issuer).await.unwrap();
-    }
-
-    fn house(&self) -> &House {
-        self.fixture.house()
-    }
-
-    fn principal(&self) -> &Principal {
-        &self.fixture.principal
-    }
-
-    async fn request(&self, names: &[&str]) -> CertificateId {
-        let request = ManagedRequest {
-            name: None,
-            names: lifecycle::parse_identifiers(names.iter().copied(), [], []).unwrap(),
-            issuer: Some(MAIN.to_owned()),
-        };
-        let certificates = &self.house().certificates;
-        let requested = certificates
-            .request_managed(self.principal(), request)
-            .await;
-        requested.unwrap().id
-    }
-
-    async fn find(&self, id: CertificateId) -> Certificate {
-        let certificates = &self.house().certificates;
-        let reference = CertificateRef::Id(id);
-        certificates
-            .find(self.principal(), &reference)
-            .await
-            .unwrap()
-    }
-}
-
-impl Site {
-    /// Obtains what is due and lets time pass, until there is nothing pending, for at most that many
-    /// seconds.
-    async fn work(&self, house: &House, ids: &[CertificateId], seconds: i64) {
-        for _ in 0..seconds {
-            house.obtain_due_now().await.unwrap();
-            let mut is_pending = false;
-            for id in ids {
-                is_pending |= matches!(self.find(*id).await.state, State::Pending { .. });
-            }
-            if !is_pending {
-                return;
-            }
-            self.fixture.turn(SECOND);
-        }
-    }
-
-    async fn versions(&self, id: CertificateId) -> usize {
-        let reference = CertificateRef::Id(id);
-        let certificates = &self.house().certificates;
-        let versions = certificates.versions(self.principal(), &reference).await;
-        versions.unwrap().len()
-    }
-
-    async fn leaf(&self, id: CertificateId) -> pki::Certificate {
-        let certificate = self.find(id).await;
-        let chain = self.house().certificates.chain(&certificate).await.unwrap();
-        chain.into_iter().next().unwrap()
-    }
-}
+use lifecycle::{CertificateRef, ManagedRequest, State};
+use support::directory::{Call, Manners, refused, unreachable};
+use support::site::{MAIN, Site, named};
+use support::{HOUR, MINUTE, SECOND};
 
 #[tokio::test]
 async fn a_certificate_is_obtained_from_a_directory_and_renewed_there() {
@@ -199,20 +97,12 @@ async fn the_next_directory_steps_in_for_one_that_is_down_and_is_left_when_that_
     let obtained = site.find(id).await;
     assert_eq!(obtained.state, State::Valid);
     assert_eq!(obtained.attempt, 0);
-    assert_eq!(issuer_of(&site, id).await, "other");
+    assert_eq!(site.issuer_of(id).await, "other");
 
     // One failure may be bad luck.
     let next = site.request(&["b.test"]).await;
     site.work(site.house(), &[next], 30).await;
-    assert_eq!(issuer_of(&site, next).await, MAIN);
-}
-
-/// The directory that issued the current version.
-async fn issuer_of(site: &Site, id: CertificateId) -> String {
-    let directory = site.find(id).await.current.unwrap().directory_id.unwrap();
-    let store = &site.fixture.nodes[0].store;
-    let found = store.directory(Scope::Everything, directory).await.unwrap();
-    found.unwrap().name
+    assert_eq!(site.issuer_of(next).await, MAIN);
 }
 
 #[tokio::test]
@@ -336,14 +226,6 @@ async fn no_more_is_ordered_than_the_directory_allows() {
             let allowed = 10.0 + (*moment - *from) / interval;
             assert!(f64::from(number - earlier) <= allowed, "{moments:?}");
         }
-    }
-}
-
-fn named(name: &str) -> ManagedRequest {
-    ManagedRequest {
-        name: None,
-        names: lifecycle::parse_identifiers([name], [], []).unwrap(),
-        issuer: Some(MAIN.to_owned()),
     }
 }
 
@@ -497,71 +379,4 @@ async fn two_nodes_order_each_of_many_names_once() {
         assert_eq!(site.versions(*id).await, 1);
         assert_eq!(site.directory.orders_for(&format!("d{number}.test")), 1);
     }
-}
-
-/// Cuts a node off at each of its requests, before and after the request has had its effect, and lets
-/// another one go on.
-#[tokio::test]
-async fn an_order_that_a_node_died_of_is_finished_by_another_and_never_doubled() {
-    for after in [false, true] {
-        for request in 0.. {
-            let site = Site::new(Manners {
-                processing: 1,
-                ..Manners::default()
-            })
-            .await;
-            let id = site.request(&["a.test"]).await;
-            site.directory.cut_at(request, after);
-            let was_cut = die(&site, id).await;
-            site.directory.mend();
-            let ordered = site.directory.orders_for("a.test");
-            assert!(ordered <= 1);
-            let lost = site.fixture.now();
-            site.work(site.fixture.other_node(), &[id], 200).await;
-            let finished = site.find(id).await;
-            assert_eq!(
-                finished.state,
-                State::Valid,
-                "cut at {request}, after: {after}"
-            );
-            assert_eq!(site.versions(id).await, 1);
-            // Where the answer to a new order was lost, nobody can know of the order.
-            let orders: Vec<_> = site.directory.orders();
-            for pair in orders.windows(2) {
-                let apart: time::Duration = pair[1].at - pair[0].at;
-                assert!(apart >= time::Duration::MINUTE, "{apart}");
-            }
-            let most = if after { 2 } else { 1 };
-            assert!(orders.len() <= most, "cut at {request}: {}", orders.len());
-            assert!(site.fixture.now() - lost <= time::Duration::minutes(3));
-            if !was_cut {
-                assert!(request > 3, "there are more requests than {request}");
-                break;
-            }
-        }
-    }
-}
-
-/// Works on a node until it is cut off, which ends it. Whether it was.
-async fn die(site: &Site, id: CertificateId) -> bool {
-    for _ in 0..5 {
-        let house = site.house().clone();
-        let working = tokio::spawn(async move { house.obtain_due_now().await });
-        loop {
-            if site.directory.is_cut() {
-                working.abort();
-                drop(working.await);
-                return true;
-            }
-            if working.is_finished() {
-                break;
-            }
-            tokio::task::yield_now().await;
-        }
-        if site.find(id).await.state == State::Valid {
-            return false;
-        }
-        site.fixture.turn(SECOND);
-    }
-    false
 }

@@ -16,7 +16,8 @@ pub enum RevocationTarget {
 }
 
 impl Certificates {
-    /// Revokes a version that an authority of ours issued. OCSP says so with the next answer.
+    /// Revokes a version that an issuer of ours issued. Of an authority, OCSP says so with the next
+    /// answer; a directory is told soon, for as long as that takes.
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Forbidden`] for another account's; [`Error::NotIssuedHere`];
@@ -47,10 +48,14 @@ impl Certificates {
             .revoke_version(scope, version.id, revocation, event)
             .await?;
         match outcome {
-            RevokeOutcome::Revoked => Ok(Version {
-                revocation: Some(revocation),
-                ..version
-            }),
+            RevokeOutcome::Revoked => {
+                // There may be a directory to be told.
+                self.due.send_replace(());
+                Ok(Version {
+                    revocation: Some(revocation),
+                    ..version
+                })
+            }
             RevokeOutcome::AlreadyRevoked => Err(Error::AlreadyRevoked),
             RevokeOutcome::NotFound => Err(Error::not_found(Noun::Certificate, version.id)),
         }
@@ -66,7 +71,9 @@ impl Certificates {
                 let certificate = self.find(principal, reference).await?;
                 certificate
                     .current
-                    .filter(|version| version.authority_id.is_some())
+                    .filter(|version| {
+                        version.authority_id.is_some() || version.directory_id.is_some()
+                    })
                     .ok_or(Error::NotIssuedHere {
                         name: certificate.name,
                     })

@@ -53,7 +53,7 @@ impl Attempt<'_> {
             let now = self.orders.now();
             match next_step(&found, &authorizations) {
                 Step::Prove => {
-                    self.prove(counter, &authorizations).await?;
+                    self.prove(counter, &order, &authorizations).await?;
                     return Err(self.wait(counter, &order, &found, now));
                 }
                 Step::Wait => return Err(self.wait(counter, &order, &found, now)),
@@ -112,6 +112,7 @@ impl Attempt<'_> {
     async fn prove(
         &mut self,
         counter: &Counter,
+        order: &DirectoryOrder,
         authorizations: &[Authorization],
     ) -> Result<(), Pause> {
         self.keep().await?;
@@ -119,7 +120,7 @@ impl Attempt<'_> {
         let assignment = self.assignment(counter);
         let chosen = match solvers.prepare(&assignment, authorizations).await {
             Ok(chosen) => chosen,
-            Err(error) => return Err(self.unprovable(&counter.directory, error, false)),
+            Err(error) => return Err(self.unprovable(&counter.directory, error, Some(order))),
         };
         if chosen.iter().all(|chosen| chosen.is_answered) {
             return Ok(());
@@ -129,7 +130,7 @@ impl Attempt<'_> {
             Ok(Visibility::Wait(pause)) => {
                 return Err(Pause::Until(self.orders.now() + pause));
             }
-            Err(error) => return Err(self.unprovable(&counter.directory, error, false)),
+            Err(error) => return Err(self.unprovable(&counter.directory, error, Some(order))),
         }
         for chosen in chosen.iter().filter(|chosen| !chosen.is_answered) {
             let client = self.orders.client();
@@ -301,6 +302,7 @@ impl Attempt<'_> {
             .health()
             .succeeded(directory.id, now)
             .await?;
+        self.count(&counter.directory, OrderOutcome::Valid);
         Ok(())
     }
 
@@ -403,29 +405,31 @@ impl Attempt<'_> {
         .into()
     }
 
-    /// What it means that the house cannot prove control.
+    /// What it means that the house cannot prove control, for an order if there is one yet.
     pub(super) fn unprovable(
         &self,
         directory: &Directory,
         error: ChallengeError,
-        is_before: bool,
+        order: Option<&DirectoryOrder>,
     ) -> Pause {
-        match error {
-            ChallengeError::House(error) => Pause::House(error),
-            error => {
-                let is_passing = error.is_passing();
-                Setback {
-                    // The directory did nothing; the pauses of a name do.
-                    cause: Cause::Name,
-                    reason: error.to_string(),
-                    directory: (!is_before).then_some(directory.row.id),
-                    ends_order: !is_passing,
-                    names: Vec::new(),
-                    refund: Refund::Certificate,
-                }
-                .into()
-            }
+        if let ChallengeError::House(error) = error {
+            return Pause::House(error);
         }
+        let now = self.orders.now();
+        let is_young = order.is_some_and(|order| now - order.created_at < LONGEST);
+        Setback {
+            // The directory did nothing; the pauses of a name do.
+            cause: Cause::Name,
+            reason: error.to_string(),
+            directory: Some(directory.row.id),
+            ends_order: !(is_young && error.is_passing()),
+            names: Vec::new(),
+            refund: match order {
+                Some(_) => Refund::Certificate,
+                None => Refund::Nothing,
+            },
+        }
+        .into()
     }
 }
 

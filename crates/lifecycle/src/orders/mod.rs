@@ -9,6 +9,7 @@
 mod checks;
 mod driving;
 mod failures;
+mod limits;
 mod placing;
 mod renewing;
 mod setbacks;

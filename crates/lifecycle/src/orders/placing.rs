@@ -1,7 +1,5 @@
 //! Placing an order: at which directory, within its limits, written down before it is sent.
 
-use std::sync::{Mutex, PoisonError};
-
 use acme::client::{DirectoryInfo, Failure, Login, NewOrder};
 use pki::{KeyAlgorithm, PrivateKey};
 use store::{DirectoryOrder, NewDirectoryOrder};
@@ -15,16 +13,15 @@ use crate::certificates::identifiers;
 use crate::challenges::Assignment;
 use crate::issuers::{Directory, HealthBook, Issuer, LoginError};
 use crate::schedule::{
-    Aside, Candidate, Cause, Choice, Demand, Mark, Purpose, Reason, UNANSWERED, Urgency, Verdict,
-    after_wait, choose,
+    Aside, Candidate, Cause, Choice, Demand, Purpose, UNANSWERED, after_wait, choose,
 };
 
 /// A directory that may get the order, with what it would take of its limits.
 pub(super) struct Considered {
     pub(super) directory: Directory,
-    demand: Demand,
+    pub(super) demand: Demand,
     /// The identifier of what is replaced there.
-    replaces: Option<String>,
+    pub(super) replaces: Option<String>,
     pub(super) candidate: Candidate,
 }
 
@@ -195,12 +192,8 @@ impl Attempt<'_> {
             .collect();
         match choose(&candidates, now) {
             Some(Choice::Try(index)) if index < considered.len() => {
-                let chosen = considered.swap_remove(index);
-                match chosen.candidate.verdict {
-                    Verdict::Admitted => Ok(chosen),
-                    // Its place in the queue is taken when it is spent.
-                    Verdict::Denied { .. } => Ok(chosen),
-                }
+                // If its limits deny the order, a place in the queue is taken when it is spent.
+                Ok(considered.swap_remove(index))
             }
             Some(Choice::Wait(until)) => {
                 let ends = self
@@ -263,7 +256,7 @@ impl Attempt<'_> {
         let assignment = self.assignment(counter);
         match self.orders.solvers.preflight(&assignment).await {
             Ok(()) => Ok(()),
-            Err(error) => Err(self.unprovable(&counter.directory, error, true)),
+            Err(error) => Err(self.unprovable(&counter.directory, error, None)),
         }
     }
 
@@ -273,39 +266,6 @@ impl Attempt<'_> {
             until: self.until,
             login: &counter.login,
             info: &counter.info,
-        }
-    }
-
-    /// Takes what the order needs of the limits of its directory.
-    async fn spend(&mut self, chosen: &Considered) -> Result<(), Pause> {
-        let (now, draw) = (self.orders.now(), self.orders.draw());
-        let (id, demand) = (chosen.directory.row.id, &chosen.demand);
-        let is_counted = chosen.replaces.is_none();
-        if !is_counted && chosen.candidate.verdict == Verdict::Admitted {
-            self.is_counted = Some(false);
-            return Ok(());
-        }
-        let verdict = Mutex::new(None);
-        let spent = self.orders.store.spend(id, demand.buckets(), |levels| {
-            let decision = demand.decide(levels, now, draw);
-            *verdict.lock().unwrap_or_else(PoisonError::into_inner) = Some(decision.verdict);
-            Some(decision.levels)
-        });
-        match spent.await {
-            Ok(_) => {}
-            Err(store::Error::NotFound) => return Err(Pause::Until(now)),
-            Err(error) => return Err(error.into()),
-        }
-        let verdict = verdict.into_inner().unwrap_or_else(PoisonError::into_inner);
-        match verdict {
-            Some(Verdict::Denied { at, by }) => Err(Pause::Denied {
-                at,
-                reason: waiting_for(&chosen.directory.row.name, by, at),
-            }),
-            _ => {
-                self.is_counted = Some(is_counted);
-                Ok(())
-            }
         }
     }
 
@@ -412,97 +372,10 @@ impl Attempt<'_> {
         }
         .into())
     }
-
-    /// Writes down that a limit of a directory is reached, and until when.
-    async fn limited(&mut self, directory: &Directory, failure: &Failure) -> Result<Cause, Pause> {
-        let now = self.orders.now();
-        let (detail, retry_after) = match failure {
-            Failure::Refused {
-                problem,
-                retry_after,
-                ..
-            } => (problem.to_string(), *retry_after),
-            _ => (String::new(), None),
-        };
-        let until = retry_after.map(|pause| now + pause);
-        let names = &self.certificate.identifiers;
-        let mark = Mark::refusal(&directory.limits, names, &detail, until, now);
-        self.mark(directory, &mark).await?;
-        Ok(Cause::Limited {
-            until: mark.closed_until().unwrap_or(now),
-        })
-    }
-
-    pub(super) async fn mark(&mut self, directory: &Directory, mark: &Mark) -> Result<(), Pause> {
-        let now = self.orders.now();
-        let buckets = [mark.bucket().to_owned()];
-        let marked = self
-            .orders
-            .store
-            .spend(directory.row.id, &buckets, |levels| {
-                let level = levels.first().copied().flatten();
-                Some(vec![Some(mark.level(level, now))])
-            });
-        match marked.await {
-            Ok(_) | Err(store::Error::NotFound) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// Gives back what an order was counted towards that came to nothing.
-    pub(super) async fn give_back(
-        &mut self,
-        directory: &Directory,
-        refund: Refund,
-    ) -> Result<(), Pause> {
-        if refund == Refund::Nothing || self.is_counted != Some(true) {
-            return Ok(());
-        }
-        let account = self.certificate.account_id.to_string();
-        let purpose = Purpose {
-            identifiers: &self.certificate.identifiers,
-            account: directory.is_shared().then_some(account.as_str()),
-            urgency: Urgency::First,
-            is_replacement: false,
-            since: self.certificate.created_at,
-        };
-        let demand = Demand::new(&directory.limits, purpose);
-        let was_taken = refund == Refund::Certificate;
-        let (store, id) = (&self.orders.store, directory.row.id);
-        let given = store.spend(id, demand.buckets(), |levels| {
-            Some(demand.give_back(levels, was_taken))
-        });
-        match given.await {
-            Ok(_) | Err(store::Error::NotFound) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// The bucket whose level says until when a directory is not tried for the certificate, or until
-    /// when others are preferred.
-    pub(super) fn aside_bucket(&self, is_binding: bool) -> String {
-        let what = if is_binding { "aside" } else { "disliked" };
-        format!("{what} {}", self.certificate.id)
-    }
 }
 
 /// A moment as people read it.
 pub(super) fn moment(at: OffsetDateTime) -> String {
     let format = time::macros::format_description!("[year]-[month]-[day] [hour]:[minute] UTC");
     at.format(format).unwrap_or_default()
-}
-
-fn waiting_for(directory: &str, by: Reason, until: OffsetDateTime) -> String {
-    let limit = match by {
-        Reason::Refused => "it takes no orders now",
-        Reason::Orders => "the limit of orders is reached",
-        Reason::Share => "the account's share of its orders is used up",
-        Reason::Domain => "the limit of certificates for the registered domain is reached",
-        Reason::Duplicates => "the limit of certificates for exactly these names is reached",
-        Reason::Failures => "the limit of failed validations of the name is reached",
-    };
-    format!(
-        "waiting for {directory}: {limit}; ordered at {}",
-        moment(until)
-    )
 }

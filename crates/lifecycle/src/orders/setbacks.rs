@@ -4,8 +4,9 @@ use store::DirectoryId;
 use time::OffsetDateTime;
 
 use super::renewing::Renewal;
-use super::{Attempt, Pause, Setback};
+use super::{Attempt, Pause, Refund, Setback};
 use crate::accounts::HOUSE_ACCOUNT;
+use crate::issuers::Directory;
 use crate::schedule::{
     Cause, Choice, Failed, Mark, PAUSES, Plan, Verdict, after_failure, after_wait, aside, choose,
     urgent_from,
@@ -174,6 +175,8 @@ impl Attempt<'_> {
                     .failed(id, self.started, now, &setback.reason)
                     .await?;
             }
+            // It was not even asked.
+            Cause::Name if setback.refund == Refund::Nothing => {}
             Cause::Limited { .. } | Cause::Name => health.succeeded(id, now).await?,
         }
         for name in &setback.names {
@@ -185,6 +188,7 @@ impl Attempt<'_> {
             return Ok(None);
         }
         self.give_back(&directory, setback.refund).await?;
+        self.count(&directory, setback.cause.into());
         let aside = aside(setback.cause, now);
         let buckets = [self.aside_bucket(aside.is_binding)];
         let set = self
@@ -209,6 +213,23 @@ impl Attempt<'_> {
             Some(Choice::Wait(until)) => Some(until),
             None => None,
         })
+    }
+
+    /// Counts what became of an order.
+    pub(super) fn count(&self, directory: &Directory, outcome: OrderOutcome) {
+        let shared = directory.is_shared().then_some(directory.row.name.as_str());
+        self.orders.tally.order(shared, outcome);
+    }
+}
+
+impl From<Cause> for OrderOutcome {
+    fn from(cause: Cause) -> Self {
+        match cause {
+            Cause::Directory => Self::Unavailable,
+            Cause::Limited { .. } => Self::Limited,
+            Cause::Name => Self::Refused,
+            Cause::Account => Self::Account,
+        }
     }
 }
 

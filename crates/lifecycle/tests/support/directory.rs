@@ -99,13 +99,15 @@ struct State {
     always: HashMap<Call, Excuse>,
     calls: Vec<Call>,
     revoked: Vec<(Vec<u8>, u8)>,
-    /// Windows by the identifiers of certificates; that of `*` is everybody's.
+    /// Windows by the identifiers of certificates.
     windows: HashMap<String, (OffsetDateTime, OffsetDateTime)>,
     /// Names whose validation fails, with what is said of it.
     unprovable: BTreeMap<String, Problem>,
     /// Bends what is handed out as a certificate.
     bend: Option<Arc<dyn Fn(Chain) -> Chain + Send + Sync>>,
     serial: u64,
+    /// What its certificates are called in renewal information.
+    issued: Vec<String>,
 }
 
 /// The directory.
@@ -149,6 +151,7 @@ impl FakeDirectory {
                 unprovable: BTreeMap::new(),
                 bend: None,
                 serial: 0,
+                issued: Vec::new(),
             })),
             houses: Arc::default(),
             cut: Arc::default(),
@@ -222,6 +225,14 @@ impl FakeDirectory {
     pub(crate) fn set_window(&self, certificate: &str, start: OffsetDateTime, end: OffsetDateTime) {
         let mut state = self.state();
         state.windows.insert(certificate.to_owned(), (start, end));
+    }
+
+    /// Wants all certificates that it has issued so far to be renewed in a window.
+    pub(crate) fn recall(&self, start: OffsetDateTime, end: OffsetDateTime) {
+        let mut state = self.state();
+        for name in state.issued.clone() {
+            state.windows.insert(name, (start, end));
+        }
     }
 
     pub(crate) fn orders(&self) -> Vec<Ordered> {
@@ -343,6 +354,7 @@ impl FakeDirectory {
         let serial = Serial::from_random(serial).unwrap();
         let prepared = pki::prepare(profile, &serial, &self.signer).unwrap();
         let leaf = prepared.lint().unwrap().sign().unwrap();
+        state.issued.push(name_of(&leaf));
         vec![
             leaf.der().to_vec(),
             self.signer.certificate().der().to_vec(),
@@ -635,8 +647,7 @@ impl Client for FakeDirectory {
         let is_cut = self.enter(Call::RenewalInfo).await?;
         let window = {
             let state = self.state();
-            let window = state.windows.get(name).or_else(|| state.windows.get("*"));
-            window.copied()
+            state.windows.get(name).copied()
         };
         let not_found = || refused(ErrorKind::Malformed, 404, "no such certificate", None);
         let (start, end) = window.ok_or_else(not_found)?;

@@ -9,6 +9,8 @@ pub(crate) mod directory;
 
 pub(crate) mod services;
 
+pub(crate) mod site;
+
 pub(crate) mod served;
 
 use std::collections::HashMap;
