@@ -31,6 +31,7 @@ const BASE: &str = "https://directory.test";
 pub(crate) enum Call {
     Directory,
     Register,
+    ChangeKey,
     NewOrder,
     Order,
     Authorization,
@@ -106,6 +107,7 @@ struct State {
     /// Bends what is handed out as a certificate.
     bend: Option<Arc<dyn Fn(Chain) -> Chain + Send + Sync>>,
     serial: u64,
+    loses_key_change: bool,
     /// What its certificates are called in renewal information.
     issued: Vec<String>,
 }
@@ -151,6 +153,7 @@ impl FakeDirectory {
                 unprovable: BTreeMap::new(),
                 bend: None,
                 serial: 0,
+                loses_key_change: false,
                 issued: Vec::new(),
             })),
             houses: Arc::default(),
@@ -208,6 +211,11 @@ impl FakeDirectory {
 
     pub(crate) fn recover(&self) {
         self.state().always.clear();
+    }
+
+    /// Whether the answer to the next change of a key is lost.
+    pub(crate) fn lose_next_key_change(&self, is_lost: bool) {
+        self.state().loses_key_change = is_lost;
     }
 
     pub(crate) fn refuse_to_validate(&self, name: &str, problem: Problem) {
@@ -473,20 +481,28 @@ impl Client for FakeDirectory {
     }
 
     async fn change_key(&self, login: &Login, key: &AccountKey) -> Result<(), Failure> {
-        let mut state = self.state();
-        if !state.keys.remove(login.key.as_pkcs8()) {
-            return Err(refused(ErrorKind::Unauthorized, 403, "no such key", None));
-        }
-        state.keys.insert(key.as_pkcs8().to_vec());
-        Ok(())
+        let is_cut = self.enter(Call::ChangeKey).await?;
+        let is_lost = {
+            let mut state = self.state();
+            if !state.keys.remove(login.key.as_pkcs8()) {
+                return Err(refused(ErrorKind::Unauthorized, 403, "no such key", None));
+            }
+            state.keys.insert(key.as_pkcs8().to_vec());
+            std::mem::take(&mut state.loses_key_change)
+        };
+        let changed = if is_lost { Err(unreachable()) } else { Ok(()) };
+        self.leave(is_cut, changed).await
     }
 
     async fn deactivate(&self, _: &Login) -> Result<(), Failure> {
         Ok(())
     }
 
-    async fn new_order(&self, _: &Login, asked: &NewOrder) -> Result<Order, Failure> {
+    async fn new_order(&self, login: &Login, asked: &NewOrder) -> Result<Order, Failure> {
         let is_cut = self.enter(Call::NewOrder).await?;
+        if !self.state().keys.contains(login.key.as_pkcs8()) {
+            return Err(refused(ErrorKind::Unauthorized, 403, "no such key", None));
+        }
         let order = {
             let mut state = self.state();
             let names: Vec<String> = asked

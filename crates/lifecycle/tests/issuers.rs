@@ -1,0 +1,297 @@
+//! Issuers: directories that are added, chosen, given up, and whose account keys are changed.
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
+mod support;
+
+use lifecycle::{
+    CertificateRef, DEFAULT_AUTHORITY, Error, ExternalAccount, IssuerKind, ManagedRequest,
+    NewIssuer, Noun, Principal, State, TokenLimits,
+};
+use support::directory::{Call, Manners, refused, unreachable};
+use support::site::{MAIN, Site, named};
+
+fn issuer(name: &str) -> NewIssuer {
+    NewIssuer {
+        name: name.to_owned(),
+        url: format!("https://{name}.test/directory"),
+        agrees_to_terms: true,
+        ..NewIssuer::default()
+    }
+}
+
+impl Site {
+    async fn add(&self, principal: &Principal, issuer: NewIssuer) -> Result<(), Error> {
+        self.house().issuers.add(principal, issuer).await.map(drop)
+    }
+
+    async fn names(&self, principal: &Principal) -> Vec<String> {
+        let listed = self.house().issuers.list(principal).await.unwrap();
+        listed.into_iter().map(|issuer| issuer.name).collect()
+    }
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_directory_is_told_to_whoever_adds_it() {
+    let site = Site::new(Manners {
+        terms: Some("https://directory.test/terms".to_owned()),
+        requires_external_account: true,
+        profiles: vec!["shortlived".to_owned()],
+        ..Manners::default()
+    })
+    .await;
+    let principal = site.principal().clone();
+    let external_account = Some(ExternalAccount {
+        key_id: "kid".to_owned(),
+        hmac_key: vec![7; 32].into(),
+    });
+    let good = NewIssuer {
+        external_account,
+        ..issuer("good")
+    };
+    let wrong: [(NewIssuer, &str, &str); 7] = [
+        (
+            NewIssuer {
+                agrees_to_terms: false,
+                ..good.clone()
+            },
+            "agrees_to_terms",
+            "https://directory.test/terms",
+        ),
+        (issuer("good"), "external_account", "web site"),
+        (
+            NewIssuer {
+                profile: Some("tlsserver".to_owned()),
+                ..good.clone()
+            },
+            "profile",
+            "it offers: shortlived",
+        ),
+        (
+            NewIssuer {
+                url: "directory.test".to_owned(),
+                ..good.clone()
+            },
+            "url",
+            "https URL",
+        ),
+        (
+            NewIssuer {
+                contact: Some("nobody".to_owned()),
+                ..good.clone()
+            },
+            "contact",
+            "nobody",
+        ),
+        (
+            NewIssuer {
+                limits: Some(r#"{"orders":"many"}"#.to_owned()),
+                ..good.clone()
+            },
+            "limits",
+            "300/3h",
+        ),
+        (
+            NewIssuer {
+                roots: Some("no certificate".to_owned()),
+                ..good.clone()
+            },
+            "roots",
+            "",
+        ),
+    ];
+    for (wrong, expected, told) in wrong {
+        let Err(Error::Invalid { field, reason }) = site.add(&principal, wrong).await else {
+            panic!("{expected} was accepted");
+        };
+        assert_eq!(field, expected);
+        assert!(reason.contains(told), "{reason}");
+    }
+    for name in [DEFAULT_AUTHORITY, MAIN] {
+        let taken = NewIssuer {
+            name: name.to_owned(),
+            ..good.clone()
+        };
+        let taken = site.add(&principal, taken).await;
+        assert!(matches!(taken, Err(Error::NameTaken { noun: Noun::Issuer, .. })), "{name}");
+    }
+    assert_eq!(site.directory.calls(Call::Register), 1, "that of the first one");
+    site.directory.fail_next(Call::Register, || {
+        refused(acme::ErrorKind::Unauthorized, 403, "unknown key identifier", None)
+    });
+    let expired = site.add(&principal, good.clone()).await;
+    let Err(Error::Invalid { field, reason }) = expired else {
+        panic!("{expired:?}");
+    };
+    assert_eq!(field, "external_account");
+    assert!(reason.contains("get a new one from the authority"), "{reason}");
+    site.directory.fail_next(Call::Directory, unreachable);
+    let down = site.add(&principal, good.clone()).await;
+    assert!(matches!(down, Err(Error::Directory { .. })));
+    assert_eq!(site.names(&principal).await, [DEFAULT_AUTHORITY, "spare", MAIN]);
+    site.add(&principal, good).await.unwrap();
+    assert_eq!(site.names(&principal).await, [DEFAULT_AUTHORITY, "spare", MAIN, "good"]);
+}
+
+#[tokio::test]
+async fn tenants_add_their_own_directories_and_use_shared_ones() {
+    let site = Site::new(Manners::default()).await;
+    let administrator = site.principal().clone();
+    let tenant = site.fixture.tenant("tenant", TokenLimits::default()).await;
+    let stranger = site.fixture.tenant("stranger", TokenLimits::default()).await;
+    site.add(&tenant, issuer("own")).await.unwrap();
+    let shared = [DEFAULT_AUTHORITY, "spare", MAIN];
+    assert_eq!(site.names(&tenant).await, [&shared[..], &["own"]].concat());
+    assert_eq!(site.names(&stranger).await, shared);
+    let issuers = &site.house().issuers;
+    for refused in [
+        issuers.remove(&tenant, MAIN, None).await,
+        issuers.rank(&tenant, MAIN, 1).await,
+        issuers.change_key(&tenant, MAIN).await,
+        issuers.make_default(&tenant, "own", true).await,
+        site.add(
+            &tenant,
+            NewIssuer {
+                url: "http://plain.test/directory".to_owned(),
+                ..issuer("plain")
+            },
+        )
+        .await,
+        site.add(
+            &tenant,
+            NewIssuer {
+                account: Some("stranger".to_owned()),
+                ..issuer("gift")
+            },
+        )
+        .await,
+    ] {
+        assert!(matches!(refused, Err(Error::Forbidden { .. })), "{refused:?}");
+    }
+    for refused in [
+        issuers.remove(&stranger, "own", None).await,
+        issuers.make_default(&stranger, "own", false).await,
+        issuers.show(&stranger, "own").await.map(drop),
+    ] {
+        assert!(matches!(refused, Err(Error::NotFound { .. })), "{refused:?}");
+    }
+    let plain = NewIssuer {
+        url: "http://127.0.0.1:14000/dir".to_owned(),
+        account: Some("tenant".to_owned()),
+        ..issuer("gift")
+    };
+    site.add(&administrator, plain).await.unwrap();
+    assert!(site.names(&tenant).await.contains(&"gift".to_owned()));
+    assert!(!site.names(&stranger).await.contains(&"gift".to_owned()));
+}
+
+#[tokio::test]
+async fn the_default_is_the_accounts_choice_then_the_operators_then_the_settings() {
+    let site = Site::new(Manners::default()).await;
+    let administrator = site.principal().clone();
+    let tenant = site.fixture.tenant("tenant", TokenLimits::default()).await;
+    let issuers = &site.house().issuers;
+    let of = |principal: Principal| async move {
+        let request = ManagedRequest {
+            issuer: None,
+            ..named("a.test")
+        };
+        let certificates = &site.house().certificates;
+        let requested = certificates.request_managed(&principal, request).await;
+        requested.unwrap().issuer.unwrap()
+    };
+    assert_eq!(of(tenant.clone()).await, DEFAULT_AUTHORITY);
+    issuers.make_default(&administrator, MAIN, true).await.unwrap();
+    assert_eq!(of(tenant.clone()).await, MAIN);
+    issuers.make_default(&tenant, "spare", false).await.unwrap();
+    assert_eq!(of(tenant.clone()).await, "spare");
+    assert_eq!(of(administrator.clone()).await, MAIN);
+    let listed = issuers.list(&tenant).await.unwrap();
+    let defaults = listed.iter().filter(|issuer| issuer.is_default);
+    let defaults: Vec<&str> = defaults.map(|issuer| issuer.name.as_str()).collect();
+    assert_eq!(defaults, ["spare"]);
+    let unknown = issuers.make_default(&tenant, "nowhere", false).await;
+    assert!(matches!(unknown, Err(Error::NotFound { noun: Noun::Issuer, .. })));
+}
+
+#[tokio::test]
+async fn a_directory_that_is_given_up_leaves_its_certificates_to_another_issuer() {
+    let site = Site::new(Manners::default()).await;
+    site.add_issuer("other", None).await;
+    let id = site.request(&["a.test"]).await;
+    let issuers = &site.house().issuers;
+    issuers.remove(site.principal(), MAIN, Some("other")).await.unwrap();
+    assert_eq!(site.find(id).await.issuer.as_deref(), Some("other"));
+    site.house().obtain_due_now().await.unwrap();
+    assert_eq!(site.issuer_of(id).await, "other");
+    issuers.make_default(site.principal(), "other", true).await.unwrap();
+    let refused = issuers.remove(site.principal(), "other", None).await;
+    assert!(matches!(refused, Err(Error::Unfit { .. })), "{refused:?}");
+    let kept = issuers.remove(site.principal(), DEFAULT_AUTHORITY, None).await;
+    assert!(matches!(kept, Err(Error::Unsupported { .. })), "{kept:?}");
+    issuers.remove(site.principal(), "other", Some(DEFAULT_AUTHORITY)).await.unwrap();
+    assert_eq!(site.find(id).await.issuer.as_deref(), Some(DEFAULT_AUTHORITY));
+    // Its renewal is the authority's then, in its own time.
+    let certificates = &site.house().certificates;
+    let reference = CertificateRef::Id(id);
+    certificates.renew(site.principal(), &reference).await.unwrap();
+    site.house().obtain_due_now().await.unwrap();
+    let renewed = site.find(id).await;
+    assert_eq!(renewed.state, State::Valid);
+    assert!(renewed.current.unwrap().authority_id.is_some());
+}
+
+#[tokio::test]
+async fn an_account_gets_a_new_key_and_a_change_that_broke_off_is_finished() {
+    let site = Site::new(Manners::default()).await;
+    let issuers = &site.house().issuers;
+    for is_lost in [false, true] {
+        site.directory.lose_next_key_change(is_lost);
+        let changed = issuers.change_key(site.principal(), MAIN).await;
+        if is_lost {
+            // The directory has the new key, and nobody here knows.
+            assert!(matches!(changed, Err(Error::Directory { .. })), "{changed:?}");
+            issuers.change_key(site.principal(), MAIN).await.unwrap();
+        } else {
+            changed.unwrap();
+        }
+        let id = site.request(&["a.test"]).await;
+        site.house().obtain_due_now().await.unwrap();
+        assert_eq!(site.find(id).await.state, State::Valid, "{:?}", site.find(id).await.failure);
+    }
+    site.directory.fail_next(Call::ChangeKey, || {
+        refused(acme::ErrorKind::BadPublicKey, 400, "not this one", None)
+    });
+    let refused = issuers.change_key(site.principal(), MAIN).await;
+    assert!(matches!(refused, Err(Error::Directory { .. })), "{refused:?}");
+    issuers.change_key(site.principal(), MAIN).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_shown_of_a_directory_names_its_limits_and_what_it_says() {
+    let site = Site::new(Manners {
+        has_renewal_info: true,
+        ..Manners::default()
+    })
+    .await;
+    let issuers = &site.house().issuers;
+    let id = site.request(&["a.test"]).await;
+    site.house().obtain_due_now().await.unwrap();
+    assert_eq!(site.find(id).await.state, State::Valid);
+    let shown = issuers.show(site.principal(), MAIN).await.unwrap();
+    let orders = shown.budgets.iter().find(|budget| budget.bucket == "orders");
+    let orders = orders.unwrap();
+    assert_eq!((orders.left, orders.burst), (299, 300));
+    assert!(shown.directory.unwrap().unwrap().has_renewal_info);
+    let IssuerKind::Directory(directory) = shown.issuer.kind else {
+        panic!("no directory");
+    };
+    assert_eq!(directory.health.down_until, None);
+    assert_eq!(directory.rank, 1);
+    site.directory.go_down();
+    let shown = issuers.show(site.principal(), MAIN).await.unwrap();
+    let silence = shown.directory.unwrap().unwrap_err();
+    assert!(silence.contains("connection refused"), "{silence}");
+    let shown = issuers.show(site.principal(), DEFAULT_AUTHORITY).await.unwrap();
+    assert_eq!(shown.issuer.kind, IssuerKind::Authority);
+    assert!(shown.issuer.is_default);
+}
