@@ -462,6 +462,27 @@ mod tests {
     }
 
     #[test]
+    fn what_a_command_is_given_does_not_say_where_the_server_is() {
+        fn arguments(command: &clap::Command, found: &mut Vec<(String, String)>) {
+            for argument in command.get_arguments().filter(|one| !one.is_global_set()) {
+                let name = command.get_name().to_owned();
+                found.push((name, argument.get_id().to_string()));
+            }
+            for below in command.get_subcommands() {
+                arguments(below, found);
+            }
+        }
+        let mut found = Vec::new();
+        arguments(&Arguments::command(), &mut found);
+        assert!(found.contains(&("add".to_owned(), "receiver".to_owned())));
+        // Arguments of the same name would be one.
+        for (command, argument) in found {
+            let is_connection = ["url", "token", "ca", "data"].contains(&argument.as_str());
+            assert!(!is_connection, "{command} {argument}");
+        }
+    }
+
+    #[test]
     fn times_have_a_number_and_a_unit() {
         assert_eq!(duration("30d"), Ok(Duration::from_secs(2_592_000)));
         assert_eq!(duration("15m"), Ok(Duration::from_secs(900)));

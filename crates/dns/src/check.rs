@@ -4,14 +4,17 @@ use std::path::Path;
 
 use http::Uri;
 
-use crate::kinds::{Kind, find};
+use crate::kinds::{Kind, find, kinds};
 use crate::{Credentials, rfc2136};
 
 /// What is wrong with credentials. Values are not repeated.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CredentialsError {
     /// There is no driver for this kind.
-    #[error("there is no driver for DNS providers of the kind {kind}")]
+    #[error(
+        "there is no driver for DNS providers of the kind {kind}; there are {}",
+        known()
+    )]
     Kind {
         /// The kind.
         kind: String,
@@ -82,6 +85,12 @@ pub fn check(kind: &str, credentials: &Credentials) -> Result<(), CredentialsErr
         })?;
     }
     check_combination(kind, given)
+}
+
+/// The names of all kinds.
+fn known() -> String {
+    let names: Vec<&str> = kinds().iter().map(|kind| kind.name).collect();
+    names.join(", ")
 }
 
 fn check_field(kind: &str, field: &str, value: &str) -> Result<(), &'static str> {

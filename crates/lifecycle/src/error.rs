@@ -32,6 +32,22 @@ pub enum Noun {
     Webhook,
 }
 
+impl Noun {
+    const fn article(self) -> &'static str {
+        match self {
+            Self::Account | Self::Authority | Self::Instance | Self::Issuer => "an",
+            Self::Certificate
+            | Self::DnsProvider
+            | Self::Domain
+            | Self::Port
+            | Self::PrivateKey
+            | Self::Service
+            | Self::Token
+            | Self::Webhook => "a",
+        }
+    }
+}
+
 impl fmt::Display for Noun {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
@@ -138,7 +154,7 @@ pub enum Error {
         name: String,
     },
     /// Another object of the account has this name.
-    #[error("a {noun} named '{name}' already exists")]
+    #[error("{} {noun} named '{name}' already exists", noun.article())]
     NameTaken {
         /// What kind of object.
         noun: Noun,

@@ -166,6 +166,40 @@ async fn a_limit_that_a_directory_tells_of_is_kept_and_does_not_count() {
 }
 
 #[tokio::test]
+async fn a_renewal_counts_unless_the_directory_is_told_what_it_replaces() {
+    for (has_renewal_info, expected) in [(false, 2), (true, 1)] {
+        let site = Site::new(Manners {
+            has_renewal_info,
+            ..Manners::default()
+        })
+        .await;
+        let id = site.request(&["a.test"]).await;
+        site.house().obtain_due_now().await.unwrap();
+        let certificates = &site.house().certificates;
+        let reference = CertificateRef::Id(id);
+        certificates
+            .renew(site.principal(), &reference)
+            .await
+            .unwrap();
+        site.house().obtain_due_now().await.unwrap();
+        assert_eq!(site.versions(id).await, 2);
+        let last = site.directory.orders().pop().unwrap();
+        assert_eq!(last.replaces.is_some(), has_renewal_info);
+        let issuers = &site.house().issuers;
+        let shown = issuers.show(site.principal(), MAIN).await.unwrap();
+        let mut budgets = shown.budgets.iter();
+        let orders = budgets.find(|budget| budget.bucket == "orders").unwrap();
+        assert_eq!(orders.burst - orders.left, expected, "{orders:?}");
+        let named: Vec<&str> = shown
+            .budgets
+            .iter()
+            .map(|budget| budget.bucket.as_str())
+            .collect();
+        assert_eq!(named, ["orders", "orders of your account"]);
+    }
+}
+
+#[tokio::test]
 async fn no_more_is_ordered_than_the_directory_allows() {
     let site = Site::new(Manners::default()).await;
     let limits = r#"{"orders":"10/1h","share":100}"#;

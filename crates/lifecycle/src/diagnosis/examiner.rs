@@ -171,7 +171,7 @@ impl Examiner {
             let (finding, addresses) = self.addresses(subject).await;
             findings.push(finding);
             if **first == ChallengeKind::Http01 && !addresses.is_empty() {
-                findings.push(self.reach(&subject.host, &addresses).await);
+                findings.push(self.reach(subject.account, &subject.host, &addresses).await);
             }
         }
         let problem = findings

@@ -12,8 +12,11 @@ mod records;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use acme::client::ChallengeKind;
 use store::{CertificateFilter, Order, Page, PageStart, Store};
+use tokio::sync::Semaphore;
 
 use self::examiner::Subject;
 use crate::issuers::{IssuerDetails, IssuerKind, Issuers};
@@ -22,12 +25,17 @@ use crate::{Error, Principal};
 pub(crate) use examiner::Examiner;
 pub use finding::{Actor, Finding, Verdict};
 
+/// Checks under way at a time; whoever asks for more waits. Each asks around for some seconds, and
+/// for names that the caller chooses.
+const AT_A_TIME: usize = 16;
+
 /// Live checks of names.
 #[derive(Debug, Clone)]
 pub struct Diagnosis {
     store: Store,
     issuers: Issuers,
     examiner: Examiner,
+    places: Arc<Semaphore>,
 }
 
 impl Diagnosis {
@@ -36,6 +44,7 @@ impl Diagnosis {
             store,
             issuers,
             examiner,
+            places: Arc::new(Semaphore::new(AT_A_TIME)),
         }
     }
 
@@ -51,6 +60,8 @@ impl Diagnosis {
                 format!("'{name}' is neither a domain nor an IP address"),
             )
         })?;
+        // Nobody closes it.
+        let _place = self.places.acquire().await.map_err(Error::signing)?;
         let certificate = self.certificate(principal, &subject.name()).await?;
         let issuer = certificate.as_ref().and_then(|found| found.issuer.clone());
         let issuer = match issuer {
@@ -79,8 +90,9 @@ impl Diagnosis {
             let (finding, addresses) = self.examiner.addresses(subject).await;
             findings.push(finding);
             if !addresses.is_empty() {
-                findings.push(self.examiner.reach(&subject.host, &addresses).await);
-                findings.extend(self.examiner.reach_each(&addresses).await);
+                let (examiner, account) = (&self.examiner, subject.account);
+                findings.push(examiner.reach(account, &subject.host, &addresses).await);
+                findings.extend(examiner.reach_each(account, &addresses).await);
             }
         }
         // A private authority asks for no proof.

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use egress::{EgressPolicy, FetchError, LookupError, Request, Response};
+use store::AccountId;
 
 use super::examiner::{Examiner, Subject};
 use super::{Actor, Finding, Verdict};
@@ -19,29 +20,43 @@ const BODY_LIMIT: usize = 1024;
 const REDIRECTS: u8 = 10;
 /// Addresses of one name that are tried one by one.
 const MAX_ADDRESSES: usize = 8;
-/// Addresses of the edge that are remembered.
+/// Addresses of the edge that are remembered for an account.
 const REMEMBERED: usize = 16;
+/// Those that are remembered for all accounts together.
+const REMEMBERED_ALL: usize = 4096;
 
 /// Addresses at which the edge was found, the latest first: for whoever has to correct a record.
+///
+/// Somebody else's server can pass a request on to the edge, so what one account has found is told to
+/// no other.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Landmarks(Arc<Mutex<VecDeque<IpAddr>>>);
+pub(super) struct Landmarks(Arc<Mutex<VecDeque<(AccountId, IpAddr)>>>);
 
 impl Landmarks {
-    fn add(&self, addresses: &[IpAddr]) {
+    fn add(&self, account: AccountId, address: IpAddr) {
+        let found = (account, address);
         // No code that can panic runs while the lock is held.
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for address in addresses {
-            known.retain(|known| known != address);
-            known.push_front(*address);
-        }
-        known.truncate(REMEMBERED);
+        known.retain(|known| *known != found);
+        known.push_front(found);
+        let mut left = REMEMBERED;
+        known.retain(|(owner, _)| {
+            if *owner != account {
+                return true;
+            }
+            let is_kept = left > 0;
+            left = left.saturating_sub(1);
+            is_kept
+        });
+        known.truncate(REMEMBERED_ALL);
     }
 
     /// The addresses as text; `None` when there are none, or one of `others` is among them.
-    fn beside(&self, others: &[IpAddr]) -> Option<String> {
+    fn beside(&self, account: AccountId, others: &[IpAddr]) -> Option<String> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_account = known.iter().filter(|(owner, _)| *owner == account);
+        let known: Vec<IpAddr> = of_account.map(|(_, address)| *address).collect();
         let is_among = known.iter().any(|address| others.contains(address));
-        let known: Vec<IpAddr> = known.iter().copied().collect();
         (!known.is_empty() && !is_among).then(|| list(&known))
     }
 }
@@ -63,7 +78,7 @@ impl Examiner {
             }
             Err(error) => error,
         };
-        let known = self.landmarks.beside(&[]);
+        let known = self.landmarks.beside(subject.account, &[]);
         let at = known.unwrap_or_else(|| "this platform".to_owned());
         let (verdict, acts, remedy) = match &error {
             LookupError::NotFound { .. } => (
@@ -82,7 +97,8 @@ impl Examiner {
             LookupError::Unreachable { .. } | LookupError::Invalid { .. } => (
                 Verdict::Warning,
                 Actor::Platform,
-                "see that the resolver of this server works ([acme] resolver)".to_owned(),
+                "see that the resolver of this server works (resolver, in its configuration)"
+                    .to_owned(),
             ),
         };
         let found = error.to_string();
@@ -93,7 +109,12 @@ impl Examiner {
     /// Whether the edge answers under a name with these addresses, as far as can be seen from here. A
     /// connection that does not come about is a warning only: behind some routers nobody reaches
     /// himself.
-    pub(super) async fn reach(&self, host: &str, addresses: &[IpAddr]) -> Finding {
+    pub(super) async fn reach(
+        &self,
+        account: AccountId,
+        host: &str,
+        addresses: &[IpAddr],
+    ) -> Finding {
         let port = self.settings.acme.http_port;
         let expected = format!(
             "this server answers at port {port} of {host} ({})",
@@ -132,43 +153,50 @@ impl Examiner {
         };
         match self.surroundings.network().fetch.fetch(request).await {
             Ok(response) if is_ours(&response, &answer) => {
-                self.landmarks.add(addresses);
+                // Of several, it is not known which one has answered.
+                if let [address] = addresses {
+                    self.landmarks.add(account, *address);
+                }
                 Finding::ok(CHECK_REACH, expected, "it does")
             }
             Ok(response) => {
                 let status = response.status.as_u16();
                 let found = format!("another server answers, with status {status}");
-                self.elsewhere(host, addresses, expected, found)
+                self.elsewhere((account, host), addresses, expected, found)
             }
             Err(FetchError::TooLarge { .. }) => {
                 let found = "another server answers, at length".to_owned();
-                self.elsewhere(host, addresses, expected, found)
+                self.elsewhere((account, host), addresses, expected, found)
             }
-            Err(error) => self.unreached(host, addresses, expected, &error),
+            Err(error) => self.unreached((account, host), addresses, expected, &error),
         }
     }
 
     /// Whether the edge answers at each of several addresses: authorities take any of them, and IPv6
     /// first.
-    pub(super) async fn reach_each(&self, addresses: &[IpAddr]) -> Vec<Finding> {
+    pub(super) async fn reach_each(
+        &self,
+        account: AccountId,
+        addresses: &[IpAddr],
+    ) -> Vec<Finding> {
         let mut findings = Vec::new();
         if addresses.len() < 2 {
             return findings;
         }
         for address in addresses.iter().take(MAX_ADDRESSES) {
-            findings.push(self.reach(&address.to_string(), &[*address]).await);
+            findings.push(self.reach(account, &address.to_string(), &[*address]).await);
         }
         findings
     }
 
     fn elsewhere(
         &self,
-        name: &str,
+        (account, name): (AccountId, &str),
         addresses: &[IpAddr],
         expected: String,
         found: String,
     ) -> Finding {
-        let remedy = match self.landmarks.beside(addresses) {
+        let remedy = match self.landmarks.beside(account, addresses) {
             Some(known) => format!("let the DNS records of {name} lead to {known}"),
             None => format!(
                 "let the DNS records of {name} lead to this platform; a proxy in between has to pass \
@@ -181,13 +209,13 @@ impl Examiner {
 
     fn unreached(
         &self,
-        name: &str,
+        (account, name): (AccountId, &str),
         addresses: &[IpAddr],
         expected: String,
         error: &FetchError,
     ) -> Finding {
         let port = self.settings.acme.http_port;
-        let (acts, remedy) = match (error, self.landmarks.beside(addresses)) {
+        let (acts, remedy) = match (error, self.landmarks.beside(account, addresses)) {
             (FetchError::Forbidden { .. }, _) => (
                 Actor::Platform,
                 "authorities on the internet cannot reach it; set [acme] probe = \"any\" if the \
@@ -234,4 +262,34 @@ fn unknown(expected: String, found: String) -> Finding {
 fn list(addresses: &[IpAddr]) -> String {
     let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
     addresses.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_an_account_found_the_edge_is_told_to_no_other() {
+        let landmarks = Landmarks::default();
+        let (one, other) = (
+            AccountId::from_random([1; 16]),
+            AccountId::from_random([2; 16]),
+        );
+        let address = |last: u8| IpAddr::from([192, 0, 2, last]);
+        landmarks.add(one, address(1));
+        landmarks.add(other, address(2));
+        assert_eq!(landmarks.beside(one, &[]), Some("192.0.2.1".to_owned()));
+        assert_eq!(landmarks.beside(other, &[]), Some("192.0.2.2".to_owned()));
+        assert_eq!(landmarks.beside(one, &[address(1)]), None);
+        for last in 0..=255 {
+            landmarks.add(other, address(last));
+        }
+        let of_other = landmarks.beside(other, &[]).unwrap();
+        assert_eq!(of_other.split(", ").count(), REMEMBERED);
+        assert!(
+            of_other.starts_with("192.0.2.255, 192.0.2.254, "),
+            "{of_other}"
+        );
+        assert_eq!(landmarks.beside(one, &[]), Some("192.0.2.1".to_owned()));
+    }
 }

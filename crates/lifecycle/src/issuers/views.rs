@@ -80,7 +80,7 @@ pub struct IssuerDetails {
 /// What is left of one of a directory's limits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Budget {
-    /// What is limited: `orders`, or `orders of` an account.
+    /// What is limited: `orders`, or `orders of your account`, which is the caller's.
     pub bucket: String,
     /// How much can be used now.
     pub left: u32,
@@ -148,7 +148,7 @@ impl Issuers {
         let budgets = limits.into_iter().zip(levels);
         Ok(budgets
             .map(|((bucket, limit), level)| Budget {
-                bucket: bucket.to_owned(),
+                bucket: bucket.replace(&account, "your account"),
                 left: left(limit, level, now),
                 burst: limit.burst(),
                 period: limit.period(),

@@ -40,6 +40,11 @@ impl Attempt<'_> {
             let considered = self.consider(named.clone(), &renewal).await?;
             let chosen = self.choose(considered)?;
             let counter = self.counter(chosen.directory.clone()).await?;
+            if chosen.replaces.is_some() && !counter.info.has_renewal_info {
+                // It knows nothing of replacing, and counts the order like any other.
+                renewal = renewal.without_replacing();
+                continue;
+            }
             self.check_provable(&counter).await?;
             self.spend(&chosen).await?;
             let order = self.begin(&counter, chosen.replaces, &renewal).await?;
@@ -280,7 +285,6 @@ impl Attempt<'_> {
         let directory = &counter.directory.row;
         self.orders.issuers.health().probed(directory.id, now);
         let key = PrivateKey::generate(KeyAlgorithm::P256).map_err(Error::signing)?;
-        let replaces = replaces.filter(|_| counter.info.has_renewal_info);
         let order = NewDirectoryOrder {
             certificate_id: self.certificate.id,
             account_id: self.certificate.account_id,

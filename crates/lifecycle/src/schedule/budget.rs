@@ -264,7 +264,9 @@ impl Demand {
                 self.add(Reason::Domain, limit, kept(limit), pace, bucket);
             }
         }
-        if let Some(limit) = limits.duplicates {
+        if let Some(limit) = limits.duplicates
+            && !names.is_empty()
+        {
             self.add(Reason::Duplicates, limit, 0, APART, set_bucket(&names));
         }
         if let Some(limit) = limits.failures {

@@ -42,7 +42,10 @@ impl DnsProviders {
         if published.is_ok() {
             findings.extend(self.watch(&record).await);
         }
-        findings.push(self.withdrawal(&access, &record, published.is_ok()).await);
+        // What was refused is not there. What was not answered may be.
+        if let Ok(()) | Err(ProviderError::Unreachable { .. }) = published {
+            findings.push(self.withdrawal(&access, &record, published.is_ok()).await);
+        }
         Ok(findings)
     }
 
