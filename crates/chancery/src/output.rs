@@ -80,7 +80,7 @@ pub(crate) fn span(seconds: u64) -> String {
     let units = [('d', 24 * 60 * 60), ('h', 60 * 60), ('m', 60)];
     let unit = units
         .into_iter()
-        .find(|(_, length)| seconds > 0 && seconds % length == 0);
+        .find(|(_, length)| seconds > 0 && seconds.is_multiple_of(*length));
     let (unit, length) = unit.unwrap_or(('s', 1));
     format!("{}{unit}", seconds / length)
 }

@@ -112,24 +112,51 @@ async fn what_is_wrong_with_a_directory_is_told_to_whoever_adds_it() {
             ..good.clone()
         };
         let taken = site.add(&principal, taken).await;
-        assert!(matches!(taken, Err(Error::NameTaken { noun: Noun::Issuer, .. })), "{name}");
+        assert!(
+            matches!(
+                taken,
+                Err(Error::NameTaken {
+                    noun: Noun::Issuer,
+                    ..
+                })
+            ),
+            "{name}"
+        );
     }
-    assert_eq!(site.directory.calls(Call::Register), 1, "that of the first one");
+    assert_eq!(
+        site.directory.calls(Call::Register),
+        1,
+        "that of the first one"
+    );
     site.directory.fail_next(Call::Register, || {
-        refused(acme::ErrorKind::Unauthorized, 403, "unknown key identifier", None)
+        refused(
+            acme::ErrorKind::Unauthorized,
+            403,
+            "unknown key identifier",
+            None,
+        )
     });
     let expired = site.add(&principal, good.clone()).await;
     let Err(Error::Invalid { field, reason }) = expired else {
         panic!("{expired:?}");
     };
     assert_eq!(field, "external_account");
-    assert!(reason.contains("get a new one from the authority"), "{reason}");
+    assert!(
+        reason.contains("get a new one from the authority"),
+        "{reason}"
+    );
     site.directory.fail_next(Call::Directory, unreachable);
     let down = site.add(&principal, good.clone()).await;
     assert!(matches!(down, Err(Error::Directory { .. })));
-    assert_eq!(site.names(&principal).await, [DEFAULT_AUTHORITY, "spare", MAIN]);
+    assert_eq!(
+        site.names(&principal).await,
+        [DEFAULT_AUTHORITY, "spare", MAIN]
+    );
     site.add(&principal, good).await.unwrap();
-    assert_eq!(site.names(&principal).await, [DEFAULT_AUTHORITY, "spare", MAIN, "good"]);
+    assert_eq!(
+        site.names(&principal).await,
+        [DEFAULT_AUTHORITY, "spare", MAIN, "good"]
+    );
 }
 
 #[tokio::test]
@@ -137,7 +164,10 @@ async fn tenants_add_their_own_directories_and_use_shared_ones() {
     let site = Site::new(Manners::default()).await;
     let administrator = site.principal().clone();
     let tenant = site.fixture.tenant("tenant", TokenLimits::default()).await;
-    let stranger = site.fixture.tenant("stranger", TokenLimits::default()).await;
+    let stranger = site
+        .fixture
+        .tenant("stranger", TokenLimits::default())
+        .await;
     site.add(&tenant, issuer("own")).await.unwrap();
     let shared = [DEFAULT_AUTHORITY, "spare", MAIN];
     assert_eq!(site.names(&tenant).await, [&shared[..], &["own"]].concat());
@@ -165,14 +195,20 @@ async fn tenants_add_their_own_directories_and_use_shared_ones() {
         )
         .await,
     ] {
-        assert!(matches!(refused, Err(Error::Forbidden { .. })), "{refused:?}");
+        assert!(
+            matches!(refused, Err(Error::Forbidden { .. })),
+            "{refused:?}"
+        );
     }
     for refused in [
         issuers.remove(&stranger, "own", None).await,
         issuers.make_default(&stranger, "own", false).await,
         issuers.show(&stranger, "own").await.map(drop),
     ] {
-        assert!(matches!(refused, Err(Error::NotFound { .. })), "{refused:?}");
+        assert!(
+            matches!(refused, Err(Error::NotFound { .. })),
+            "{refused:?}"
+        );
     }
     let plain = NewIssuer {
         url: "http://127.0.0.1:14000/dir".to_owned(),
@@ -200,7 +236,10 @@ async fn the_default_is_the_accounts_choice_then_the_operators_then_the_settings
         requested.unwrap().issuer.unwrap()
     };
     assert_eq!(of(tenant.clone()).await, DEFAULT_AUTHORITY);
-    issuers.make_default(&administrator, MAIN, true).await.unwrap();
+    issuers
+        .make_default(&administrator, MAIN, true)
+        .await
+        .unwrap();
     assert_eq!(of(tenant.clone()).await, MAIN);
     issuers.make_default(&tenant, "spare", false).await.unwrap();
     assert_eq!(of(tenant.clone()).await, "spare");
@@ -210,7 +249,13 @@ async fn the_default_is_the_accounts_choice_then_the_operators_then_the_settings
     let defaults: Vec<&str> = defaults.map(|issuer| issuer.name.as_str()).collect();
     assert_eq!(defaults, ["spare"]);
     let unknown = issuers.make_default(&tenant, "nowhere", false).await;
-    assert!(matches!(unknown, Err(Error::NotFound { noun: Noun::Issuer, .. })));
+    assert!(matches!(
+        unknown,
+        Err(Error::NotFound {
+            noun: Noun::Issuer,
+            ..
+        })
+    ));
 }
 
 #[tokio::test]
@@ -219,21 +264,38 @@ async fn a_directory_that_is_given_up_leaves_its_certificates_to_another_issuer(
     site.add_issuer("other", None).await;
     let id = site.request(&["a.test"]).await;
     let issuers = &site.house().issuers;
-    issuers.remove(site.principal(), MAIN, Some("other")).await.unwrap();
+    issuers
+        .remove(site.principal(), MAIN, Some("other"))
+        .await
+        .unwrap();
     assert_eq!(site.find(id).await.issuer.as_deref(), Some("other"));
     site.house().obtain_due_now().await.unwrap();
     assert_eq!(site.issuer_of(id).await, "other");
-    issuers.make_default(site.principal(), "other", true).await.unwrap();
+    issuers
+        .make_default(site.principal(), "other", true)
+        .await
+        .unwrap();
     let refused = issuers.remove(site.principal(), "other", None).await;
     assert!(matches!(refused, Err(Error::Unfit { .. })), "{refused:?}");
-    let kept = issuers.remove(site.principal(), DEFAULT_AUTHORITY, None).await;
+    let kept = issuers
+        .remove(site.principal(), DEFAULT_AUTHORITY, None)
+        .await;
     assert!(matches!(kept, Err(Error::Unsupported { .. })), "{kept:?}");
-    issuers.remove(site.principal(), "other", Some(DEFAULT_AUTHORITY)).await.unwrap();
-    assert_eq!(site.find(id).await.issuer.as_deref(), Some(DEFAULT_AUTHORITY));
+    issuers
+        .remove(site.principal(), "other", Some(DEFAULT_AUTHORITY))
+        .await
+        .unwrap();
+    assert_eq!(
+        site.find(id).await.issuer.as_deref(),
+        Some(DEFAULT_AUTHORITY)
+    );
     // Its renewal is the authority's then, in its own time.
     let certificates = &site.house().certificates;
     let reference = CertificateRef::Id(id);
-    certificates.renew(site.principal(), &reference).await.unwrap();
+    certificates
+        .renew(site.principal(), &reference)
+        .await
+        .unwrap();
     site.house().obtain_due_now().await.unwrap();
     let renewed = site.find(id).await;
     assert_eq!(renewed.state, State::Valid);
@@ -249,20 +311,31 @@ async fn an_account_gets_a_new_key_and_a_change_that_broke_off_is_finished() {
         let changed = issuers.change_key(site.principal(), MAIN).await;
         if is_lost {
             // The directory has the new key, and nobody here knows.
-            assert!(matches!(changed, Err(Error::Directory { .. })), "{changed:?}");
+            assert!(
+                matches!(changed, Err(Error::Directory { .. })),
+                "{changed:?}"
+            );
             issuers.change_key(site.principal(), MAIN).await.unwrap();
         } else {
             changed.unwrap();
         }
         let id = site.request(&["a.test"]).await;
         site.house().obtain_due_now().await.unwrap();
-        assert_eq!(site.find(id).await.state, State::Valid, "{:?}", site.find(id).await.failure);
+        assert_eq!(
+            site.find(id).await.state,
+            State::Valid,
+            "{:?}",
+            site.find(id).await.failure
+        );
     }
     site.directory.fail_next(Call::ChangeKey, || {
         refused(acme::ErrorKind::BadPublicKey, 400, "not this one", None)
     });
     let refused = issuers.change_key(site.principal(), MAIN).await;
-    assert!(matches!(refused, Err(Error::Directory { .. })), "{refused:?}");
+    assert!(
+        matches!(refused, Err(Error::Directory { .. })),
+        "{refused:?}"
+    );
     issuers.change_key(site.principal(), MAIN).await.unwrap();
 }
 
@@ -278,7 +351,10 @@ async fn what_is_shown_of_a_directory_names_its_limits_and_what_it_says() {
     site.house().obtain_due_now().await.unwrap();
     assert_eq!(site.find(id).await.state, State::Valid);
     let shown = issuers.show(site.principal(), MAIN).await.unwrap();
-    let orders = shown.budgets.iter().find(|budget| budget.bucket == "orders");
+    let orders = shown
+        .budgets
+        .iter()
+        .find(|budget| budget.bucket == "orders");
     let orders = orders.unwrap();
     assert_eq!((orders.left, orders.burst), (299, 300));
     assert!(shown.directory.unwrap().unwrap().has_renewal_info);
@@ -291,7 +367,10 @@ async fn what_is_shown_of_a_directory_names_its_limits_and_what_it_says() {
     let shown = issuers.show(site.principal(), MAIN).await.unwrap();
     let silence = shown.directory.unwrap().unwrap_err();
     assert!(silence.contains("connection refused"), "{silence}");
-    let shown = issuers.show(site.principal(), DEFAULT_AUTHORITY).await.unwrap();
+    let shown = issuers
+        .show(site.principal(), DEFAULT_AUTHORITY)
+        .await
+        .unwrap();
     assert_eq!(shown.issuer.kind, IssuerKind::Authority);
     assert!(shown.issuer.is_default);
 }
