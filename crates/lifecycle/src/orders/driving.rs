@@ -302,7 +302,6 @@ impl Attempt<'_> {
             .health()
             .succeeded(directory.id, now)
             .await?;
-        self.count(&counter.directory, OrderOutcome::Valid);
         Ok(())
     }
 

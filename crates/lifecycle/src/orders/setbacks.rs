@@ -6,7 +6,6 @@ use time::OffsetDateTime;
 use super::renewing::Renewal;
 use super::{Attempt, Pause, Refund, Setback};
 use crate::accounts::HOUSE_ACCOUNT;
-use crate::issuers::Directory;
 use crate::schedule::{
     Cause, Choice, Failed, Mark, PAUSES, Plan, Verdict, after_failure, after_wait, aside, choose,
     urgent_from,
@@ -213,23 +212,6 @@ impl Attempt<'_> {
             Some(Choice::Wait(until)) => Some(until),
             None => None,
         })
-    }
-
-    /// Counts what became of an order.
-    pub(super) fn count(&self, directory: &Directory, outcome: OrderOutcome) {
-        let shared = directory.is_shared().then_some(directory.row.name.as_str());
-        self.orders.tally.order(shared, outcome);
-    }
-}
-
-impl From<Cause> for OrderOutcome {
-    fn from(cause: Cause) -> Self {
-        match cause {
-            Cause::Directory => Self::Unavailable,
-            Cause::Limited { .. } => Self::Limited,
-            Cause::Name => Self::Refused,
-            Cause::Account => Self::Account,
-        }
     }
 }
 
