@@ -226,12 +226,12 @@ async fn the_default_is_the_accounts_choice_then_the_operators_then_the_settings
     let administrator = site.principal().clone();
     let tenant = site.fixture.tenant("tenant", TokenLimits::default()).await;
     let issuers = &site.house().issuers;
-    let of = |principal: Principal| async move {
+    let certificates = &site.house().certificates;
+    let of = async |principal: Principal| {
         let request = ManagedRequest {
             issuer: None,
             ..named("a.test")
         };
-        let certificates = &site.house().certificates;
         let requested = certificates.request_managed(&principal, request).await;
         requested.unwrap().issuer.unwrap()
     };

@@ -187,7 +187,6 @@ impl Attempt<'_> {
             return Ok(None);
         }
         self.give_back(&directory, setback.refund).await?;
-        self.count(&directory, setback.cause.into());
         let aside = aside(setback.cause, now);
         let buckets = [self.aside_bucket(aside.is_binding)];
         let set = self
