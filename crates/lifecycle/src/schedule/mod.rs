@@ -11,6 +11,7 @@ mod budget;
 mod candidates;
 mod domains;
 mod health;
+mod limit;
 mod limits;
 mod moment;
 mod renewal;
@@ -20,7 +21,8 @@ pub use budget::{Decision, Demand, Mark, Purpose, Reason, Verdict};
 pub use candidates::{Aside, Candidate, Choice, choose};
 pub use domains::registered_domain;
 pub use health::Health;
-pub use limits::{Limit, Limits, LimitsError, left};
+pub use limit::{Limit, left};
+pub use limits::{Limits, LimitsError};
 pub use renewal::{
     Urgency, Window, look_after_failure, next_look, reconsider, renew_at, urgent_from, within,
 };
