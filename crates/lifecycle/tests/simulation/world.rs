@@ -57,7 +57,7 @@ struct Event {
     what: What,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 enum What {
     Look,
     /// An order reaches its directory.
