@@ -1,8 +1,8 @@
 //! Two nodes with a directory in memory.
 
 use lifecycle::{
-    Certificate, CertificateId, CertificateRef, House, ManagedRequest, NewIssuer, Principal,
-    Settings, State,
+    Certificate, CertificateId, CertificateRef, ExternalAccount, House, ManagedRequest, NewIssuer,
+    Principal, Settings, State,
 };
 use pki::KeyAlgorithm;
 use store::Scope;
@@ -42,6 +42,11 @@ impl Site {
             url: format!("https://{name}.test/directory"),
             agrees_to_terms: true,
             limits: limits.map(str::to_owned),
+            // Taken no notice of where none is demanded.
+            external_account: Some(ExternalAccount {
+                key_id: "kid".to_owned(),
+                hmac_key: vec![7; 32].into(),
+            }),
             ..NewIssuer::default()
         };
         let issuers = &self.house().issuers;

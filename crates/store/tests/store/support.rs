@@ -60,6 +60,10 @@ pub(crate) const UNDONE: &[(i64, &str)] = &[
     ),
     (17, "drop table deliveries; drop table webhooks"),
     (18, "drop table expiry_places"),
+    (
+        19,
+        "drop table revocations; alter table orders drop column supersedes",
+    ),
 ];
 
 /// A fresh database.
