@@ -240,3 +240,113 @@ fn text(moment: OffsetDateTime) -> String {
     let seconds = moment.replace_nanosecond(0).unwrap_or(moment);
     seconds.format(&Rfc3339).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use store::{AccountId, CertificateId, State, Version, VersionId};
+    use time::Duration;
+    use time::macros::datetime;
+
+    use super::*;
+
+    const NOW: OffsetDateTime = datetime!(2026-03-01 12:00:00.5 UTC);
+
+    fn certificate(left: Duration) -> Certificate {
+        let version = Version {
+            id: VersionId::at(NOW),
+            certificate_id: CertificateId::random(),
+            account_id: AccountId::random(),
+            authority_id: None,
+            directory_id: None,
+            private_key_id: None,
+            serial: vec![0x0a, 0xff],
+            subject: "CN=a.test".to_owned(),
+            issuer: "CN=Somebody".repeat(1_000),
+            not_before: NOW - Duration::days(60),
+            not_after: NOW + left,
+            revocation: None,
+            created_at: NOW - Duration::days(60),
+        };
+        Certificate {
+            id: CertificateId::random(),
+            account_id: AccountId::random(),
+            name: "shop".to_owned(),
+            common_name: "a.test".to_owned(),
+            identifiers: (0..1_000).map(|number| format!("{number}.test")).collect(),
+            origin: Origin::Issued,
+            state: State::Valid,
+            issuer: Some("le".to_owned()),
+            attempt: 1,
+            failure: Some("CAA".to_owned()),
+            next_action_at: None,
+            renew_at: None,
+            created_at: NOW - Duration::days(60),
+            current: Some(version),
+        }
+    }
+
+    fn told(format: WebhookFormat, kind: NoticeKind, certificate: &Certificate) -> Value {
+        let service = ServiceId::from_uuid(uuid::Uuid::max());
+        let body = format.body(&Notice {
+            kind,
+            at: NOW,
+            detail: "attempt 1 of 8: CAA",
+            account: "shop",
+            certificate,
+            has_intermediates: true,
+            service: Some(service),
+        });
+        assert!(body.len() < 16 * 1024, "{} octets", body.len());
+        serde_json::from_str(&stamped(&body, NOW)).unwrap()
+    }
+
+    #[test]
+    fn a_failure_says_why_in_both_vocabularies() {
+        let certificate = certificate(Duration::days(3));
+        let body = told(WebhookFormat::Chancery, NoticeKind::Failed, &certificate);
+        assert_eq!(body["event"], "certificate.failed");
+        assert_eq!(body["reason"], "attempt 1 of 8: CAA");
+        assert_eq!(body["timestamp"], 1_772_366_400);
+        assert_eq!(body["certificate"]["current"]["serial"], "0aff");
+        assert_eq!(
+            body["certificate"]["identifiers"].as_array().unwrap().len(),
+            NAMES
+        );
+        let body = told(WebhookFormat::Cloud66, NoticeKind::Failed, &certificate);
+        assert_eq!(body["event_type"], "ssl_certificate.install.fail");
+        let payload = &body["ssl_certificate"];
+        assert_eq!(payload["error_message"], "attempt 1 of 8: CAA");
+        // What is served goes on being served.
+        assert_eq!(payload["status"], "installed");
+        assert_eq!(payload["lets_encrypt"], true);
+        assert!(payload["stack_id"].as_u64().unwrap() < 1 << 53);
+        assert_eq!(payload["cert_expiry"], "2026-03-04T12:00:00Z");
+    }
+
+    #[test]
+    fn days_are_counted_as_people_do() {
+        for (left, days) in [
+            (Duration::days(30), 30),
+            (Duration::days(6) + Duration::seconds(1), 7),
+            (Duration::hours(1), 1),
+            (Duration::hours(-1), 0),
+        ] {
+            let certificate = certificate(left);
+            let body = told(WebhookFormat::Chancery, NoticeKind::Expiring, &certificate);
+            assert_eq!(body["days_left"], days);
+            let body = told(WebhookFormat::Cloud66, NoticeKind::Expiring, &certificate);
+            assert_eq!(body["event_type"], "ssl_certificate.expire.soon");
+            assert_eq!(body["ssl_certificate"]["days_until_expiry"], days);
+        }
+    }
+
+    #[test]
+    fn every_kind_of_notice_is_found_by_the_name_of_its_event() {
+        for kind in NoticeKind::ALL {
+            assert_eq!(NoticeKind::of_event(kind.as_str()), Some(kind));
+        }
+        let signed = NoticeKind::of_event(events::CERTIFICATE_SIGNED);
+        assert_eq!(signed, Some(NoticeKind::Issued));
+        assert_eq!(NoticeKind::of_event(events::CERTIFICATE_REVOKED), None);
+    }
+}
