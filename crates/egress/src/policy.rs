@@ -58,11 +58,27 @@ impl EgressPolicy {
     pub fn check(self, address: IpAddr) -> Result<(), &'static str> {
         match address {
             IpAddr::V4(address) => self.check_v4(address),
+            IpAddr::V6(address) if is_translated_locally(address) => self.check_translated(address),
             IpAddr::V6(address) => match embedded(address) {
                 Some(embedded) => self.check_v4(embedded),
                 None => self.check_v6(address),
             },
         }
+    }
+
+    /// Which part of an address the translator of a network reads is its operator's choice: none of
+    /// them may lead where no connection may. At the end it is nearly always. Elsewhere, bits that
+    /// are nobody's address are taken for part of the operator's prefix.
+    fn check_translated(self, address: Ipv6Addr) -> Result<(), &'static str> {
+        let [_, _, _, _, _, _, a, b, _, d, e, f, g, h, i, j] = address.octets();
+        self.check_v4(Ipv4Addr::new(g, h, i, j))?;
+        // Prefixes of 48, 56 and 64 bits; the octet at bit 64 is left out.
+        for [first, second, third, fourth] in [[a, b, d, e], [b, d, e, f], [d, e, f, g]] {
+            if (1..240).contains(&first) {
+                self.check_v4(Ipv4Addr::new(first, second, third, fourth))?;
+            }
+        }
+        Ok(())
     }
 
     fn check_v4(self, address: Ipv4Addr) -> Result<(), &'static str> {
@@ -125,6 +141,12 @@ impl EgressPolicy {
     }
 }
 
+/// Whether an address is in the block that networks use for translation of their own
+/// (`64:ff9b:1::/48`, RFC 8215).
+fn is_translated_locally(address: Ipv6Addr) -> bool {
+    matches!(address.segments(), [0x64, 0xff9b, 1, ..])
+}
+
 /// The IPv4 address that an IPv6 address stands for: mapped or compatible (RFC 4291 section 2.5.5),
 /// NAT64 (RFC 6052), 6to4 (RFC 3056).
 fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
@@ -182,6 +204,12 @@ mod tests {
             "64:ff9b::169.254.169.254",
             "2002:a9fe:a9fe::1",
             "2001:0:1234::1",
+            // Metadata services where a translator may look: at the end, and behind each prefix.
+            "64:ff9b:1::169.254.169.254",
+            "64:ff9b:1:fffe::169.254.169.254",
+            "64:ff9b:1:a9fe:a9:fe00:808:808",
+            "64:ff9b:1:a9:fe:a9fe:808:808",
+            "64:ff9b:1::a9:fea9:fe08:808",
         ] {
             assert!(!allowed(EgressPolicy::BACKENDS, address), "{address}");
         }
@@ -197,6 +225,8 @@ mod tests {
             "::127.0.0.1",
             "64:ff9b::127.0.0.1",
             "2002:7f00:1::",
+            "64:ff9b:1::127.0.0.1",
+            "64:ff9b:1:fffe::127.0.0.1",
         ] {
             assert!(!allowed(TENANT, address), "{address}");
             let administrator = EgressPolicy::BACKENDS.for_account(true);
@@ -217,6 +247,9 @@ mod tests {
             "fd12:3456::1",
             "fec0::1",
             "::ffff:10.0.0.1",
+            "2002:a00:1::1",
+            "64:ff9b::10.0.0.1",
+            "64:ff9b:1::10.0.0.1",
         ] {
             assert!(allowed(TENANT, address), "{address}");
             assert!(!allowed(EgressPolicy::PUBLIC, address), "{address}");
@@ -229,6 +262,10 @@ mod tests {
             "2606:4700::1",
             "2001:4860::8888",
             "::ffff:8.8.8.8",
+            "2002:808:808::1",
+            "64:ff9b::8.8.8.8",
+            "64:ff9b:1::8.8.8.8",
+            "64:ff9b:1:fffe::8.8.8.8",
         ] {
             assert!(allowed(TENANT, address), "{address}");
             assert!(allowed(EgressPolicy::PUBLIC, address), "{address}");

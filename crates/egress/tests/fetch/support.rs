@@ -216,29 +216,34 @@ impl Resolver for Names {
     async fn addresses(&self, name: &str) -> Result<Vec<IpAddr>, LookupError> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         let found = self.addresses.get(name).cloned();
-        found.ok_or_else(|| LookupError::NotFound {
-            name: name.to_owned(),
-        })
+        found.ok_or_else(|| unknown(name))
     }
 
-    async fn text(&self, _: &str) -> Result<Vec<String>, LookupError> {
-        unimplemented!()
+    async fn text(&self, name: &str) -> Result<Vec<String>, LookupError> {
+        Err(unknown(name))
     }
 
-    async fn alias(&self, _: &str) -> Result<Option<String>, LookupError> {
-        unimplemented!()
+    async fn alias(&self, name: &str) -> Result<Option<String>, LookupError> {
+        Err(unknown(name))
     }
 
-    async fn caa(&self, _: &str) -> Result<Vec<Caa>, LookupError> {
-        unimplemented!()
+    async fn caa(&self, name: &str) -> Result<Vec<Caa>, LookupError> {
+        Err(unknown(name))
     }
 
-    async fn zone(&self, _: &str) -> Result<Zone, LookupError> {
-        unimplemented!()
+    async fn zone(&self, name: &str) -> Result<Zone, LookupError> {
+        Err(unknown(name))
     }
 
-    async fn text_at(&self, _: &Nameserver, _: &str) -> Result<Vec<String>, LookupError> {
-        unimplemented!()
+    async fn text_at(&self, _: &Nameserver, name: &str) -> Result<Vec<String>, LookupError> {
+        Err(unknown(name))
+    }
+}
+
+/// Names have addresses here, or nothing.
+fn unknown(name: &str) -> LookupError {
+    LookupError::NotFound {
+        name: name.to_owned(),
     }
 }
 
