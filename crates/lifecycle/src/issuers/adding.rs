@@ -130,8 +130,11 @@ impl Issuers {
             Err(error) => return Err(error.into()),
         }
         if issuer.is_default {
-            let is_for_all = owner.is_none();
-            self.make_default(principal, &name, is_for_all).await?;
+            let account = match owner {
+                Some(account) => account,
+                None => self.operator().await?,
+            };
+            self.choose_default(principal, account, &name).await?;
         }
         let row = self.store.directory(Scope::Everything, id).await?;
         let row = row.ok_or_else(|| Error::not_found(Noun::Issuer, &name))?;

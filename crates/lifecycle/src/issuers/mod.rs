@@ -193,6 +193,16 @@ impl Issuers {
         } else {
             principal.account_id()
         };
+        self.choose_default(principal, account, name).await
+    }
+
+    /// Has an account use an issuer where none is named.
+    pub(super) async fn choose_default(
+        &self,
+        principal: &Principal,
+        account: AccountId,
+        name: &str,
+    ) -> Result<(), Error> {
         let name = self.usable(account, name).await?;
         let event = events::of(
             &self.surroundings,

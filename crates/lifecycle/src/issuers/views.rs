@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 
 use super::{Directory, Issuers};
 use crate::Error;
-use crate::schedule::{Demand, Purpose, Urgency, left};
+use crate::schedule::{Demand, Limits, Purpose, Urgency, left};
 
 /// An issuer as it is listed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,8 +129,13 @@ impl Issuers {
     ) -> Result<Vec<Budget>, Error> {
         let now = self.surroundings.now();
         let account = account.to_string();
+        let limits = Limits {
+            // Those are of single sets of names.
+            duplicates: None,
+            ..directory.limits.clone()
+        };
         let demand = Demand::new(
-            &directory.limits,
+            &limits,
             Purpose {
                 identifiers: &[],
                 account: directory.is_shared().then_some(account.as_str()),

@@ -5,6 +5,9 @@ use acme::{ErrorKind, Problem};
 
 use crate::schedule::Cause;
 
+/// Nobody has to do anything.
+const TRIED_AGAIN: &str = "; it is tried again, or at another directory";
+
 /// What is made of a failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Fault {
@@ -73,6 +76,7 @@ pub(super) fn told(directory: &str, failure: &Failure, request: Request) -> Stri
                     "; the account with the directory was revoked or has ended: remove the issuer and \
                      add it anew"
                 }
+                (Fault::Of(Cause::Directory), _) => TRIED_AGAIN,
                 (_, kind) => remedy(kind),
             };
             format!(
@@ -80,7 +84,7 @@ pub(super) fn told(directory: &str, failure: &Failure, request: Request) -> Stri
                 without_period(&problem.to_string())
             )
         }
-        _ => format!("{directory}: {failure}; it is tried again, or at another directory"),
+        _ => format!("{directory}: {failure}{TRIED_AGAIN}"),
     }
 }
 
@@ -269,6 +273,8 @@ mod tests {
                 Request::NewOrder,
                 "terms of service",
             ),
+            (ErrorKind::ServerInternal, Request::Finalize, "tried again"),
+            (ErrorKind::BadNonce, Request::NewOrder, "tried again"),
             (ErrorKind::Caa, Request::NewOrder, "CAA record"),
             (ErrorKind::ServerInternal, Request::Finalize, "tried again"),
         ] {
