@@ -32,6 +32,8 @@ if [ "$purpose" = test ]; then
     has pebble || missing="$missing pebble"
     has knotd || [ -x /usr/sbin/knotd ] || missing="$missing knot"
     has kdig || missing="$missing knot-dnsutils"
+    # Programs go by clocks of the tests.
+    ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || missing="$missing libfaketime"
     if ! ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1; then
         missing="$missing postgresql"
     fi

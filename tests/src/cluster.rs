@@ -10,6 +10,8 @@ pub struct Cluster {
     pub nodes: Vec<Chancery>,
     /// The administrator's token, which works on all of them.
     pub token: String,
+    /// The URL of their database.
+    pub database: String,
 }
 
 impl Cluster {
@@ -49,6 +51,10 @@ impl Cluster {
         // Whichever was first has made the token.
         let first = nodes.iter().find(|node| node.has_token());
         let token = first.expect("a node has the token").token();
-        Self { nodes, token }
+        Self {
+            nodes,
+            token,
+            database,
+        }
     }
 }

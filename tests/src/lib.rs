@@ -35,6 +35,7 @@ mod python;
 mod receiver;
 pub mod testssl;
 mod tls;
+mod watch;
 mod workdir;
 
 use std::thread;
@@ -58,6 +59,7 @@ pub use process::{Output, openssl, run, try_openssl, try_run};
 pub use python::python_client;
 pub use receiver::{Posted, Receiver};
 pub use tls::{TlsClient, TlsStream};
+pub use watch::Watch;
 pub use workdir::Workdir;
 
 /// Calls `attempt` until it gives a value, and returns that value.
@@ -71,7 +73,7 @@ pub fn eventually<T>(deadline: Duration, what: &str, attempt: impl FnMut() -> Op
 }
 
 /// Calls `attempt` until it gives a value, or nothing more when `deadline` has passed.
-fn within<T>(deadline: Duration, mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
+pub fn within<T>(deadline: Duration, mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
     let started = Instant::now();
     let mut pause = Duration::from_millis(2);
     loop {

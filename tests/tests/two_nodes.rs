@@ -10,7 +10,7 @@ const SOON: Duration = Duration::from_secs(20);
 
 #[test]
 fn nodes_that_start_together_share_one_authority_and_one_inventory() {
-    let Cluster { nodes, token } = Cluster::start(2);
+    let Cluster { nodes, token, .. } = Cluster::start(2);
     let [first, second] = &nodes[..] else {
         panic!("two nodes were asked for");
     };
@@ -27,7 +27,7 @@ fn nodes_that_start_together_share_one_authority_and_one_inventory() {
 
 #[test]
 fn a_revocation_on_one_node_shows_in_the_answers_of_the_other() {
-    let Cluster { nodes, token } = Cluster::start(2);
+    let Cluster { nodes, token, .. } = Cluster::start(2);
     let [first, second] = &nodes[..] else {
         panic!("two nodes were asked for");
     };
@@ -73,7 +73,7 @@ fn a_revocation_on_one_node_shows_in_the_answers_of_the_other() {
 
 #[test]
 fn a_token_deleted_on_one_node_is_refused_by_the_other() {
-    let Cluster { nodes, token } = Cluster::start(2);
+    let Cluster { nodes, token, .. } = Cluster::start(2);
     let [first, second] = &nodes[..] else {
         panic!("two nodes were asked for");
     };

@@ -111,7 +111,7 @@ impl Authority {
             der: certificate.der().to_vec(),
             pem: certificate.to_pem(),
             serial: certificate.serial().to_hex(),
-            identifier: format!("{authority}.{}", encode(certificate.serial().as_be_bytes())),
+            identifier: format!("{authority}.{}", encode(contents(certificate.serial()))),
             not_before: certificate.not_before(),
             not_after: certificate.not_after(),
         }
@@ -173,6 +173,16 @@ fn sign(profile: impl Into<Profile>, by: &Signer) -> Certificate {
 
 fn validity(from: OffsetDateTime, to: OffsetDateTime) -> Validity {
     Validity::new(from, to).expect("the end is after the beginning")
+}
+
+/// The contents of an INTEGER in DER.
+fn contents(serial: &Serial) -> Vec<u8> {
+    let mut octets = serial.as_be_bytes().to_vec();
+    if octets.first().is_some_and(|first| *first >= 0x80) {
+        // It would be a negative one.
+        octets.insert(0, 0);
+    }
+    octets
 }
 
 fn serial() -> Serial {

@@ -29,6 +29,7 @@ use time::OffsetDateTime;
 pub use faults::{Faults, Resource, Trouble};
 pub use limits::{Limit, Limits};
 pub use options::{Clock, Options, Validation};
+pub use routes::http_date;
 
 use crate::free_port;
 use issuing::Authority;
@@ -143,6 +144,15 @@ impl Directory {
         let orders = self.orders().into_iter();
         let orders = orders.filter(|(names, _)| names.iter().any(|one| one == name));
         orders.map(|(_, count)| count).sum()
+    }
+
+    /// When it took orders that name this, perhaps among others, in order.
+    #[must_use]
+    pub fn ordered(&self, name: &str) -> Vec<OffsetDateTime> {
+        let state = self.server.state();
+        let orders = state.orders.iter();
+        let orders = orders.filter(|order| orders::spelled(&order.names).contains(name));
+        orders.map(|order| order.placed).collect()
     }
 
     /// How many orders it took, by their names, sorted.

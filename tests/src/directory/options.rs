@@ -71,7 +71,9 @@ impl Clock {
         Self(Arc::new(now))
     }
 
-    pub(super) fn now(&self) -> OffsetDateTime {
+    /// The time.
+    #[must_use]
+    pub fn now(&self) -> OffsetDateTime {
         (self.0)()
     }
 }

@@ -50,6 +50,7 @@ pub(super) fn place(server: &Server, jws: &Jws, account: usize) -> Outcome {
         polls: server.options.processing_polls,
         certificate: None,
         error: None,
+        placed: server.now(),
         expires: server.now() + KEPT,
     });
     let id = state.orders.len() - 1;

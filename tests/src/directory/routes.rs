@@ -262,8 +262,9 @@ impl Target<'_> {
     }
 }
 
-/// RFC 9110 section 5.6.7.
-pub(super) fn http_date(moment: OffsetDateTime) -> String {
+/// A moment as HTTP writes it (RFC 9110 section 5.6.7).
+#[must_use]
+pub fn http_date(moment: OffsetDateTime) -> String {
     let format = format_description!(
         version = 2,
         "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"

@@ -1,6 +1,6 @@
 //! What a directory knows, and the few rules that concern more than one of its objects.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -43,6 +43,8 @@ pub(super) struct State {
     /// External accounts that are not good any more.
     pub(super) expired_external: HashSet<String>,
     nonces: (HashSet<String>, VecDeque<String>),
+    /// Certificates by their identifiers.
+    identifiers: HashMap<String, usize>,
 }
 
 pub(super) struct Account {
@@ -66,6 +68,7 @@ pub(super) struct Order {
     pub(super) polls: u32,
     pub(super) certificate: Option<usize>,
     pub(super) error: Option<Value>,
+    pub(super) placed: OffsetDateTime,
     pub(super) expires: OffsetDateTime,
 }
 
@@ -110,6 +113,7 @@ impl Server {
             violations: 0,
             expired_external: HashSet::new(),
             nonces: (HashSet::new(), VecDeque::new()),
+            identifiers: HashMap::new(),
         };
         Self {
             options,
@@ -186,6 +190,8 @@ impl Server {
             state.certificates[replaced].is_replaced = true;
         }
         let two_thirds = leaf.not_before + lifetime * 2 / 3;
+        let new = state.certificates.len();
+        state.identifiers.insert(leaf.identifier.clone(), new);
         state.certificates.push(Certificate {
             window: (two_thirds, two_thirds + lifetime / 30),
             leaf,
@@ -194,7 +200,7 @@ impl Server {
             is_replaced: false,
             revoked: None,
         });
-        state.orders[id].certificate = Some(state.certificates.len() - 1);
+        state.orders[id].certificate = Some(new);
         state.orders[id].status = "valid";
     }
 }
@@ -226,8 +232,7 @@ impl State {
 
     /// The certificate of this identifier (RFC 9773 section 4.1).
     pub(super) fn certificate_named(&self, identifier: &str) -> Option<usize> {
-        let mut certificates = self.certificates.iter();
-        certificates.rposition(|certificate| certificate.leaf.identifier == identifier)
+        self.identifiers.get(identifier).copied()
     }
 }
 

@@ -20,7 +20,9 @@ fn two_nodes_share_the_orders_and_one_finishes_what_the_other_leaves() {
     // The world reaches the first node: it answers for the orders of both.
     let node = acme_node(&knot, world, &[]);
     let second = node.clone().edge_ports(free_port(), free_port());
-    let Cluster { mut nodes, token } = Cluster::of(vec![node, second]);
+    let Cluster {
+        mut nodes, token, ..
+    } = Cluster::of(vec![node, second]);
     let pebble = Pebble::options()
         .resolver(&knot)
         .validation_ports(world.0, world.1)
