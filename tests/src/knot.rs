@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::daemon::Daemon;
 use crate::process::{self, Output};
-use crate::{Workdir, free_port};
+use crate::{Watch, Workdir, free_port};
 
 /// How often another port is tried when somebody else was quicker to take the free one.
 const ATTEMPTS: u32 = 5;
@@ -100,8 +100,12 @@ pub struct Knot {
     port: u16,
     secret: String,
     own_secret: String,
+    environment: Environment,
     _workdir: Workdir,
 }
+
+/// What it and its clients are started with.
+type Environment = Vec<(&'static str, String)>;
 
 impl Knot {
     /// Starts a server that has these zones.
@@ -112,6 +116,22 @@ impl Knot {
     #[must_use]
     #[track_caller]
     pub fn start(zones: &[Zone]) -> Self {
+        Self::start_with(zones, Environment::new())
+    }
+
+    /// The same, going by a watch: signatures of updates are good for minutes.
+    ///
+    /// # Panics
+    ///
+    /// As [`Self::start`].
+    #[must_use]
+    #[track_caller]
+    pub fn start_by(watch: &Watch, zones: &[Zone]) -> Self {
+        Self::start_with(zones, watch.environment().into())
+    }
+
+    #[track_caller]
+    fn start_with(zones: &[Zone], environment: Environment) -> Self {
         let workdir = Workdir::new();
         let (secret, own_secret) = (new_secret(), new_secret());
         let root = zones.iter().fold(Zone::new("").bare(), Zone::delegate);
@@ -122,7 +142,9 @@ impl Knot {
         for _ in 0..ATTEMPTS {
             let port = free_port();
             let configuration = configuration(&workdir, port, &secret, &own_secret, &zones);
-            match Daemon::start("knotd", serve(&workdir, &configuration), "server started") {
+            let mut command = serve(&workdir, &configuration);
+            command.envs(environment.iter().cloned());
+            match Daemon::start("knotd", command, "server started") {
                 // Knot goes on without an address that is taken.
                 Ok(daemon) if !daemon.log().contains("cannot bind") => {
                     let knot = Self {
@@ -130,6 +152,7 @@ impl Knot {
                         port,
                         secret,
                         own_secret,
+                        environment,
                         _workdir: workdir,
                     };
                     for zone in zones.iter().filter(|zone| !zone.is_broken) {
@@ -214,6 +237,7 @@ impl Knot {
     #[track_caller]
     fn update(&self, zone: &str, change: &str) {
         let mut command = Command::new("knsupdate");
+        command.envs(self.environment.iter().cloned());
         command.args(["-y", &format!("{ALGORITHM}:{OWN_KEY}:{}", self.own_secret)]);
         let script = format!(
             "server 127.0.0.1 {}\nzone {zone}.\nupdate {change}\nsend\n",
@@ -227,7 +251,10 @@ impl Knot {
     fn dig(&self, arguments: &[&str]) -> Output {
         let port = self.port.to_string();
         let server = ["@127.0.0.1", "-p", &port];
-        process::run("kdig", &[&server, arguments].concat(), b"")
+        let mut command = Command::new("kdig");
+        command.envs(self.environment.iter().cloned());
+        command.args(server).args(arguments);
+        process::finish(command, b"")
     }
 }
 

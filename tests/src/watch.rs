@@ -81,17 +81,25 @@ impl Watch {
         let new = self.workdir.write("new", format!("-{behind}\n"));
         std::fs::rename(new, self.workdir.path("offset")).expect("a file can be renamed");
     }
+
+    /// What a program is started with that goes by it. Its timers still go by the system's clock.
+    pub(crate) fn environment(&self) -> [(&'static str, String); 5] {
+        [
+            ("LD_PRELOAD", LIBRARY.to_owned()),
+            ("FAKETIME_TIMESTAMP_FILE", self.workdir.path("offset")),
+            ("FAKETIME_NO_CACHE", "1".to_owned()),
+            ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
+            ("NO_FAKE_STAT", "1".to_owned()),
+        ]
+    }
 }
 
 impl ChanceryOptions {
     /// Lets the program go by this watch. Its timers still go by the system's clock.
     #[must_use]
     pub fn watch(self, watch: &Watch) -> Self {
-        self.env("LD_PRELOAD", LIBRARY)
-            .env("FAKETIME_TIMESTAMP_FILE", &watch.workdir.path("offset"))
-            .env("FAKETIME_NO_CACHE", "1")
-            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
-            .env("NO_FAKE_STAT", "1")
+        let set = |options: Self, (name, value): (&str, String)| options.env(name, &value);
+        watch.environment().into_iter().fold(self, set)
     }
 }
 

@@ -6,7 +6,7 @@ use std::net::TcpListener;
 
 use serde_json::json;
 use testbed::directory::{Faults, Resource, Trouble};
-use testbed::eventually;
+use testbed::{Directory, eventually};
 
 use crate::house::{Account, HOUR, House, MINUTE, SOON, moment};
 
@@ -65,6 +65,7 @@ struct Lured {
     what: String,
     account: Account,
     uuid: String,
+    _directory: Directory,
 }
 
 /// Requests a certificate of a directory that is about to lie.
@@ -79,6 +80,7 @@ fn lure(house: &House, number: usize, what: String, lie: impl FnOnce(&mut Faults
         what,
         account,
         uuid,
+        _directory: directory,
     }
 }
 

@@ -173,7 +173,10 @@ pub(crate) fn node(knot: &Knot, watch: &Watch) -> ChanceryOptions {
         "resolver = \"{}\"\n[acme]\nprobe = \"off\"\n",
         knot.address()
     );
-    Chancery::options().config(&config).watch(watch)
+    Chancery::options()
+        .config(&config)
+        .env("CHANCERY_LOG", "info,lifecycle::orders=debug")
+        .watch(watch)
 }
 
 pub(crate) fn directory(watch: &Watch, change: impl FnOnce(&mut Options)) -> Directory {

@@ -21,7 +21,7 @@ const RETRY_WINDOW: Duration = MINUTE;
 fn nodes_that_are_killed_by_turns_order_no_name_twice_and_leave_nothing_behind() {
     let watch = Watch::slow_by(DAY);
     let zones = [Zone::new("example.com"), Zone::new("dns.test").updatable()];
-    let knot = Knot::start(&zones);
+    let knot = Knot::start_by(&watch, &zones);
     let Cluster {
         mut nodes,
         token,

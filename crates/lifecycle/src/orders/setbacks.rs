@@ -69,7 +69,7 @@ impl Attempt<'_> {
     async fn set_back(&mut self, setback: Setback) -> Result<(), Pause> {
         let now = self.orders.now();
         let other = match setback.directory {
-            Some(directory) => self.tell_directory(directory, &setback).await?,
+            Some(directory) => self.tell_directory(directory, &setback, now).await?,
             None => None,
         };
         let failed = Failed {
@@ -157,8 +157,8 @@ impl Attempt<'_> {
         &mut self,
         id: DirectoryId,
         setback: &Setback,
+        now: OffsetDateTime,
     ) -> Result<Option<OffsetDateTime>, Pause> {
-        let now = self.orders.now();
         let issuers = &self.orders.issuers;
         let Some(directory) = issuers.directory(id).await? else {
             return Ok(Some(now));
