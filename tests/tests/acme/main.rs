@@ -5,6 +5,7 @@
 mod commands;
 mod crash;
 mod issuers;
+mod journey;
 mod misconfigurations;
 mod obtaining;
 mod persistence;
