@@ -114,9 +114,9 @@ fn failure(error: &FetchError) -> Failure {
     match error {
         FetchError::Invalid { .. } | FetchError::Forbidden { .. } => Failure::Forbidden { reason },
         FetchError::TooLarge { .. } => Failure::Garbled { reason },
+        FetchError::Tls { .. } => Failure::Insecure { reason },
         FetchError::Unresolved(_)
         | FetchError::Unreachable { .. }
-        | FetchError::Tls { .. }
         | FetchError::TimedOut { .. }
         | FetchError::Broken { .. } => Failure::Unreachable { reason },
     }

@@ -192,7 +192,12 @@ impl Session {
 
     /// Forgets the directory object when something was not where it should be.
     async fn doubt(&self, answer: Result<Reply, Failure>) -> Result<Reply, Failure> {
-        if let Err(Failure::Unreachable { .. } | Failure::Refused { status: 404, .. }) = answer {
+        if let Err(
+            Failure::Unreachable { .. }
+            | Failure::Insecure { .. }
+            | Failure::Refused { status: 404, .. },
+        ) = answer
+        {
             let mut known = self.directory.lock().await;
             let is_fresh = |(since, _): &mut (Instant, _)| since.elapsed() < DOUBT;
             known.directory = known.directory.take_if(is_fresh);

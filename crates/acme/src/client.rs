@@ -292,6 +292,12 @@ pub enum Failure {
         /// What went wrong.
         reason: String,
     },
+    /// There is no secure connection to it: its certificate is not trusted, most of the time.
+    #[error("the directory cannot be reached: {reason}")]
+    Insecure {
+        /// What went wrong.
+        reason: String,
+    },
     /// It refused.
     #[error("the directory refused: {}", .problem.detail.as_deref().unwrap_or("it gives no reason"))]
     Refused {

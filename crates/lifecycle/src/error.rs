@@ -71,6 +71,12 @@ impl fmt::Display for Noun {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// As much of this is under way as there is room for.
+    #[error("{reason}; try again in a minute")]
+    Busy {
+        /// What there is too much of.
+        reason: &'static str,
+    },
     /// The certificate serves a domain and cannot be deleted now.
     #[error("Certificate '{name}' is attached to a service group")]
     Attached {
@@ -162,10 +168,12 @@ pub enum Error {
         name: String,
     },
     /// No certificate covers the domain, and no issuer of the house can obtain one.
-    #[error("no certificate covers '{name}', and none can be obtained; upload one")]
+    #[error("no certificate covers '{name}', and none can be obtained: {reason}; or upload one")]
     NoCertificate {
         /// The domain.
         name: String,
+        /// Why, and what to do.
+        reason: String,
     },
     /// The common name is not a fully-qualified domain name.
     #[error("The certificate CN must be a fully-qualified domain name")]

@@ -20,6 +20,7 @@ mod labour;
 mod network;
 mod notices;
 mod orders;
+mod places;
 mod principal;
 mod publication;
 mod publishing;

@@ -48,7 +48,29 @@ async fn what_is_wrong_with_a_directory_is_told_to_whoever_adds_it() {
         external_account,
         ..issuer("good")
     };
-    let wrong: [(NewIssuer, &str, &str); 7] = [
+    let named = |name: &str| NewIssuer {
+        name: name.to_owned(),
+        ..good.clone()
+    };
+    let reached = |contact: &str| NewIssuer {
+        contact: Some(contact.to_owned()),
+        ..good.clone()
+    };
+    let wrong = [
+        (
+            named("Let's Encrypt"),
+            "name",
+            "letters of A-Z and a-z, digits",
+        ),
+        (named("my issuer"), "name", "letters of A-Z and a-z, digits"),
+        (named("-"), "name", "begins with a letter"),
+        (named(""), "name", "1 to 64"),
+        (reached("ops@localhost"), "contact", "such as ops@"),
+        (
+            reached("a@b.test,c@d.test"),
+            "contact",
+            "one e-mail address",
+        ),
         (
             NewIssuer {
                 agrees_to_terms: false,

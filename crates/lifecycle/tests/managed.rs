@@ -435,6 +435,17 @@ async fn the_form_of_a_request_is_checked_and_names_are_unique() {
         let refused = ask(None, bad).await;
         assert!(matches!(refused, Err(Error::NotFullyQualified)), "{bad:?}");
     }
+    let request = ManagedRequest {
+        name: None,
+        names: lifecycle::parse_identifiers(["localhost"], [], []).unwrap(),
+        issuer: None,
+    };
+    let refused = house.certificates.request_managed(&principal, request);
+    let refused = refused.await.unwrap_err().to_string();
+    assert!(
+        refused.contains("'localhost'") && refused.contains("--issuer default"),
+        "{refused}"
+    );
     for (name, common_name) in [(None, "*.example.com"), (Some("list"), "a.example.com")] {
         let refused = ask(name, common_name).await;
         assert!(matches!(refused, Err(Error::Invalid { .. })));

@@ -278,7 +278,7 @@ async fn tls_is_verified_by_the_roots_given() {
     stranger.roots = Some(directory.root_pem().into());
     let outcome = client.directory(&stranger).await;
     assert!(
-        matches!(outcome, Err(Failure::Unreachable { .. })),
+        matches!(outcome, Err(Failure::Insecure { .. })),
         "{outcome:?}"
     );
     assert_eq!(other.requests(Resource::Directory), 0);

@@ -43,6 +43,7 @@ impl From<Error> for Fault {
         let status = match &error {
             Error::Signing { .. } | Error::Store(_) => return Self::internal(&error),
             Error::BackendForbidden { .. } | Error::Forbidden { .. } => StatusCode::FORBIDDEN,
+            Error::Busy { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Error::Directory { .. } => StatusCode::BAD_GATEWAY,
             Error::NotFound { .. } => StatusCode::NOT_FOUND,
             Error::AlreadyRevoked

@@ -82,7 +82,14 @@ impl ManagedRequest {
         for name in &self.names {
             match name {
                 Identifier::Dns(name) if !name.is_fully_qualified() => {
-                    return Err(Error::NotFullyQualified);
+                    return Err(Error::invalid(
+                        "names",
+                        format!(
+                            "'{name}' is no fully-qualified domain name, and no public authority \
+                             issues for it; ask a private authority (--issuer {DEFAULT_AUTHORITY}), or \
+                             use a name below a domain of yours"
+                        ),
+                    ));
                 }
                 Identifier::Email(_) => {
                     return Err(Error::invalid(
@@ -113,7 +120,7 @@ impl Certificates {
     /// the first version is there.
     ///
     /// # Errors
-    /// [`Error::NotFullyQualified`], [`Error::Invalid`] or [`Error::TooLong`] for the names;
+    /// [`Error::Invalid`] or [`Error::TooLong`] for the names;
     /// [`Error::NotFound`] for the issuer; [`Error::NoCertificate`] for a wildcard that the issuer
     /// cannot obtain; [`Error::NameTaken`], [`Error::Forbidden`].
     pub async fn request_managed(
@@ -306,13 +313,14 @@ impl Certificates {
         for name in names {
             if let Identifier::Dns(name) = name
                 && name.is_wildcard()
-                && !self
+                && let Some(reason) = self
                     .issuers
-                    .can_prove_zone(account_id, issuer, name)
+                    .obstacle_of_zone(account_id, issuer, name)
                     .await?
             {
                 return Err(Error::NoCertificate {
                     name: name.to_string(),
+                    reason,
                 });
             }
         }

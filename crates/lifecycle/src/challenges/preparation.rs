@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use super::offers::Offer;
 use super::{Assignment, ChallengeError, Chosen, Circumstances, Solvers, choice, records};
 use crate::Error;
-use crate::zones::{DnsProviders, Place, PlaceError};
+use crate::zones::{self, DnsProviders, Place, PlaceError};
 
 /// How long a challenge is kept at most; an order takes minutes.
 const LIFETIME: time::Duration = time::Duration::DAY;
@@ -356,8 +356,9 @@ fn not_provable(assignment: &Assignment<'_>, offer: &Offer, places: &Places) -> 
     } else {
         format!(
             "the directory offers {}, and none of these can be used; allow one of them in \
-             [acme] challenges, or add a DNS provider for the zone",
-            kinds.join(", ")
+             [acme] challenges, or {}",
+            kinds.join(", "),
+            zones::advice(&offer.domain)
         )
     };
     ChallengeError::NotProvable {
@@ -370,9 +371,8 @@ fn not_provable(assignment: &Assignment<'_>, offer: &Offer, places: &Places) -> 
 fn wildcard_remedy(offer: &Offer, account_url: &str) -> String {
     let domain = &offer.domain;
     let mut remedy = format!(
-        "a wildcard is proven by a DNS record; add a DNS provider for the zone of {domain} \
-         (chancery dns add), or point the CNAME {} at a name in a zone that has one",
-        records::dns_01_name(domain)
+        "a wildcard is proven by a DNS record; {}",
+        zones::advice(domain)
     );
     let persist = offer
         .challenges

@@ -24,7 +24,7 @@ const AT_A_TIME: usize = 8;
 /// Who looks.
 #[derive(Debug, Clone)]
 pub(crate) struct Examiner {
-    store: Store,
+    pub(super) store: Store,
     pub(super) surroundings: Surroundings,
     pub(super) settings: Arc<Settings>,
     pub(super) answers: Answers,

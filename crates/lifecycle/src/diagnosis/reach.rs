@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use egress::{EgressPolicy, FetchError, LookupError, Request, Response};
-use store::AccountId;
+use store::{AccountId, Role};
 
 use super::examiner::{Examiner, Subject};
 use super::{Actor, Finding, Verdict};
-use crate::Probe;
+use crate::{Error, Probe};
 
 /// How long the edge may take to answer.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -120,10 +120,10 @@ impl Examiner {
             "this server answers at port {port} of {host} ({})",
             list(addresses)
         );
-        let policy = match self.settings.acme.probe {
-            Probe::Public => EgressPolicy::PUBLIC,
-            Probe::Any => EgressPolicy::BACKENDS,
-            Probe::Off => return Finding::ok(CHECK_REACH, expected, "it was not looked for"),
+        let policy = match self.probing_policy(account).await {
+            Ok(Some(policy)) => policy,
+            Ok(None) => return Finding::ok(CHECK_REACH, expected, "it was not looked for"),
+            Err(error) => return unknown(expected, error.to_string()),
         };
         let token = match self.answers.probe_token() {
             Ok(token) => token,
@@ -189,6 +189,19 @@ impl Examiner {
         findings
     }
 
+    /// What is connected to for an account; `None` when nobody looks. The name is the account's to
+    /// choose, and so is where it leads.
+    async fn probing_policy(&self, account: AccountId) -> Result<Option<EgressPolicy>, Error> {
+        let policy = match self.settings.acme.probe {
+            Probe::Public => return Ok(Some(EgressPolicy::PUBLIC)),
+            Probe::Any => EgressPolicy::BACKENDS,
+            Probe::Off => return Ok(None),
+        };
+        let found = self.store.account(account).await?;
+        let is_administrator = found.is_some_and(|account| account.role == Role::Admin);
+        Ok(Some(policy.for_account(is_administrator)))
+    }
+
     fn elsewhere(
         &self,
         (account, name): (AccountId, &str),
@@ -216,6 +229,11 @@ impl Examiner {
     ) -> Finding {
         let port = self.settings.acme.http_port;
         let (acts, remedy) = match (error, self.landmarks.beside(account, addresses)) {
+            (FetchError::Forbidden { .. }, _) if self.settings.acme.probe == Probe::Any => (
+                Actor::Platform,
+                "it is not looked for there; if the directory reaches it, nothing is to be done"
+                    .to_owned(),
+            ),
             (FetchError::Forbidden { .. }, _) => (
                 Actor::Platform,
                 "authorities on the internet cannot reach it; set [acme] probe = \"any\" if the \

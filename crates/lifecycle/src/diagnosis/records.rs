@@ -8,7 +8,7 @@ use super::examiner::{Examiner, Subject, not_for_addresses};
 use super::{Actor, Finding, Verdict};
 use crate::Error;
 use crate::challenges::records;
-use crate::zones::PlaceError;
+use crate::zones::{self, PlaceError};
 
 const CAA: &str = "caa";
 const PROVIDER: &str = "dns-provider";
@@ -93,12 +93,7 @@ impl Examiner {
                     Finding::ok(PROVIDER, expected, format!("{found}; the ports will do"));
                 return Ok((finding, Vec::new()));
             }
-            let remedy = format!(
-                "add a DNS provider for the zone of {} (chancery dns add), or point the CNAME \
-                 {record} at a name in a zone that has one",
-                subject.host
-            );
-            let advice = (Actor::Platform, remedy);
+            let advice = (Actor::Platform, zones::advice(&subject.host));
             let finding = Finding::amiss(PROVIDER, Verdict::Problem, expected, found, advice);
             return Ok((finding, Vec::new()));
         };

@@ -129,6 +129,30 @@ async fn who_cannot_reach_itself_is_not_kept_from_ordering() {
 }
 
 #[tokio::test]
+async fn only_an_administrator_s_names_are_looked_for_on_this_machine() {
+    let acme = AcmeSettings {
+        probe: Probe::Any,
+        ..AcmeSettings::default()
+    };
+    let fixture = Fixture::with(acme).await;
+    let tenant = fixture.tenant("tenant").await;
+    fixture
+        .world
+        .address("inside.test", &["127.0.0.1"], Site::Other);
+    let told = obstacle(&fixture, "inside.test").await;
+    assert_says(told, &["another server answers"]);
+    let diagnosis = &fixture.house.diagnosis;
+    let findings = diagnosis.check(&tenant, "inside.test").await.unwrap();
+    let finding = find(&findings, "http");
+    assert_eq!(finding.verdict, Verdict::Warning, "{finding:?}");
+    assert!(finding.found.contains("loopback"), "{finding:?}");
+    // What the directory sees is not known.
+    let account = tenant.account_id();
+    let claimed = fixture.claimed_for(account, &["inside.test"], 0).await;
+    claimed.preflight().await.unwrap();
+}
+
+#[tokio::test]
 async fn without_a_probe_nobody_looks() {
     let acme = AcmeSettings {
         probe: Probe::Off,
@@ -223,7 +247,11 @@ async fn a_wildcard_needs_a_provider_or_a_record_that_stays() {
     let told = obstacle(&fixture, "*.example.com").await;
     assert_says(
         told,
-        &["no provider has a zone", "chancery dns add", "CNAME"],
+        &[
+            "no provider has a zone",
+            "chancery dns add example.com --provider",
+            "CNAME",
+        ],
     );
     let findings = check(&fixture, "*.example.com").await;
     assert!(findings.iter().all(|finding| finding.check != "dns"));

@@ -7,14 +7,19 @@ use acme::ErrorKind;
 use acme::client::{
     AccountKey, DirectoryInfo, Endpoint, ExternalAccount, Failure, Login, Registration,
 };
-use pki::{KeyAlgorithm, PrivateKey};
+use pki::{DnsName, KeyAlgorithm, PrivateKey};
 use store::{AccountId, DirectoryId, NewDirectory, Scope, Secret};
 use zeroize::Zeroizing;
 
 use super::{Directory, IssuerView, Issuers};
-use crate::certificates::check_name;
 use crate::schedule::Limits;
 use crate::{Error, Noun, Principal, events};
+
+/// Directories that are being added at a time on a node, and by one account: each may be slow.
+pub(super) const AT_A_TIME: usize = 16;
+pub(super) const OF_ACCOUNT: usize = 2;
+/// Longest name, in characters.
+const MAX_NAME: usize = 64;
 
 /// An ACME directory to be added.
 #[derive(Debug, Clone, Default)]
@@ -52,13 +57,14 @@ impl Issuers {
     ///
     /// # Errors
     /// [`Error::Invalid`] for what is wrong with the request, also in the eyes of the directory;
-    /// [`Error::NameTaken`]; [`Error::Forbidden`]; [`Error::Directory`] when the directory cannot be
-    /// reached or does not speak ACME.
+    /// [`Error::NameTaken`]; [`Error::Forbidden`]; [`Error::Busy`] when too many are being added;
+    /// [`Error::Directory`] when the directory cannot be reached or does not speak ACME.
     pub async fn add(&self, principal: &Principal, issuer: NewIssuer) -> Result<IssuerView, Error> {
         principal.require_write()?;
         let owner = self.owner(principal, &issuer).await?;
         check_form(principal, &issuer)?;
         self.check_unused(owner, &issuer.name).await?;
+        let _place = self.registrations.take(principal.account_id())?;
         let endpoint = Endpoint {
             url: issuer.url.clone(),
             roots: issuer.roots.as_deref().map(Arc::from),
@@ -256,13 +262,47 @@ fn check_form(principal: &Principal, issuer: &NewIssuer) -> Result<(), Error> {
             .map_err(|error| Error::invalid("roots", error.to_string()))?;
     }
     if let Some(contact) = &issuer.contact {
-        pki::EmailAddress::parse(contact)
-            .map_err(|error| Error::invalid("contact", error.to_string()))?;
+        check_contact(contact)?;
     }
     if let Some(limits) = &issuer.limits {
         Limits::from_json(limits).map_err(|error| Error::invalid("limits", error.to_string()))?;
     }
     Ok(())
+}
+
+/// Issuers are named on command lines, in URLs and in the labels of metrics.
+fn check_name(name: &str) -> Result<(), Error> {
+    let is_fit = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    let starts_well = name.starts_with(|first: char| first.is_ascii_alphanumeric());
+    if starts_well && name.len() <= MAX_NAME && name.bytes().all(is_fit) {
+        return Ok(());
+    }
+    Err(Error::invalid(
+        "name",
+        format!(
+            "'{}' cannot be the name of an issuer: that is 1 to {MAX_NAME} letters of A-Z and a-z, \
+             digits, and . _ -, and begins with a letter or a digit",
+            name.escape_debug()
+        ),
+    ))
+}
+
+/// One address of a domain that others can write to.
+fn check_contact(contact: &str) -> Result<(), Error> {
+    let wrong = |why: &str| {
+        Error::invalid(
+            "contact",
+            format!("{why}; give one e-mail address, such as ops@your-domain.example"),
+        )
+    };
+    let address = pki::EmailAddress::parse(contact).map_err(|error| wrong(&error.to_string()))?;
+    let (_, domain) = address.as_str().split_once('@').unwrap_or_default();
+    if DnsName::parse(domain).is_ok_and(|domain| domain.is_fully_qualified()) {
+        return Ok(());
+    }
+    Err(wrong(&format!(
+        "'{address}' is not an address that a directory can write to"
+    )))
 }
 
 /// What the directory says of itself, against what is asked of it.
@@ -322,6 +362,12 @@ fn refused(failure: &Failure) -> Error {
 fn unusable(failure: &Failure) -> Error {
     match failure {
         Failure::Forbidden { .. } => Error::invalid("url", failure.to_string()),
+        Failure::Insecure { .. } => Error::Directory {
+            reason: format!(
+                "{failure}; if an authority of your own has signed its certificate, give the root of \
+                 that authority (--acme-ca FILE), which takes an administrator"
+            ),
+        },
         _ => Error::Directory {
             reason: failure.to_string(),
         },

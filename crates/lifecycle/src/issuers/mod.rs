@@ -18,8 +18,9 @@ use time::OffsetDateTime;
 use tokio::sync::Mutex;
 
 use crate::accounts::HOUSE_ACCOUNT;
+use crate::places::Places;
 use crate::settings::Settings;
-use crate::{Authorities, DnsProviders, Error, Noun, Principal, Surroundings, events};
+use crate::{Authorities, DnsProviders, Error, Noun, Principal, Surroundings, events, zones};
 
 pub use adding::NewIssuer;
 pub(crate) use directory::{Concurrency, Directory, LoginError};
@@ -36,6 +37,7 @@ pub struct Issuers {
     dns_providers: DnsProviders,
     health: HealthBook,
     concurrency: Arc<Mutex<Option<(OffsetDateTime, Concurrency)>>>,
+    registrations: Places,
 }
 
 /// What a name of an issuer stands for.
@@ -63,6 +65,11 @@ impl Issuers {
             authorities,
             dns_providers,
             concurrency: Arc::default(),
+            registrations: Places::new(
+                adding::AT_A_TIME,
+                adding::OF_ACCOUNT,
+                "as many directories are being added as can be",
+            ),
         }
     }
 
@@ -271,18 +278,26 @@ impl Issuers {
         Ok(name.unwrap_or_else(|| self.settings.default_issuer.clone()))
     }
 
-    /// Whether an issuer can prove control over the zone of a wildcard for an account. A private
-    /// authority has nothing to prove.
-    pub(crate) async fn can_prove_zone(
+    /// Why an issuer cannot prove control over the zone of a wildcard for an account, and what to do;
+    /// `None` if it can. A private authority has nothing to prove.
+    pub(crate) async fn obstacle_of_zone(
         &self,
         account: AccountId,
         issuer: &str,
         wildcard: &DnsName,
-    ) -> Result<bool, Error> {
+    ) -> Result<Option<String>, Error> {
         match self.resolve(account, issuer).await {
-            Ok(Issuer::Authority) => Ok(true),
-            Ok(Issuer::Directory(_)) => self.dns_providers.covers(account, wildcard).await,
-            Err(Error::NotFound { .. }) => Ok(false),
+            Ok(Issuer::Authority) => Ok(None),
+            Ok(Issuer::Directory(_)) => {
+                if self.dns_providers.covers(account, wildcard).await? {
+                    return Ok(None);
+                }
+                let advice = zones::advice(wildcard.as_str());
+                Ok(Some(format!(
+                    "a wildcard is proven by a DNS record; {advice}"
+                )))
+            }
+            Err(error @ Error::NotFound { .. }) => Ok(Some(error.to_string())),
             Err(error) => Err(error),
         }
     }

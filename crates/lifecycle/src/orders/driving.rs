@@ -15,7 +15,7 @@ use time::OffsetDateTime;
 use super::checks::{Checked, choose_chain};
 use super::failures::{Fault, Request, fault, fault_of, told_of};
 use super::placing::Counter;
-use super::step::{Step, look_again, next_step};
+use super::step::{Complaint, Step, look_again, next_step};
 use super::{Attempt, Pause, Refund, Setback, held};
 use crate::accounts::HOUSE_ACCOUNT;
 use crate::certificates::identifiers;
@@ -379,18 +379,18 @@ impl Attempt<'_> {
         &self,
         counter: &Counter,
         order: &DirectoryOrder,
-        faults: &[(String, acme::Problem)],
+        faults: &[Complaint],
     ) -> Pause {
         let directory = &counter.directory.row;
         let has_expired = order.expires_at.is_some_and(|end| end <= self.orders.now());
-        let cause = match faults.first().map(|(_, problem)| fault_of(problem)) {
+        let cause = match faults.first().map(|first| fault_of(&first.problem)) {
             Some(Fault::Of(cause)) => cause,
             Some(Fault::Limit | Fault::Gone) => Cause::Directory,
             None if has_expired => Cause::Directory,
             None => Cause::Name,
         };
         let names: HashSet<String> = match cause {
-            Cause::Name => faults.iter().map(|(name, _)| name.clone()).collect(),
+            Cause::Name => faults.iter().map(|fault| fault.name.clone()).collect(),
             _ => HashSet::new(),
         };
         Setback {

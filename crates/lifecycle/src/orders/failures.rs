@@ -1,8 +1,9 @@
 //! What a failure means: whose fault it is, and the words for those who have to act. Pure.
 
-use acme::client::Failure;
+use acme::client::{ChallengeKind, Failure};
 use acme::{ErrorKind, Problem};
 
+use super::step::Complaint;
 use crate::schedule::Cause;
 
 /// Nobody has to do anything.
@@ -35,9 +36,10 @@ pub(super) enum Request {
 /// Whose fault it is that a directory did not do what it was asked.
 pub(super) fn fault(failure: &Failure, request: Request) -> Fault {
     match failure {
-        Failure::Unreachable { .. } | Failure::Garbled { .. } | Failure::Forbidden { .. } => {
-            Fault::Of(Cause::Directory)
-        }
+        Failure::Unreachable { .. }
+        | Failure::Insecure { .. }
+        | Failure::Garbled { .. }
+        | Failure::Forbidden { .. } => Fault::Of(Cause::Directory),
         Failure::Refused {
             problem, status, ..
         } => refusal(problem, *status, request),
@@ -77,25 +79,34 @@ pub(super) fn told(directory: &str, failure: &Failure, request: Request) -> Stri
                      add it anew"
                 }
                 (Fault::Of(Cause::Directory), _) => TRIED_AGAIN,
-                (_, kind) => remedy(kind),
+                (_, kind) => remedy(kind, None),
             };
             format!(
                 "{directory}: {}{remedy}",
                 without_period(&problem.to_string())
             )
         }
+        Failure::Insecure { .. } => format!(
+            "{directory}: {failure}; if an authority of your own has signed its certificate, remove \
+             the issuer and add it anew with that authority's root (--acme-ca){TRIED_AGAIN}"
+        ),
         _ => format!("{directory}: {failure}{TRIED_AGAIN}"),
     }
 }
 
 /// What a directory says of names that failed, and what to do about each.
-pub(super) fn told_of(directory: &str, faults: &[(String, Problem)]) -> String {
-    if faults.is_empty() {
+pub(super) fn told_of(directory: &str, complaints: &[Complaint]) -> String {
+    if complaints.is_empty() {
         return format!("{directory}: the order failed, and the directory does not say why");
     }
-    let told = faults.iter().map(|(name, problem)| {
+    let told = complaints.iter().map(|complaint| {
+        let Complaint {
+            name,
+            challenge,
+            problem,
+        } = complaint;
         let said = without_period(&problem.to_string()).to_owned();
-        let remedy = remedy(kind(problem));
+        let remedy = remedy(kind(problem), challenge.as_ref());
         if name.is_empty() {
             format!("{said}{remedy}")
         } else {
@@ -149,24 +160,19 @@ fn kind(problem: &Problem) -> &ErrorKind {
     }
 }
 
-/// What whoever owns a name can do.
-fn remedy(kind: &ErrorKind) -> &'static str {
+/// What whoever owns a name can do, where it was proven by `challenge`.
+fn remedy(kind: &ErrorKind, challenge: Option<&ChallengeKind>) -> &'static str {
     match kind {
+        ErrorKind::Connection
+        | ErrorKind::Dns
+        | ErrorKind::IncorrectResponse
+        | ErrorKind::Unauthorized
+        | ErrorKind::Tls => remedy_of_proof(kind, challenge),
         ErrorKind::Caa => {
             "; add a CAA record that allows this authority, or remove the records that forbid it"
         }
-        ErrorKind::Connection => {
-            "; open the port that is named, and let the name lead to this server"
-        }
-        ErrorKind::Dns => "; correct the DNS records of the name",
-        ErrorKind::IncorrectResponse | ErrorKind::Unauthorized => {
-            "; let the name lead to this server, and look for a proxy or a redirect in between"
-        }
         ErrorKind::RejectedIdentifier | ErrorKind::UnsupportedIdentifier => {
             "; this authority does not issue for the name: choose another issuer"
-        }
-        ErrorKind::Tls => {
-            "; let port 443 of the name lead to this server without a proxy in between"
         }
         ErrorKind::RateLimited => "; it is tried again when the limit allows it",
         ErrorKind::ServerInternal | ErrorKind::BadNonce => {
@@ -174,6 +180,35 @@ fn remedy(kind: &ErrorKind) -> &'static str {
         }
         ErrorKind::BadCsr => "; choose another issuer",
         _ => "",
+    }
+}
+
+/// The same for a proof that the directory has not accepted.
+fn remedy_of_proof(kind: &ErrorKind, challenge: Option<&ChallengeKind>) -> &'static str {
+    let is_answered = matches!(kind, ErrorKind::IncorrectResponse | ErrorKind::Unauthorized);
+    match (challenge, kind) {
+        (Some(ChallengeKind::DnsPersist01), _) if is_answered => {
+            "; let the TXT record at _validation-persist of the name be the one that `chancery show` \
+             and `chancery check` tell"
+        }
+        (Some(ChallengeKind::Dns01 | ChallengeKind::DnsAccount01), _) if is_answered => {
+            "; the directory sees other records than this server: let all name servers of the zone \
+             have the same, and try it (chancery dns test)"
+        }
+        (
+            Some(ChallengeKind::Dns01 | ChallengeKind::DnsAccount01 | ChallengeKind::DnsPersist01),
+            _,
+        ) => {
+            "; let the name servers of the zone answer the world, and its DNSSEC signatures be valid"
+        }
+        (_, ErrorKind::Dns) => "; correct the DNS records of the name",
+        (Some(ChallengeKind::TlsAlpn01), _) | (_, ErrorKind::Tls) => {
+            "; let port 443 of the name lead to this server without a proxy in between"
+        }
+        (_, ErrorKind::Connection) => {
+            "; open the port that is named, and let the name lead to this server"
+        }
+        _ => "; let the name lead to this server, and look for a proxy or a redirect in between",
     }
 }
 
@@ -283,12 +318,63 @@ mod tests {
             assert!(text.contains("so it says; "), "{text}");
             assert!(text.contains(remedy), "{text}");
         }
-        let problem = Problem::new(ErrorKind::Connection, "timed out");
-        let text = told_of("main", &[("a.test".to_owned(), problem)]);
+        let text = told_of(
+            "main",
+            &[complaint(ErrorKind::Connection, ChallengeKind::Http01)],
+        );
         assert!(
-            text.starts_with("main: a.test: connection: timed out; open the port"),
+            text.starts_with("main: a.test: connection: so it says; open the port"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_proof_that_failed_gets_the_remedy_of_its_own_kind() {
+        use ChallengeKind as Proof;
+        for (challenge, kind, told, other) in [
+            (Proof::Http01, ErrorKind::Unauthorized, "redirect", "TXT"),
+            (Proof::TlsAlpn01, ErrorKind::Unauthorized, "port 443", "TXT"),
+            (Proof::TlsAlpn01, ErrorKind::Connection, "port 443", "TXT"),
+            (Proof::Dns01, ErrorKind::Unauthorized, "dns test", "lead to"),
+            (
+                Proof::Dns01,
+                ErrorKind::IncorrectResponse,
+                "dns test",
+                "lead to",
+            ),
+            (Proof::DnsAccount01, ErrorKind::Dns, "name servers", "port"),
+            (Proof::Dns01, ErrorKind::Connection, "name servers", "port"),
+            (
+                Proof::DnsPersist01,
+                ErrorKind::Unauthorized,
+                "_validation-persist",
+                "lead to",
+            ),
+        ] {
+            let text = told_of("main", &[complaint(kind, challenge)]);
+            assert!(text.contains(told) && !text.contains(other), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_directory_that_is_not_trusted_is_told_with_the_option_that_trusts_it() {
+        let failure = Failure::Insecure {
+            reason: "of no authority".to_owned(),
+        };
+        let text = told("main", &failure, Request::Look);
+        assert!(
+            text.contains("of no authority; ") && text.contains("--acme-ca"),
+            "{text}"
+        );
+        assert_eq!(fault(&failure, Request::Look), Fault::Of(Cause::Directory));
+    }
+
+    fn complaint(kind: ErrorKind, challenge: ChallengeKind) -> Complaint {
+        Complaint {
+            name: "a.test".to_owned(),
+            challenge: Some(challenge),
+            problem: Problem::new(kind, "so it says."),
+        }
     }
 
     #[test]
@@ -297,6 +383,11 @@ mod tests {
         let caa = Problem::new(ErrorKind::Caa, "forbidden");
         compound.subproblems.push(caa);
         assert_eq!(fault_of(&compound), Fault::Of(Cause::Name));
-        assert!(told_of("main", &[(String::new(), compound)]).contains("CAA record"));
+        let whole = Complaint {
+            name: String::new(),
+            challenge: None,
+            problem: compound,
+        };
+        assert!(told_of("main", &[whole]).contains("CAA record"));
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use acme::Problem;
-use acme::client::{Authorization, AuthorizationStatus, Order, OrderStatus};
+use acme::client::{Authorization, AuthorizationStatus, ChallengeKind, Order, OrderStatus};
 use time::OffsetDateTime;
 
 /// Shortest and longest time between two looks at an order.
@@ -23,8 +23,18 @@ pub(super) enum Step {
     Wait,
     /// The certificate is there.
     Download,
-    /// The order has failed for good. Names with what the directory says of each.
-    Fail(Vec<(String, Problem)>),
+    /// The order has failed for good.
+    Fail(Vec<Complaint>),
+}
+
+/// What a directory says of a name that failed, or of the order as a whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Complaint {
+    /// The name; empty for the order.
+    pub(super) name: String,
+    /// How it was to be proven.
+    pub(super) challenge: Option<ChallengeKind>,
+    pub(super) problem: Problem,
 }
 
 /// What comes next for an order. Of one that is pending or invalid, its authorizations are looked
@@ -79,27 +89,36 @@ fn has_failed(status: AuthorizationStatus) -> bool {
 }
 
 /// What the directory says of each name that failed, or of the order as a whole.
-fn faults(order: &Order, authorizations: &[Authorization]) -> Vec<(String, Problem)> {
+fn faults(order: &Order, authorizations: &[Authorization]) -> Vec<Complaint> {
     let failed = authorizations
         .iter()
         .filter(|authorization| has_failed(authorization.status));
     let faults: Vec<_> = failed
         .filter_map(|authorization| {
-            let mut errors = authorization.challenges.iter();
-            let problem = errors.find_map(|challenge| challenge.error.clone())?;
-            Some((authorization.identifier.value.clone(), problem))
+            let mut challenges = authorization.challenges.iter();
+            let (challenge, problem) = challenges
+                .find_map(|challenge| Some((&challenge.kind, challenge.error.clone()?)))?;
+            Some(Complaint {
+                name: authorization.identifier.value.clone(),
+                challenge: Some(challenge.clone()),
+                problem,
+            })
         })
         .collect();
     if !faults.is_empty() {
         return faults;
     }
-    let whole = order.error.clone().map(|problem| (String::new(), problem));
+    let whole = order.error.clone().map(|problem| Complaint {
+        name: String::new(),
+        challenge: None,
+        problem,
+    });
     whole.into_iter().collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use acme::client::{Challenge, ChallengeKind, ChallengeStatus};
+    use acme::client::{Challenge, ChallengeStatus};
     use acme::{ErrorKind, Identifier};
 
     use super::*;
@@ -188,7 +207,12 @@ mod tests {
             ..order(OrderStatus::Invalid)
         };
         let whole = next_step(&failed, &[]);
-        assert_eq!(whole, Step::Fail(vec![(String::new(), problem)]));
+        let complaint = |name: &str, challenge, problem| Complaint {
+            name: name.to_owned(),
+            challenge,
+            problem,
+        };
+        assert_eq!(whole, Step::Fail(vec![complaint("", None, problem)]));
         let names = ["good.test", "bad.test"];
         let states = [AuthorizationStatus::Valid, AuthorizationStatus::Invalid];
         let authorizations: Vec<_> = names
@@ -199,7 +223,11 @@ mod tests {
         let expected = Problem::new(ErrorKind::Connection, "nobody there");
         assert_eq!(
             next_step(&failed, &authorizations),
-            Step::Fail(vec![("bad.test".to_owned(), expected)])
+            Step::Fail(vec![complaint(
+                "bad.test",
+                Some(ChallengeKind::Http01),
+                expected
+            )])
         );
     }
 

@@ -155,8 +155,12 @@ impl Services {
     ) -> Result<usize, Error> {
         let (mut names, mut domains): (Vec<DnsName>, Vec<&Domain>) = uncovered.into_iter().unzip();
         let requested = match self.request(account, HOUSE_ACCOUNT, &names).await {
-            Err(Error::NoCertificate { name }) => {
-                tracing::warn!(domain = name, "no certificate can be obtained for a domain");
+            Err(Error::NoCertificate { name, reason }) => {
+                tracing::warn!(
+                    domain = name,
+                    reason,
+                    "no certificate can be obtained for a domain"
+                );
                 // Only wildcards can be out of reach.
                 let is_obtainable = |name: &DnsName| !name.is_wildcard();
                 let mut obtainable = names.iter().map(is_obtainable);

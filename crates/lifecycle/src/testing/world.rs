@@ -265,10 +265,22 @@ impl Fetch for World {
     async fn fetch(&self, request: Request) -> Result<Response, FetchError> {
         let uri: http::Uri = request.url.parse().unwrap();
         let host = uri.host().unwrap().trim_matches(['[', ']']).to_owned();
-        let (site, edge) = {
+        let (site, edge, addresses) = {
             let state = self.state();
-            (state.sites.get(&host).cloned(), state.edge.clone())
+            let addresses = state.addresses.get(&host).cloned().unwrap_or_default();
+            (
+                state.sites.get(&host).cloned(),
+                state.edge.clone(),
+                addresses,
+            )
         };
+        // Those of documentation, which tests have, are public.
+        let mut verdicts = addresses
+            .iter()
+            .map(|address| request.policy.check(*address));
+        if let Some(reason) = verdicts.find_map(Result::err) {
+            return Err(FetchError::Forbidden { host, reason });
+        }
         let answer = |status, body: String| {
             Ok(Response {
                 status,

@@ -14,6 +14,9 @@ use pki::DnsName;
 use store::{AccountId, DnsProviderId, PAGE_LIMIT, Secret, Store};
 use time::OffsetDateTime;
 
+use crate::challenges::records;
+use crate::places::Places;
+use crate::schedule::registered_domain;
 use crate::{Error, Noun, Principal, Surroundings, events};
 
 pub(crate) use access::{Place, PlaceError};
@@ -55,6 +58,7 @@ pub struct DnsProvider {
 pub struct DnsProviders {
     store: Store,
     surroundings: Surroundings,
+    trials: Places,
 }
 
 impl DnsProviders {
@@ -62,6 +66,11 @@ impl DnsProviders {
         Self {
             store,
             surroundings,
+            trials: Places::new(
+                trial::AT_A_TIME,
+                trial::OF_ACCOUNT,
+                "as many zones are being tested as can be",
+            ),
         }
     }
 
@@ -236,6 +245,17 @@ impl DnsProviders {
             zone,
         )
     }
+}
+
+/// What is to be done so that the records of a name, a wildcard or not, can be written.
+pub(crate) fn advice(name: &str) -> String {
+    let host = name.strip_prefix("*.").unwrap_or(name);
+    format!(
+        "add a DNS provider for the zone of {host} (chancery dns add {} --provider KIND …; chancery dns \
+         kinds lists them), or point the CNAME {} at a name in a zone that has one",
+        registered_domain(host),
+        records::dns_01_name(host)
+    )
 }
 
 /// The name of a zone in its one form.

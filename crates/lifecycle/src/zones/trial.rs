@@ -16,6 +16,9 @@ use crate::{Error, Noun, Principal};
 const LABEL: &str = "_chancery-test";
 /// A provider of this kind writes one record only, whatever it is called.
 const SINGLE: &str = "acme-dns";
+/// Trials under way at a time on a node, and of one account: each asks around for a minute.
+pub(super) const AT_A_TIME: usize = 16;
+pub(super) const OF_ACCOUNT: usize = 4;
 /// How long the record may take to reach all servers.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -24,9 +27,11 @@ impl DnsProviders {
     /// Takes up to a minute and a half.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::Forbidden`]; what fails at the provider is a finding.
+    /// [`Error::NotFound`], [`Error::Forbidden`]; [`Error::Busy`] when too many are tested; what
+    /// fails at the provider is a finding.
     pub async fn test(&self, principal: &Principal, zone: &str) -> Result<Vec<Finding>, Error> {
         let provider = self.own(principal, zone).await?;
+        let _place = self.trials.take(principal.account_id())?;
         let access = self.access(&provider).await?;
         let access = access.ok_or_else(|| Error::not_found(Noun::DnsProvider, zone))?;
         // As long as the values of challenges, which some providers insist on.
