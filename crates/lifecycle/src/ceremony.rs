@@ -4,10 +4,12 @@
 use std::time::Duration;
 
 use pki::{
-    CaProfile, Certificate, DistinguishedName, PrivateKey, Profile, Serial, Signer, SubjectFields,
-    Urls, Validity,
+    CaProfile, Certificate, DistinguishedName, KeyError, PrivateKey, Profile, Serial, Signer,
+    SubjectFields, Urls, Validity,
 };
-use store::{CaCertificateId, CaRole, Exportable, NewCaCertificate, NewPrivateKey, PrivateKeyId};
+use store::{
+    CaCertificateId, CaRole, Exportable, NewCaCertificate, NewCaKey, NewPrivateKey, PrivateKeyId,
+};
 use time::OffsetDateTime;
 
 use crate::settings::{AuthorityTemplate, Tiers};
@@ -100,7 +102,17 @@ pub(crate) fn sign(
         .lint()
         .map_err(|error| Error::invalid("certificate", error.to_string()))?
         .sign()
-        .map_err(Error::signing)
+        .map_err(unsigned)
+}
+
+/// What it means that a key did not sign.
+pub(crate) fn unsigned(error: KeyError) -> Error {
+    match error {
+        KeyError::Outside(_) => Error::KeyUnavailable {
+            reason: error.to_string(),
+        },
+        error => Error::signing(error),
+    }
 }
 
 pub(crate) fn new_ca_certificate(
@@ -116,11 +128,18 @@ pub(crate) fn new_ca_certificate(
         certificate: certificate.der().to_vec(),
         not_before: certificate.not_before(),
         not_after: certificate.not_after(),
-        key: NewPrivateKey {
-            id: PrivateKeyId::from_time_and_random(now, surroundings.random()),
-            key,
-            exportable: Exportable::Never,
-        },
+        key: NewCaKey::Kept(new_key(key, surroundings)),
+        superiors: None,
+        crl_number: 0,
+    }
+}
+
+/// A key of an authority that is to be kept in the store.
+pub(crate) fn new_key(key: PrivateKey, surroundings: &Surroundings) -> NewPrivateKey {
+    NewPrivateKey {
+        id: PrivateKeyId::from_time_and_random(surroundings.now(), surroundings.random()),
+        key,
+        exportable: Exportable::Never,
     }
 }
 

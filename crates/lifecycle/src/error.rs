@@ -150,6 +150,12 @@ pub enum Error {
         /// What is wrong with it and what to send instead.
         reason: String,
     },
+    /// The key that something has to be signed with is not within reach now.
+    #[error("{reason}")]
+    KeyUnavailable {
+        /// Which key it is, and how to bring it back.
+        reason: String,
+    },
     /// The certificate and the private key do not belong together.
     #[error("the private key does not belong to any certificate of the chain")]
     KeyMismatch,
@@ -276,7 +282,10 @@ impl Error {
     /// Whether the house is at fault and not the caller.
     #[must_use]
     pub fn is_internal(&self) -> bool {
-        matches!(self, Self::Signing { .. } | Self::Store(_))
+        matches!(
+            self,
+            Self::KeyUnavailable { .. } | Self::Signing { .. } | Self::Store(_)
+        )
     }
 }
 

@@ -419,7 +419,9 @@ impl House {
             let (Some(key), Some(chain)) = (key, chain) else {
                 continue;
             };
-            let intermediates = self.authorities.named(issuer).await?.intermediates();
+            let leaf = pki::Certificate::from_der(&chain.leaf).map_err(Error::signing)?;
+            let authority = self.authorities.named(issuer).await?;
+            let intermediates = authority.intermediates_of(&leaf);
             let intermediates = intermediates.iter().map(|issuer| issuer.der().to_vec());
             return Ok(Some(ServerIdentity {
                 chain: std::iter::once(chain.leaf).chain(intermediates).collect(),

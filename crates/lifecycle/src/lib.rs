@@ -9,6 +9,7 @@ mod authorities;
 mod ceremony;
 mod certificates;
 mod challenges;
+mod device;
 mod diagnosis;
 mod error;
 mod events;
@@ -51,6 +52,7 @@ pub use certificates::{
     parse_identifiers,
 };
 pub use challenges::{Answers, ChallengeError};
+pub use device::KeyDevice;
 pub use diagnosis::{Actor, Diagnosis, Finding, Verdict};
 pub use error::{Error, Noun};
 pub use house::{House, ServerIdentity};

@@ -236,14 +236,15 @@ impl Routing {
             chain: stored,
             key,
         } = served;
-        let mut chain = vec![stored.leaf];
+        let mut chain = vec![stored.leaf.clone()];
         chain.extend(stored.intermediates);
         let mut staple = None;
         if let (Some(_), Some(issuer)) = (version.authority_id, &issuer) {
             let authority = self.authorities.named(issuer).await?;
-            let intermediates = authority.intermediates();
+            let leaf = pki::Certificate::from_der(&stored.leaf).map_err(Error::signing)?;
+            let intermediates = authority.intermediates_of(&leaf);
             chain.extend(intermediates.iter().map(|issuer| issuer.der().to_vec()));
-            staple = self.staple(&authority, &version).await;
+            staple = self.staple(&authority, &leaf, &version).await;
         }
         Ok(Some(Credentials {
             version: version.id,
@@ -296,12 +297,18 @@ impl Routing {
 
     /// A fresh staple for a version that is not revoked. A handshake does without one rather than
     /// fail.
-    async fn staple(&self, authority: &Authority, version: &Version) -> Option<Staple> {
+    async fn staple(
+        &self,
+        authority: &Authority,
+        leaf: &pki::Certificate,
+        version: &Version,
+    ) -> Option<Staple> {
         if version.not_after <= self.surroundings.now() {
             return None;
         }
         let serial = Serial::from_be_bytes(&version.serial)?;
-        match self.authorities.staple(authority, &serial).await {
+        let tier = authority.issuer_of(leaf);
+        match self.authorities.staple(authority, tier, &serial).await {
             Ok(staple) => staple,
             Err(error) => {
                 tracing::warn!(

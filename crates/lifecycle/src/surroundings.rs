@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use time::OffsetDateTime;
 
-use crate::Network;
+use crate::{KeyDevice, Network};
 
 /// Where the present moment comes from.
 pub trait Clock: Send + Sync {
@@ -47,13 +47,14 @@ impl Randomness for SystemRandomness {
     }
 }
 
-/// The world outside of the rules: a clock, a source of randomness and a network, shared by all
-/// parts.
+/// The world outside of the rules: a clock, a source of randomness, a network and perhaps a device
+/// that holds keys, shared by all parts.
 #[derive(Clone)]
 pub struct Surroundings {
     clock: Arc<dyn Clock>,
     randomness: Arc<dyn Randomness>,
     network: Network,
+    device: Option<Arc<dyn KeyDevice>>,
 }
 
 impl std::fmt::Debug for Surroundings {
@@ -75,6 +76,7 @@ impl Surroundings {
             clock: Arc::new(clock),
             randomness: Arc::new(randomness),
             network: Network::offline(),
+            device: None,
         }
     }
 
@@ -82,6 +84,21 @@ impl Surroundings {
     #[must_use]
     pub fn with_network(self, network: Network) -> Self {
         Self { network, ..self }
+    }
+
+    /// These surroundings with a device that holds keys.
+    #[must_use]
+    pub fn with_device(self, device: Arc<dyn KeyDevice>) -> Self {
+        Self {
+            device: Some(device),
+            ..self
+        }
+    }
+
+    /// The device that holds keys of authorities, if there is one.
+    #[must_use]
+    pub fn device(&self) -> Option<&Arc<dyn KeyDevice>> {
+        self.device.as_ref()
     }
 
     /// What can be reached beyond the store.

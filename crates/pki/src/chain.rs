@@ -66,7 +66,7 @@ pub enum ChainError {
 /// [`ChainError`], each variant.
 pub fn read_chain(pem: &[u8], key: &PublicKey) -> Result<Chain, ChainError> {
     let mut notices = Vec::new();
-    let mut rest = read_certificates(pem, &mut notices)?;
+    let mut rest = read_blocks(pem, &mut notices)?;
     let leaf = rest
         .iter()
         .position(|certificate| certificate.spki_der() == key.spki_der())
@@ -105,10 +105,15 @@ pub fn read_chain(pem: &[u8], key: &PublicKey) -> Result<Chain, ChainError> {
     })
 }
 
-fn read_certificates(
-    pem: &[u8],
-    notices: &mut Vec<String>,
-) -> Result<Vec<Certificate>, ChainError> {
+/// The certificates of a PEM text in their order, each once; other kinds of blocks are passed over.
+///
+/// # Errors
+/// [`ChainError`], except [`ChainError::KeyMismatch`].
+pub fn read_certificates(pem: &[u8]) -> Result<Vec<Certificate>, ChainError> {
+    read_blocks(pem, &mut Vec::new())
+}
+
+fn read_blocks(pem: &[u8], notices: &mut Vec<String>) -> Result<Vec<Certificate>, ChainError> {
     let mut certificates: Vec<Certificate> = Vec::new();
     let mut index = 0;
     for block in pem::blocks(pem) {

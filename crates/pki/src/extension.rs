@@ -21,6 +21,8 @@ pub(crate) mod key_usage {
     pub(crate) const KEY_ENCIPHERMENT: u16 = 1 << 13;
     pub(crate) const KEY_CERT_SIGN: u16 = 1 << 10;
     pub(crate) const CRL_SIGN: u16 = 1 << 9;
+    /// What the keys of authorities are for.
+    pub(crate) const OF_AUTHORITIES: u16 = DIGITAL_SIGNATURE | KEY_CERT_SIGN | CRL_SIGN;
 }
 
 /// The content of a basic constraints extension.

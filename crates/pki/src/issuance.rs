@@ -6,7 +6,7 @@ use crate::asn1::{Writer, oid, tag};
 use crate::certificate::Certificate;
 use crate::extension::{self, BasicConstraints, key_usage};
 use crate::identifier::MAX_IDENTIFIERS;
-use crate::key::{KeyError, PrivateKey, PublicKey};
+use crate::key::{KeyError, PublicKey, SigningKey};
 use crate::lint::{self, Issuer, Kind, LintError};
 use crate::name::DistinguishedName;
 use crate::profile::{
@@ -46,8 +46,9 @@ pub fn prepare(
 pub fn prepare_self_signed(
     profile: impl Into<Profile>,
     serial: &Serial,
-    key: &PrivateKey,
+    key: impl Into<SigningKey>,
 ) -> Result<Prepared, ProfileError> {
+    let key = key.into();
     let parts = Parts::new(profile.into(), None)?;
     if parts.public_key != *key.public_key() {
         return Err(ProfileError::KeyMismatch);
@@ -59,14 +60,14 @@ pub fn prepare_self_signed(
     );
     let body = parts.write(
         serial,
-        key,
+        &key,
         &parts.subject,
         &authority_key_identifier.finish(),
     );
     Ok(Prepared {
         body,
         kind: parts.kind,
-        signed_by: SignedBy::Itself(key.clone()),
+        signed_by: SignedBy::Itself(key),
     })
 }
 
@@ -106,7 +107,8 @@ impl Linted {
     /// Signs it.
     ///
     /// # Errors
-    /// [`KeyError::Provider`] if the crypto library fails.
+    /// [`KeyError::Provider`] if the crypto library fails, [`KeyError::Outside`] if the device does
+    /// that has the key.
     pub fn sign(self) -> Result<Certificate, KeyError> {
         let Prepared {
             body, signed_by, ..
@@ -144,7 +146,7 @@ pub enum ProfileError {
 #[derive(Debug)]
 enum SignedBy {
     Authority(Signer),
-    Itself(PrivateKey),
+    Itself(SigningKey),
 }
 
 /// What the three kinds of profiles come down to.
@@ -250,7 +252,7 @@ impl Parts {
     fn write(
         &self,
         serial: &Serial,
-        key: &PrivateKey,
+        key: &SigningKey,
         issuer: &DistinguishedName,
         authority_key_identifier: &[u8],
     ) -> Vec<u8> {
@@ -310,9 +312,7 @@ impl Parts {
 
     fn key_usage(&self) -> u16 {
         match self.kind {
-            Kind::Authority => {
-                key_usage::DIGITAL_SIGNATURE | key_usage::KEY_CERT_SIGN | key_usage::CRL_SIGN
-            }
+            Kind::Authority => key_usage::OF_AUTHORITIES,
             Kind::Leaf if self.public_key.algorithm().is_rsa() => {
                 key_usage::DIGITAL_SIGNATURE | key_usage::KEY_ENCIPHERMENT
             }
@@ -329,7 +329,7 @@ mod tests {
 
     use super::*;
     use crate::testing::{self, NOW, issue, leaf_profile, serial, signer};
-    use crate::{DnsName, KeyAlgorithm};
+    use crate::{DnsName, KeyAlgorithm, PrivateKey};
 
     #[test]
     fn what_is_signed_is_what_was_asked_for() {

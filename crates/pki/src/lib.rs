@@ -31,11 +31,14 @@ mod testing;
 mod validation;
 
 pub use certificate::{Certificate, CertificateError};
-pub use chain::{Chain, ChainError, MAX_CHAIN, read_chain};
+pub use chain::{Chain, ChainError, MAX_CHAIN, read_certificates, read_chain};
 pub use crl::{CrlError, RevokedEntry};
 pub use identifier::{DnsName, EmailAddress, Identifier, IdentifierError, MAX_IDENTIFIERS};
 pub use issuance::{Linted, Prepared, ProfileError, prepare, prepare_self_signed};
-pub use key::{KeyAlgorithm, KeyError, KeyKind, PrivateKey, PublicKey, SignatureAlgorithm};
+pub use key::{
+    KeyAlgorithm, KeyError, KeyKind, OutsideError, OutsideKey, PrivateKey, PublicKey,
+    SignatureAlgorithm, SigningKey,
+};
 pub use lint::LintError;
 pub use name::{DistinguishedName, NameError, SubjectFields};
 pub use ocsp::{

@@ -27,15 +27,23 @@ impl NameConstraints {
 
     /// Reads the value of the extension. Subtrees of kinds that are not understood are left out.
     pub(crate) fn read(value: &[u8]) -> Result<Self, Malformed> {
+        Self::read_all(value).map(|(constraints, _)| constraints)
+    }
+
+    /// Reads the value of the extension, and whether all subtrees are of kinds that are understood.
+    pub(crate) fn read_all(value: &[u8]) -> Result<(Self, bool), Malformed> {
         const WHAT: &str = "the name constraints";
         let mut reader = single(value, tag::SEQUENCE, WHAT)?.reader();
+        let mut is_complete = true;
         let mut read_subtrees = |number| -> Result<Vec<Subtree>, Malformed> {
             let mut subtrees = Vec::new();
             if let Some(list) = reader.optional(tag::context_constructed(number), WHAT)? {
                 let mut list = list.reader();
                 while !list.is_empty() {
                     let base = list.sequence(WHAT)?.element(WHAT)?;
-                    subtrees.extend(Subtree::read(&base));
+                    let subtree = Subtree::read(&base);
+                    is_complete &= subtree.is_some();
+                    subtrees.extend(subtree);
                 }
             }
             Ok(subtrees)
@@ -45,7 +53,7 @@ impl NameConstraints {
             excluded: read_subtrees(1)?,
         };
         reader.finish(WHAT)?;
-        Ok(constraints)
+        Ok((constraints, is_complete))
     }
 
     /// Writes the extension, which is always critical; nothing if there are no subtrees.

@@ -4,9 +4,9 @@
 use std::collections::HashSet;
 
 use crate::asn1::{Malformed, Reader, Writer, oid, single, tag};
-use crate::extension::{self, NamesError};
+use crate::extension::{self, BasicConstraints, NamesError, key_usage};
 use crate::identifier::{Identifier, IdentifierError, MAX_IDENTIFIERS};
-use crate::key::{KeyError, PrivateKey, PublicKey};
+use crate::key::{KeyError, PrivateKey, PublicKey, SigningKey};
 use crate::name::DistinguishedName;
 use crate::pem;
 use crate::signed::{self, Signed};
@@ -53,30 +53,32 @@ impl CertificateRequest {
         if identifiers.len() > MAX_IDENTIFIERS {
             return Err(RequestError::TooManyNames);
         }
-        let mut body = Writer::with_capacity(512);
-        body.sequence(|body| {
-            body.unsigned(&[0]);
-            body.raw(subject.to_der());
-            body.raw(key.public_key().spki_der());
-            body.nested(tag::context_constructed(0), |attributes| {
-                if identifiers.is_empty() {
-                    return;
-                }
-                attributes.sequence(|attribute| {
-                    attribute.oid(&oid::EXTENSION_REQUEST);
-                    attribute.nested(tag::SET, |values| {
-                        values.sequence(|extensions| {
-                            extension::write_subject_alt_name(
-                                extensions,
-                                identifiers,
-                                subject.is_empty(),
-                            );
-                        });
-                    });
-                });
-            });
+        let request = signed_request(&key.into(), subject, !identifiers.is_empty(), |list| {
+            extension::write_subject_alt_name(list, identifiers, subject.is_empty());
         });
-        Ok(signed::sign(key, &body.finish(), |_| {})?)
+        Ok(request?)
+    }
+
+    /// Makes and signs a DER request for the certificate of an authority that issues leaves only.
+    ///
+    /// # Errors
+    /// [`KeyError`] if `key` does not sign.
+    pub fn build_for_authority(
+        key: &SigningKey,
+        subject: &DistinguishedName,
+    ) -> Result<Vec<u8>, KeyError> {
+        signed_request(key, subject, true, |list| {
+            extension::write_basic_constraints(
+                list,
+                BasicConstraints {
+                    is_ca: true,
+                    path_length: Some(0),
+                },
+            );
+            extension::write_key_usage(list, key_usage::OF_AUTHORITIES);
+            let key_identifier = key.public_key().key_identifier();
+            extension::write_subject_key_identifier(list, &key_identifier);
+        })
     }
 
     /// A PEM block of type `CERTIFICATE REQUEST` around a request's DER.
@@ -170,6 +172,30 @@ impl From<Malformed> for RequestError {
 }
 
 /// The names in the subjectAltName of the extensionRequest attribute (RFC 2985 5.4.2).
+/// Signs a request that asks for extensions, or for none.
+fn signed_request(
+    key: &SigningKey,
+    subject: &DistinguishedName,
+    asks_for_extensions: bool,
+    write_extensions: impl Fn(&mut Writer),
+) -> Result<Vec<u8>, KeyError> {
+    let mut body = Writer::with_capacity(512);
+    body.sequence(|body| {
+        body.unsigned(&[0]);
+        body.raw(subject.to_der());
+        body.raw(key.public_key().spki_der());
+        body.nested(tag::context_constructed(0), |attributes| {
+            if asks_for_extensions {
+                attributes.sequence(|attribute| {
+                    attribute.oid(&oid::EXTENSION_REQUEST);
+                    attribute.nested(tag::SET, |values| values.sequence(&write_extensions));
+                });
+            }
+        });
+    });
+    signed::sign(key, &body.finish(), |_| {})
+}
+
 fn requested_identifiers(attributes: &[u8]) -> Result<Vec<Identifier>, RequestError> {
     const WHAT: &str = "the attributes";
     const EXTENSIONS: &str = "the requested extensions";
@@ -257,7 +283,7 @@ mod tests {
             body.raw(KEY.public_key().spki_der());
             body.nested(tag::context_constructed(0), |inner| inner.raw(attributes));
         });
-        signed::sign(&KEY, &body.finish(), |_| {}).unwrap()
+        signed::sign(&(&*KEY).into(), &body.finish(), |_| {}).unwrap()
     }
 
     fn with_general_names(write: impl Fn(&mut Writer)) -> Vec<u8> {

@@ -2,7 +2,7 @@
 //! signature's algorithm, the signature (the SIGNED macro of X.509).
 
 use crate::asn1::{Element, Malformed, Reader, Writer, tag};
-use crate::key::{KeyError, PrivateKey, PublicKey, SignatureAlgorithm};
+use crate::key::{KeyError, PublicKey, SignatureAlgorithm, SigningKey};
 
 /// A signed structure taken apart.
 pub(crate) struct Signed<'a> {
@@ -34,7 +34,7 @@ impl<'a> Signed<'a> {
 /// Signs `body` and returns the DER of the whole structure; `write_rest` appends what follows the
 /// signature.
 pub(crate) fn sign(
-    key: &PrivateKey,
+    key: &SigningKey,
     body: &[u8],
     write_rest: impl FnOnce(&mut Writer),
 ) -> Result<Vec<u8>, KeyError> {

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use crate::asn1::{Malformed, Writer};
 use crate::certificate::Certificate;
 use crate::extension::{self, key_usage};
-use crate::key::PrivateKey;
+use crate::key::{KeyError, SigningKey};
 use crate::ocsp::IssuerHashes;
 use crate::profile::{NameConstraints, Validity};
+use crate::request::CertificateRequest;
 
 /// An authority's certificate and key. Clones share both.
 #[derive(Clone)]
@@ -17,10 +18,10 @@ pub struct Signer(Arc<Inner>);
 
 struct Inner {
     certificate: Certificate,
-    key: PrivateKey,
+    key: SigningKey,
     validity: Validity,
     authority_key_identifier: Vec<u8>,
-    name_constraints: Option<NameConstraints>,
+    name_constraints: Vec<NameConstraints>,
     issuer_hashes: IssuerHashes,
 }
 
@@ -29,7 +30,21 @@ impl Signer {
     ///
     /// # Errors
     /// [`SignerError`], each variant.
-    pub fn new(certificate: Certificate, key: PrivateKey) -> Result<Self, SignerError> {
+    pub fn new(certificate: Certificate, key: impl Into<SigningKey>) -> Result<Self, SignerError> {
+        Self::below(certificate, key, &[])
+    }
+
+    /// The same for an authority below others: what it signs lies within the validity and the name
+    /// constraints of all of them. What `superiors` signed is not looked at.
+    ///
+    /// # Errors
+    /// [`SignerError`], each variant.
+    pub fn below(
+        certificate: Certificate,
+        key: impl Into<SigningKey>,
+        superiors: &[Certificate],
+    ) -> Result<Self, SignerError> {
+        let key = key.into();
         if certificate.spki_der() != key.public_key().spki_der() {
             return Err(SignerError::KeyMismatch);
         }
@@ -39,13 +54,18 @@ impl Signer {
         if !certificate.is_ca() || !may_sign || certificate.subject().is_empty() {
             return Err(SignerError::NotAnAuthority);
         }
-        let validity = Validity::new(certificate.not_before(), certificate.not_after())
-            .map_err(|_| SignerError::Malformed("the validity"))?;
-        let name_constraints = certificate
-            .name_constraints()
-            .map(NameConstraints::read)
-            .transpose()
-            .map_err(|Malformed(what)| SignerError::Malformed(what))?;
+        let mut validity = validity_of(&certificate)?;
+        let mut name_constraints = Vec::new();
+        for superior in std::iter::once(&certificate).chain(superiors) {
+            validity = validity
+                .within(&validity_of(superior)?)
+                .ok_or(SignerError::Malformed("the validity"))?;
+            if let Some(value) = superior.name_constraints() {
+                let read = NameConstraints::read(value);
+                name_constraints
+                    .push(read.map_err(|Malformed(what)| SignerError::Malformed(what))?);
+            }
+        }
         let mut authority_key_identifier = Writer::new();
         // RFC 5280 4.2.1.1: it must be the identifier that the issuer's certificate states.
         match certificate.subject_key_identifier() {
@@ -77,7 +97,21 @@ impl Signer {
         &self.0.issuer_hashes
     }
 
-    pub(crate) fn key(&self) -> &PrivateKey {
+    /// Whether signatures are made outside of this process.
+    pub fn signs_outside(&self) -> bool {
+        self.0.key.is_outside()
+    }
+
+    /// Makes and signs a request for another certificate of this authority: for its key, in its
+    /// name.
+    ///
+    /// # Errors
+    /// [`KeyError`] if the key does not sign.
+    pub fn request(&self) -> Result<Vec<u8>, KeyError> {
+        CertificateRequest::build_for_authority(&self.0.key, self.0.certificate.subject())
+    }
+
+    pub(crate) fn key(&self) -> &SigningKey {
         &self.0.key
     }
 
@@ -90,8 +124,8 @@ impl Signer {
         &self.0.authority_key_identifier
     }
 
-    pub(crate) fn name_constraints(&self) -> Option<&NameConstraints> {
-        self.0.name_constraints.as_ref()
+    pub(crate) fn name_constraints(&self) -> &[NameConstraints] {
+        &self.0.name_constraints
     }
 }
 
@@ -99,6 +133,11 @@ impl fmt::Debug for Signer {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "Signer({})", self.0.certificate.subject())
     }
+}
+
+fn validity_of(certificate: &Certificate) -> Result<Validity, SignerError> {
+    Validity::new(certificate.not_before(), certificate.not_after())
+        .map_err(|_| SignerError::Malformed("the validity"))
 }
 
 /// Why a certificate and a key do not make an authority.

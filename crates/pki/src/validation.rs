@@ -60,7 +60,7 @@ pub fn validation_certificate(
             });
         });
     });
-    let der = signed::sign(key, &writer.finish(), |_| {})?;
+    let der = signed::sign(&key.into(), &writer.finish(), |_| {})?;
     Certificate::from_der(&der).map_err(|_| UNREADABLE)
 }
 

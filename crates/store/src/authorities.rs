@@ -53,7 +53,7 @@ pub struct NewAuthority {
     pub name: String,
     /// When it is made.
     pub created_at: OffsetDateTime,
-    /// Its certificates.
+    /// Its certificates, among them one root. The first issuing one signs leaves, or else the root.
     pub ca_certificates: Vec<NewCaCertificate>,
     /// What the audit log will say.
     pub event: NewEvent,
@@ -69,11 +69,71 @@ pub struct NewCaCertificate {
     /// The certificate, DER.
     pub certificate: Vec<u8>,
     /// Its private key.
-    pub key: NewPrivateKey,
+    pub key: NewCaKey,
     /// When it begins to be valid.
     pub not_before: OffsetDateTime,
     /// When it ends.
     pub not_after: OffsetDateTime,
+    /// The certificates of others between it and their root, as PEM, its issuer first. `None` where
+    /// the authority's own are all there are.
+    pub superiors: Option<String>,
+    /// The number of the last CRL that was signed with its key.
+    pub crl_number: u64,
+}
+
+/// The private key of a certificate of an authority to be added.
+#[derive(Debug, Clone)]
+pub enum NewCaKey {
+    /// To be sealed and kept.
+    Kept(NewPrivateKey),
+    /// Somewhere already: kept for another certificate, or not in the store.
+    At(KeyPlace, PrivateKeyId),
+}
+
+impl NewCaKey {
+    /// The identifier that the key has, or will have.
+    pub fn id(&self) -> PrivateKeyId {
+        match self {
+            Self::Kept(key) => key.id,
+            Self::At(_, id) => *id,
+        }
+    }
+
+    fn place(&self) -> KeyPlace {
+        match self {
+            Self::Kept(_) => KeyPlace::Store,
+            Self::At(place, _) => *place,
+        }
+    }
+}
+
+/// Where the private key of a certificate of an authority is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum KeyPlace {
+    /// In a device that signs with it, found by its identifier.
+    Device,
+    /// Not within reach: it was taken out, or was never here.
+    Elsewhere,
+    /// In the store, sealed.
+    Store,
+}
+
+impl KeyPlace {
+    /// `device`, `elsewhere` or `store`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Device => "device",
+            Self::Elsewhere => "elsewhere",
+            Self::Store => "store",
+        }
+    }
+
+    fn parse(text: &str) -> Result<Self, Error> {
+        [Self::Device, Self::Elsewhere, Self::Store]
+            .into_iter()
+            .find(|place| place.as_str() == text)
+            .ok_or(Error::Corrupt("the key of an authority is nowhere"))
+    }
 }
 
 /// An authority.
@@ -87,6 +147,14 @@ pub struct Authority {
     pub created_at: OffsetDateTime,
     /// How many revocations it has made: when it changes, answers and lists are out of date.
     pub revocations: u64,
+    /// How often its certificates or keys were changed: when it changes, they are out of date.
+    pub changes: u64,
+    /// The certificate that is its trust anchor.
+    pub root_id: CaCertificateId,
+    /// The certificate that signs leaves.
+    pub issuing_id: CaCertificateId,
+    /// A key in the store that a certificate was requested for and that has none yet.
+    pub next_key_id: Option<PrivateKeyId>,
 }
 
 /// A certificate of an authority.
@@ -100,14 +168,20 @@ pub struct CaCertificate {
     pub role: CaRole,
     /// The certificate, DER.
     pub certificate: Vec<u8>,
-    /// Its private key, to be opened under [`crate::Scope::Everything`].
+    /// Its private key; one in the store is opened under [`crate::Scope::Everything`].
     pub private_key_id: PrivateKeyId,
+    /// Where that is.
+    pub key_place: KeyPlace,
     /// When it begins to be valid.
     pub not_before: OffsetDateTime,
     /// When it ends.
     pub not_after: OffsetDateTime,
     /// The number of the last CRL that was begun.
     pub crl_number: u64,
+    /// The certificates of others above it, as in [`NewCaCertificate::superiors`].
+    pub superiors: Option<String>,
+    /// The CRL that was signed for the time without its key, DER.
+    pub last_list: Option<Vec<u8>>,
 }
 
 impl Store {
@@ -127,12 +201,20 @@ impl Store {
                 limit: NAME_LIMIT,
             });
         }
+        let with_role = |role| {
+            let mut found = ca_certificates.iter().filter(|one| one.role == role);
+            found.next().map(|certificate| certificate.id)
+        };
+        let root = with_role(CaRole::Root);
         let insert = Statement::new(
-            "insert into authorities (id, name, revocations, created_at) values (?, ?, 0, ?)",
+            "insert into authorities (id, name, revocations, created_at, root_id, issuing_id) \
+             values (?, ?, 0, ?, ?, ?)",
         )
         .bind(id)
         .bind(name)
-        .bind(created_at);
+        .bind(created_at)
+        .bind(root)
+        .bind(with_role(CaRole::Issuing).or(root));
         let members = ca_certificates
             .iter()
             .map(|member| self.prepare_member(id, member, &event))
@@ -168,7 +250,8 @@ impl Store {
     /// The authority of this name.
     pub async fn authority(&self, name: &str) -> Result<Option<Authority>, Error> {
         let statement = Statement::new(
-            "select id, name, created_at, revocations from authorities where name = ?",
+            "select id, name, created_at, revocations, changes, root_id, issuing_id, next_key_id \
+             from authorities where name = ?",
         )
         .bind(name);
         self.backend()
@@ -181,7 +264,8 @@ impl Store {
     /// The authorities by name, at most 1,000.
     pub async fn authorities(&self) -> Result<Vec<Authority>, Error> {
         let statement = Statement::new(
-            "select id, name, created_at, revocations from authorities order by name limit ?",
+            "select id, name, created_at, revocations, changes, root_id, issuing_id, next_key_id \
+             from authorities order by name limit ?",
         )
         .bind(page_limit(PAGE_LIMIT));
         let rows = self.backend().rows(statement).await?;
@@ -195,7 +279,8 @@ impl Store {
     ) -> Result<Vec<CaCertificate>, Error> {
         let statement = Statement::new(
             "select id, authority_id, role, certificate, private_key_id, not_before, not_after, \
-             crl_number from ca_certificates where authority_id = ? order by id limit ?",
+             crl_number, key_place, superiors, last_list from ca_certificates \
+             where authority_id = ? order by id limit ?",
         )
         .bind(authority)
         .bind(page_limit(PAGE_LIMIT));
@@ -272,7 +357,7 @@ impl Store {
         })
     }
 
-    fn prepare_member(
+    pub(crate) fn prepare_member(
         &self,
         authority: AuthorityId,
         certificate: &NewCaCertificate,
@@ -285,33 +370,45 @@ impl Store {
             key,
             not_before,
             not_after,
+            superiors,
+            crl_number,
         } = certificate;
         let insert = Statement::new(
             "insert into ca_certificates (id, authority_id, role, private_key_id, not_before, \
-             not_after, crl_number, certificate) values (?, ?, ?, ?, ?, ?, 0, ?)",
+             not_after, crl_number, key_place, superiors, certificate) \
+             values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )
         .bind(*id)
         .bind(authority)
         .bind(role.as_str())
-        .bind(key.id)
+        .bind(key.id())
         .bind(*not_before)
         .bind(*not_after)
+        .bind(crl_number.cast_signed())
+        .bind(key.place().as_str())
+        .bind(superiors.clone())
         .bind(certificate.as_slice());
-        let key = SealedKey::new(self.sealer(), key, event.at)?;
+        let key = match key {
+            NewCaKey::Kept(key) => Some(SealedKey::new(self.sealer(), key, event.at)?),
+            NewCaKey::At(..) => None,
+        };
         Ok(Member { insert, key })
     }
 }
 
 /// A certificate of an authority that is ready to be written.
-struct Member {
+pub(crate) struct Member {
     insert: Statement,
-    key: SealedKey,
+    key: Option<SealedKey>,
 }
 
 impl Member {
-    async fn insert(&self, transaction: &mut Transaction) -> Result<(), Error> {
+    pub(crate) async fn insert(&self, transaction: &mut Transaction) -> Result<(), Error> {
         transaction.execute(self.insert.clone()).await?;
-        private_keys::insert(transaction, self.key.clone(), None).await
+        match &self.key {
+            Some(key) => private_keys::insert(transaction, key.clone(), None).await,
+            None => Ok(()),
+        }
     }
 }
 
@@ -321,6 +418,10 @@ fn read_authority(mut row: Row) -> Result<Authority, Error> {
         name: row.take()?,
         created_at: row.take()?,
         revocations: row.take()?,
+        changes: row.take()?,
+        root_id: certificate_of_tier(&mut row)?,
+        issuing_id: certificate_of_tier(&mut row)?,
+        next_key_id: row.take()?,
     })
 }
 
@@ -334,5 +435,13 @@ fn read_ca_certificate(mut row: Row) -> Result<CaCertificate, Error> {
         not_before: row.take()?,
         not_after: row.take()?,
         crl_number: row.take()?,
+        key_place: KeyPlace::parse(&row.take::<String>()?)?,
+        superiors: row.take()?,
+        last_list: row.take()?,
     })
+}
+
+fn certificate_of_tier(row: &mut Row) -> Result<CaCertificateId, Error> {
+    row.take::<Option<_>>()?
+        .ok_or(Error::Corrupt("an authority lacks a tier"))
 }

@@ -15,6 +15,7 @@ mod account_keys;
 mod accounts;
 mod attachments;
 mod authorities;
+mod authority_changes;
 mod backend;
 mod budgets;
 mod certificates;
@@ -63,7 +64,10 @@ mod webhooks;
 pub use account_keys::DirectoryKeys;
 pub use accounts::{ACCOUNT_NAME_LIMIT, Account, AccountBar, AccountStatus, NewAccount, Role};
 pub use attachments::Attachment;
-pub use authorities::{Authority, CaCertificate, CaRole, NewAuthority, NewCaCertificate};
+pub use authorities::{
+    Authority, CaCertificate, CaRole, KeyPlace, NewAuthority, NewCaCertificate, NewCaKey,
+};
+pub use authority_changes::AuthorityChange;
 pub use budgets::BUCKET_LIMIT;
 pub use certificates::{Certificate, CertificateFilter, NewCertificate, Origin, State, StateKind};
 pub use challenges::{CHALLENGE_TEXT_LIMIT, ChallengeRecord, ChallengeState, PendingChallenge};

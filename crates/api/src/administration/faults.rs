@@ -51,6 +51,7 @@ impl From<Error> for Fault {
             | Error::DomainReserved { .. }
             | Error::DomainTaken { .. }
             | Error::HasInstances { .. }
+            | Error::KeyUnavailable { .. }
             | Error::Managed { .. }
             | Error::NameTaken { .. }
             | Error::NoCertificate { .. }

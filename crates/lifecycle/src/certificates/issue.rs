@@ -372,12 +372,12 @@ pub(super) async fn sign_leaf(
     serial: Serial,
 ) -> Result<pki::Certificate, Error> {
     let profile = Profile::Leaf(profile);
-    if !authority.issuing.key_kind.is_rsa() {
-        return ceremony::sign(profile, &serial, &authority.issuing.signer);
+    if !authority.issuing.is_slow() {
+        return ceremony::sign(profile, &serial, authority.issuing.signer()?);
     }
     // An RSA-4096 signature takes milliseconds, too long for a task that others wait behind.
     let signed =
-        off_the_reactor(move || ceremony::sign(profile, &serial, &authority.issuing.signer));
+        off_the_reactor(move || ceremony::sign(profile, &serial, authority.issuing.signer()?));
     signed.await.map_err(Error::signing)?
 }
 

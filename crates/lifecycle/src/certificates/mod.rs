@@ -156,7 +156,9 @@ impl Certificates {
         let stored = stored.map(|der| pki::Certificate::from_der(der).map_err(Error::signing));
         let mut chain = stored.collect::<Result<Vec<_>, _>>()?;
         if let (Some(_), Some(issuer)) = (version.authority_id, &certificate.issuer) {
-            chain.extend(self.authorities.named(issuer).await?.intermediates());
+            let authority = self.authorities.named(issuer).await?;
+            let above = chain.first().map(|leaf| authority.intermediates_of(leaf));
+            chain.extend(above.unwrap_or_default());
         }
         Ok(chain)
     }

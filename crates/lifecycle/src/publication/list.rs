@@ -7,15 +7,15 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use pki::{RevokedEntry, Serial};
+use pki::{CrlError, RevokedEntry, Serial};
 use store::{AuthorityId, PAGE_LIMIT, RevokedVersion, Store};
 use time::OffsetDateTime;
 use tokio::sync::watch;
 
-use crate::authorities::{Authorities, Authority, Tier};
-use crate::ceremony::BACKDATING;
+use crate::authorities::{Authorities, Authority, Tier, TierKey};
+use crate::ceremony::{self, BACKDATING};
 use crate::publication::is_younger;
-use crate::{Error, Surroundings};
+use crate::{Error, Noun, Surroundings};
 
 /// How long a revocation list may be relied upon.
 const LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -84,13 +84,14 @@ impl Authorities {
         self.builder(&authority, &tier).list().await
     }
 
-    /// The current revocation list of the leaves of `authority`, DER, as current as
+    /// The current revocation list of the leaves of `authority`, of those of its first tier if it
+    /// had several; DER, as current as
     /// [`Self::revocation_list_by_key_identifier`] says.
     ///
     /// # Errors
     /// [`Error::Store`] or [`Error::Signing`].
     pub async fn revocation_list(&self, authority: &Authority) -> Result<Arc<[u8]>, Error> {
-        self.builder(authority, &authority.issuing).list().await
+        self.builder(authority, authority.addressed()).list().await
     }
 
     fn builder(&self, authority: &Authority, tier: &Arc<Tier>) -> Builder {
@@ -99,7 +100,7 @@ impl Authorities {
             surroundings: self.surroundings.clone(),
             authority_id: authority.id,
             authority_name: authority.name.clone(),
-            lists_leaves: tier.id == authority.issuing.id,
+            lists_leaves: tier.signs_leaves,
             tier: tier.clone(),
         }
     }
@@ -120,6 +121,11 @@ struct Builder {
 
 impl Builder {
     async fn list(&self) -> Result<Arc<[u8]>, Error> {
+        // Without a key there is the list that was signed for that time, if any.
+        if let TierKey::Absent { last_list } = &self.tier.key {
+            let unlisted = || Error::not_found(Noun::Authority, &self.authority_name);
+            return last_list.clone().ok_or_else(unlisted);
+        }
         let now = self.surroundings.now();
         let Some(before) = self.tier.list.younger_than(LIFETIME, now) else {
             return self.newest().await;
@@ -205,14 +211,17 @@ impl Builder {
             let entries: Vec<_> = revoked.iter().map(entry).collect::<Result<_, _>>()?;
             let (this_update, next_update) = (now - BACKDATING, now + LIFETIME);
             pki::crl::build(
-                &tier.signer,
+                tier.signer()?,
                 number,
                 this_update,
                 next_update,
                 entries,
                 None,
             )
-            .map_err(Error::signing)
+            .map_err(|error| match error {
+                CrlError::Key(error) => ceremony::unsigned(error),
+                error => Error::signing(error),
+            })
         });
         let der = signing.await.map_err(Error::signing)??;
         Ok(PublishedList {

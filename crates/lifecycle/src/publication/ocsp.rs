@@ -78,7 +78,7 @@ impl Authorities {
         let mut statuses = Vec::with_capacity(request.cert_ids.len());
         for cert_id in &request.cert_ids {
             statuses.push(match cert_id.serial() {
-                Some(serial) if cert_id.issued_by(tier.signer.issuer_hashes()) => {
+                Some(serial) if cert_id.issued_by(tier.issuer_hashes()) => {
                     self.status(&authority, &tier, serial).await?
                 }
                 _ => CertStatus::Unknown,
@@ -97,22 +97,22 @@ impl Authorities {
     }
 
     /// The proof that the certificate with this serial number is good, for servers to send along
-    /// with it (RFC 6066 section 8). The caller knows that `authority` issued it, and that it was
-    /// neither revoked nor has expired. `None` when too many wait for signatures.
+    /// with it (RFC 6066 section 8). The caller knows that `tier` of `authority` issued it, and that
+    /// it was neither revoked nor has expired. `None` when too many wait for signatures.
     pub(crate) async fn staple(
         &self,
         authority: &Authority,
+        tier: &Tier,
         serial: &Serial,
     ) -> Result<Option<Staple>, Error> {
-        let tier = authority.issuing.clone();
         // Of the hashes, clients know this one best (RFC 5019 section 2.1.1).
-        let hashes = tier.signer.issuer_hashes();
+        let hashes = tier.issuer_hashes();
         let request = OcspRequest {
             cert_ids: vec![CertId::new(HashAlgorithm::Sha1, hashes, serial)],
             nonce: None,
         };
         let now = self.surroundings.now();
-        let signed = self.sign(authority, &tier, request, vec![CertStatus::Good], now);
+        let signed = self.sign(authority, tier, request, vec![CertStatus::Good], now);
         Ok(signed.await?.map(|response| Staple {
             response,
             produced_at: now,
@@ -140,7 +140,7 @@ impl Authorities {
                 now + ANSWER_LIFETIME,
             )
         };
-        let signed = if is_slow(tier.key_kind) {
+        let signed = if tier.is_slow() {
             self.slow_signatures.sign(respond).await?
         } else {
             Some(respond())
@@ -154,7 +154,7 @@ impl Authorities {
         request: &OcspRequest,
     ) -> Result<Option<(Arc<Authority>, Arc<Tier>)>, Error> {
         self.tier(|tier| {
-            let asks = |cert_id: &CertId| cert_id.issued_by(tier.signer.issuer_hashes());
+            let asks = |cert_id: &CertId| cert_id.issued_by(tier.issuer_hashes());
             request.cert_ids.iter().any(asks)
         })
         .await
@@ -166,9 +166,9 @@ impl Authorities {
         tier: &Tier,
         serial: &Serial,
     ) -> Result<CertStatus, Error> {
-        if tier.id != authority.issuing.id {
+        if !tier.signs_leaves {
             // Besides, the root of two tiers signs only responders, which nobody has to check.
-            let is_issuing = authority.issuing_certificate().serial() == serial;
+            let is_issuing = authority.has_ca_certificate(serial);
             return Ok(if is_issuing {
                 CertStatus::Good
             } else {
@@ -200,9 +200,9 @@ impl Authorities {
         {
             return Ok(current.responder.clone());
         }
-        let made = if is_widely_verified(tier.key_kind) {
+        let made = if is_widely_verified(tier.key_kind) && tier.can_sign() {
             CurrentResponder {
-                responder: Arc::new(Responder::direct(&tier.signer)),
+                responder: Arc::new(Responder::direct(tier.signer()?)),
                 term: None,
             }
         } else {
@@ -246,7 +246,7 @@ impl Authorities {
             public_key: key.public_key().clone(),
             validity: ceremony::validity(now, RESPONDER_LIFETIME)?,
         });
-        let certificate = ceremony::sign(profile, &self.serial(), &tier.signer)?;
+        let certificate = ceremony::sign(profile, &self.serial(), tier.signer()?)?;
         let mut term = term(certificate.not_before(), certificate.not_after());
         // No certificate begins before its issuer's. If the clock was set back to before that, the
         // next question must not make another one.
@@ -280,12 +280,6 @@ impl Authorities {
 /// third is left: of this certificate's life, which is shorter than others when its issuer's ends.
 fn term(not_before: OffsetDateTime, not_after: OffsetDateTime) -> Range<OffsetDateTime> {
     not_before..not_after - (not_after - not_before) / 3
-}
-
-/// Whether a signature takes so long that it must not be made on the reactor: RSA takes from half
-/// a millisecond to many, and the others some 0.03 to 0.3.
-fn is_slow(key_kind: KeyKind) -> bool {
-    matches!(key_kind, KeyKind::Rsa { .. })
 }
 
 /// Whether the OCSP libraries in the field verify answers signed with such a key. Ed25519 is not

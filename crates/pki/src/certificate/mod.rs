@@ -16,6 +16,7 @@ use crate::identifier::{DnsName, Identifier};
 use crate::key::{KeyError, PublicKey, public_key_bits, sha256};
 use crate::name::{DistinguishedName, NameError};
 use crate::pem;
+use crate::profile::NameConstraints;
 use crate::serial::Serial;
 use crate::signed::Signed;
 
@@ -244,6 +245,18 @@ impl Certificate {
     /// SHA-256 of the DER.
     pub fn fingerprint(&self) -> [u8; 32] {
         sha256(&self.0.der)
+    }
+
+    /// The name constraints of an authority; `None` if there are some that are not understood or
+    /// cannot be read, so that nobody can tell which names they allow.
+    pub fn understood_name_constraints(&self) -> Option<NameConstraints> {
+        let Some(value) = self.name_constraints() else {
+            return Some(NameConstraints::default());
+        };
+        match NameConstraints::read_all(value) {
+            Ok((constraints, true)) => Some(constraints),
+            _ => None,
+        }
     }
 
     /// `None` if the signature algorithm is not supported.

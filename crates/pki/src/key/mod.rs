@@ -3,6 +3,7 @@
 mod private;
 mod public;
 mod signature;
+mod signing;
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,6 +13,7 @@ pub use public::PublicKey;
 pub(crate) use public::{is_rsa_key, public_key_bits, sha1, sha256};
 pub use signature::SignatureAlgorithm;
 pub(crate) use signature::read_algorithm;
+pub use signing::{OutsideError, OutsideKey, SigningKey};
 
 use crate::asn1::Malformed;
 
@@ -151,6 +153,9 @@ pub enum KeyError {
     /// The PEM text has no private key block.
     #[error("no private key found; expected a PEM block such as BEGIN PRIVATE KEY")]
     NoKeyFound,
+    /// The device that has the key did not sign.
+    #[error("the device that has the key did not sign: {0}")]
+    Outside(String),
     /// The crypto library failed where it should not.
     #[error("the crypto library failed to {0}")]
     Provider(&'static str),

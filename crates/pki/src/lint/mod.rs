@@ -6,7 +6,7 @@ use crate::asn1::{Malformed, oid};
 use crate::certificate::TbsView;
 use crate::extension::{self, key_usage};
 use crate::identifier::Identifier;
-use crate::key::{PrivateKey, is_rsa_key, public_key_bits, sha1};
+use crate::key::{SigningKey, is_rsa_key, public_key_bits, sha1};
 use crate::name::{self, DistinguishedName};
 use crate::signer::Signer;
 
@@ -32,7 +32,7 @@ pub(crate) enum Kind {
 #[derive(Clone, Copy)]
 pub(crate) enum Issuer<'a> {
     Authority(&'a Signer),
-    Itself(&'a PrivateKey),
+    Itself(&'a SigningKey),
 }
 
 /// Checks all rules; the first broken one is the error.
@@ -164,16 +164,17 @@ impl Candidate<'_> {
     }
 
     fn check_name_constraints(&self, identifier: &Identifier) -> Result<(), LintError> {
-        let constraints = match self.issuer {
-            Issuer::Authority(signer) => signer.name_constraints(),
-            Issuer::Itself(_) => None,
+        let Issuer::Authority(signer) = self.issuer else {
+            return Ok(());
         };
-        match constraints {
-            Some(constraints) if !constraints.allow(identifier) => Err(broken(
+        let mut constraints = signer.name_constraints().iter();
+        if constraints.all(|constraints| constraints.allow(identifier)) {
+            Ok(())
+        } else {
+            Err(broken(
                 "name_constraints",
                 format!("the issuer may not certify {identifier}"),
-            )),
-            _ => Ok(()),
+            ))
         }
     }
 

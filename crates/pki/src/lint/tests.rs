@@ -23,7 +23,7 @@ fn leaf() -> LeafProfile {
 }
 
 fn below(issuer: &Signer, change: impl FnOnce(&mut CaProfile)) -> Signer {
-    let key = PrivateKey::generate(crate::KeyAlgorithm::P256).unwrap();
+    let key = crate::PrivateKey::generate(crate::KeyAlgorithm::P256).unwrap();
     let mut profile = ca_profile("Below", key.public_key());
     change(&mut profile);
     Signer::new(testing::issue(profile, issuer), key).unwrap()
@@ -236,7 +236,7 @@ fn a_certificate_for_another_issuer_is_found() {
     let other = testing::authority(crate::KeyAlgorithm::P384);
     let error = check(&BODY, Kind::Leaf, Issuer::Authority(&other)).unwrap_err();
     assert_eq!(error.rule, "signature_algorithm");
-    let error = check(&BODY, Kind::Leaf, Issuer::Itself(testing::key())).unwrap_err();
+    let error = check(&BODY, Kind::Leaf, Issuer::Itself(&testing::key().into())).unwrap_err();
     assert_eq!(error.rule, "issuer");
     let error = check(&BODY, Kind::Authority, Issuer::Authority(signer())).unwrap_err();
     assert_eq!(error.rule, "basic_constraints");

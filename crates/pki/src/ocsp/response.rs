@@ -8,7 +8,7 @@ use super::CertId;
 use super::request::write_nonce;
 use crate::asn1::{Writer, oid, tag};
 use crate::certificate::Certificate;
-use crate::key::{KeyError, PrivateKey};
+use crate::key::{KeyError, SigningKey};
 use crate::revocation::{Revocation, RevocationReason};
 use crate::signed;
 use crate::signer::Signer;
@@ -30,7 +30,7 @@ pub struct Responder(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    key: PrivateKey,
+    key: SigningKey,
     key_identifier: [u8; 20],
     /// Embedded in each answer, so that clients can verify it; the issuer's own is not needed.
     certificate: Option<Certificate>,
@@ -46,7 +46,11 @@ impl Responder {
     ///
     /// # Errors
     /// [`ResponderError`], each variant.
-    pub fn delegated(certificate: Certificate, key: PrivateKey) -> Result<Self, ResponderError> {
+    pub fn delegated(
+        certificate: Certificate,
+        key: impl Into<SigningKey>,
+    ) -> Result<Self, ResponderError> {
+        let key = key.into();
         if certificate.spki_der() != key.public_key().spki_der() {
             return Err(ResponderError::KeyMismatch);
         }
@@ -113,7 +117,7 @@ impl Responder {
         Ok(writer.finish())
     }
 
-    fn new(key: PrivateKey, certificate: Option<Certificate>) -> Self {
+    fn new(key: SigningKey, certificate: Option<Certificate>) -> Self {
         Self(Arc::new(Inner {
             key_identifier: key.public_key().key_identifier(),
             key,

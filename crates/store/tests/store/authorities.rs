@@ -2,8 +2,8 @@
 
 use pki::{Revocation, RevocationReason};
 use store::{
-    AuthorityId, CaCertificateId, CaRole, Error, Exportable, NewAuthority, NewCaCertificate, Scope,
-    Store,
+    AuthorityId, CaCertificateId, CaRole, Error, Exportable, KeyPlace, NewAuthority,
+    NewCaCertificate, NewCaKey, Scope, Store,
 };
 use tokio::task::JoinSet;
 
@@ -24,9 +24,11 @@ fn member(role: CaRole, seconds: i64) -> NewCaCertificate {
         id: CaCertificateId::at(moment(seconds)),
         role,
         certificate: vec![0x30, 1, 5],
-        key: private_key(Exportable::Never),
+        key: NewCaKey::Kept(private_key(Exportable::Never)),
         not_before: moment(1),
         not_after: moment(2),
+        superiors: None,
+        crl_number: 0,
     }
 }
 
@@ -62,14 +64,18 @@ async fn an_authority_comes_back_with_its_certificates(database: &Database) {
         assert_eq!(found.id, made.id);
         assert_eq!(found.role, made.role);
         assert_eq!(found.certificate, made.certificate);
-        assert_eq!(found.private_key_id, made.key.id);
+        let NewCaKey::Kept(made_key) = &made.key else {
+            panic!("the key is to be kept");
+        };
+        assert_eq!(found.private_key_id, made_key.id);
+        assert_eq!(found.key_place, KeyPlace::Store);
         assert_eq!((found.not_before, found.not_after), (moment(1), moment(2)));
         let key = store
-            .private_key(Scope::Everything, made.key.id)
+            .private_key(Scope::Everything, made_key.id)
             .await
             .unwrap()
             .unwrap();
-        assert_eq!(key.key.to_pkcs8_der(), made.key.key.to_pkcs8_der());
+        assert_eq!(key.key.to_pkcs8_der(), made_key.key.to_pkcs8_der());
         assert_eq!(key.account_id, None);
     }
 }
@@ -212,7 +218,7 @@ async fn keys_of_authorities_belong_to_no_account(database: &Database) {
     let store = database.open().await;
     let made = make(&store).await;
     let scope = Scope::Account(account(&store).await);
-    let key = made.ca_certificates[0].key.id;
+    let key = made.ca_certificates[0].key.id();
     assert!(store.private_key(scope, key).await.unwrap().is_none());
     assert!(!store.erase_private_key(scope, key).await.unwrap());
     assert!(

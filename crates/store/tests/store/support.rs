@@ -64,6 +64,17 @@ pub(crate) const UNDONE: &[(i64, &str)] = &[
         19,
         "drop table revocations; alter table orders drop column supersedes",
     ),
+    (
+        22,
+        "alter table ca_certificates drop column last_list; \
+         alter table ca_certificates drop column superiors; \
+         alter table ca_certificates drop column key_place; \
+         alter table authorities drop column warned_at; \
+         alter table authorities drop column changes; \
+         alter table authorities drop column next_key_id; \
+         alter table authorities drop column issuing_id; \
+         alter table authorities drop column root_id",
+    ),
 ];
 
 /// A fresh database.
