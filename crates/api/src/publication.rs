@@ -4,17 +4,33 @@
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use http::header::{CACHE_CONTROL, HeaderValue};
+use bytes::Bytes;
+use http::header::{
+    CACHE_CONTROL, ETAG, EXPIRES, HeaderMap, HeaderValue, IF_NONE_MATCH, LAST_MODIFIED,
+};
 use http::{Method, StatusCode};
-use lifecycle::OcspAnswer;
+use lifecycle::{OcspAnswer, Repeatable};
 use percent_encoding::percent_decode_str;
+use time::OffsetDateTime;
+use time::format_description::BorrowedFormatItem;
+use time::macros::format_description;
 
 use crate::Context;
 use crate::bodies::BodyFault;
-use crate::exchange::{Request, Response, answer, path, plain_error, segments, with_allow};
+use crate::exchange::{Request, Response, answer, empty, path, plain_error, segments, with_allow};
 
 /// Longest OCSP request: 64 certificate ids fit well.
 const REQUEST_LIMIT: usize = 16 * 1024;
+
+const OCSP_RESPONSE: &str = "application/ocsp-response";
+
+/// For how long caches give an answer again. It ends well before the answer does.
+const REPEATED: &str = "max-age=300, public";
+
+/// `IMF-fixdate` (RFC 9110 section 5.6.7), of a time in UTC.
+const HTTP_DATE: &[BorrowedFormatItem<'_>] = format_description!(
+    "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
+);
 
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
@@ -39,16 +55,19 @@ pub(crate) async fn respond(context: &Context, request: Request) -> Response {
 /// `/` for POST, `/<base64>` for GET, raw, because base64 holds slashes.
 pub(crate) async fn ocsp(context: &Context, request: Request, rest: &str) -> Response {
     let is_get = *request.method() == Method::GET;
-    let asked = if is_get {
-        requested_in_path(rest)
+    let known = request.headers().get(IF_NONE_MATCH).cloned();
+    let authorities = &context.house.authorities;
+    // A question that cannot be read at all is answered as OCSP answers it: malformedRequest.
+    let answered = if is_get {
+        authorities.answer_ocsp(&requested_in_path(rest)).await
     } else if *request.method() == Method::POST {
         match context
             .bodies
             .read(request.into_body(), REQUEST_LIMIT)
             .await
         {
-            Ok(body) => body.octets.to_vec(),
-            Err(BodyFault::TooLarge) => Vec::new(),
+            Ok(body) => authorities.answer_ocsp(&body.octets).await,
+            Err(BodyFault::TooLarge) => authorities.answer_ocsp(&[]).await,
             Err(BodyFault::NoRoom) => {
                 return plain_error(
                     StatusCode::SERVICE_UNAVAILABLE,
@@ -63,21 +82,63 @@ pub(crate) async fn ocsp(context: &Context, request: Request, rest: &str) -> Res
         let refusal = plain_error(StatusCode::METHOD_NOT_ALLOWED, "method not allowed");
         return with_allow(refusal, "GET, POST");
     };
-    // A question that cannot be read at all is answered as OCSP answers it: malformedRequest.
-    let OcspAnswer { der, cacheable } = context.house.authorities.answer_ocsp(&asked).await;
-    let mut response = answer(StatusCode::OK, "application/ocsp-response", der);
-    let caching = if is_get && cacheable {
-        HeaderValue::from_static("max-age=300, public")
-    } else {
-        HeaderValue::from_static("no-store")
-    };
-    response.headers_mut().insert(CACHE_CONTROL, caching);
+    let OcspAnswer { der, repeatable } = answered;
+    // Nothing on the way keeps the answer to a POST.
+    if let (true, Some(repeatable)) = (is_get, repeatable) {
+        return cacheable(der, &repeatable, known.as_ref());
+    }
+    let mut response = answer(StatusCode::OK, OCSP_RESPONSE, der);
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
+/// An answer that caches may keep (RFC 5019 section 6.2), or only the word that it is the one that
+/// the client has.
+fn cacheable(der: Bytes, repeatable: &Repeatable, known: Option<&HeaderValue>) -> Response {
+    let Repeatable {
+        this_update,
+        next_update,
+        tag,
+    } = repeatable;
+    let tag = format!("\"{tag:016x}\"");
+    let mut response = if known.is_some_and(|known| names(known, &tag)) {
+        empty(StatusCode::NOT_MODIFIED)
+    } else {
+        answer(StatusCode::OK, OCSP_RESPONSE, der)
+    };
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static(REPEATED));
+    insert(headers, ETAG, &tag);
+    insert(headers, LAST_MODIFIED, &http_date(*this_update));
+    insert(headers, EXPIRES, &http_date(*next_update));
+    response
+}
+
+/// Whether `If-None-Match` names that entity tag.
+fn names(known: &HeaderValue, tag: &str) -> bool {
+    let Ok(known) = known.to_str() else {
+        return false;
+    };
+    let mut known = known.split(',').map(str::trim);
+    known.any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag)
+}
+
+fn insert(headers: &mut HeaderMap, name: http::HeaderName, value: &str) {
+    // Digits, letters and punctuation.
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+fn http_date(moment: OffsetDateTime) -> String {
+    let moment = moment.to_offset(time::UtcOffset::UTC);
+    moment.format(HTTP_DATE).unwrap_or_default()
+}
+
 /// An answer with a revocation list.
-pub(crate) fn revocation_list(der: &[u8]) -> Response {
-    answer(StatusCode::OK, "application/pkix-crl", der.to_vec())
+pub(crate) fn revocation_list(der: Bytes) -> Response {
+    answer(StatusCode::OK, "application/pkix-crl", der)
 }
 
 /// An answer with a CA certificate.
@@ -100,7 +161,7 @@ async fn ca_file(context: &Context, request: &Request, file: &str) -> Response {
         Some((key_identifier, "crl")) => authorities
             .revocation_list_by_key_identifier(key_identifier)
             .await
-            .map(|list| revocation_list(&list)),
+            .map(revocation_list),
         _ => return plain_error(StatusCode::NOT_FOUND, "not found"),
     };
     match found {

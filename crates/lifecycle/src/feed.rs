@@ -1,8 +1,8 @@
 //! Following the change feed: telling the edge what changed, and selecting the certificates of
 //! domains again when the inventory did.
 //!
-//! Two readers go through the feed, each at its own pace: selecting again may take long, and the
-//! edge must not wait for it. Each node reads for its own edge from where the feed was when it
+//! Three readers go through the feed, each at its own pace: selecting again may take long, and
+//! neither the edge nor OCSP, which the third reads of revocations for, must wait for it. Each node reads for its own edge from where the feed was when it
 //! started. Up to which event domains were selected again is kept in the store, and moved only
 //! afterwards: what a crash interrupts is done again. Selecting twice, or on two nodes at a time,
 //! changes nothing more.
@@ -20,6 +20,7 @@ use tokio::sync::{Notify, OnceCell};
 use tokio::time::Instant;
 
 use crate::accounts::HOUSE_ACCOUNT;
+use crate::publication::{Hearing, RevocationReader};
 use crate::routing::Change;
 use crate::services::Services;
 use crate::{Error, events};
@@ -41,11 +42,13 @@ const PORTION: usize = 500;
 const UNSERVED: [&str; 2] = [events::CERTIFICATE_EXPIRING, events::CERTIFICATE_SIGNED];
 
 /// Reads the feed for ever: calls `notify` with what the edge has to know, from after `beginning`
-/// on, which is now if nobody said before; and selects domains again. Faults are logged and tried
+/// on, which is now if nobody said before; selects domains again; and has `hearing` know of
+/// revocations. Faults are logged and tried
 /// again.
 pub(crate) async fn follow<N: Fn(Change)>(
     store: Store,
     services: Services,
+    hearing: Arc<Hearing>,
     beginning: Arc<OnceCell<Option<EventId>>>,
     notify: N,
 ) {
@@ -56,6 +59,7 @@ pub(crate) async fn follow<N: Fn(Change)>(
         beginning,
         told: None,
     };
+    let revocations = RevocationReader::new(store.clone(), hearing);
     let reconciler = Reconciler {
         store,
         services,
@@ -63,7 +67,7 @@ pub(crate) async fn follow<N: Fn(Change)>(
         kept: None,
         kept_at: Instant::now(),
     };
-    tokio::join!(read(teller), read(reconciler));
+    tokio::join!(read(teller), read(reconciler), read(revocations));
 }
 
 /// Somebody who reads the feed.

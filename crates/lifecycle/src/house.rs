@@ -351,7 +351,8 @@ impl House {
     /// of domains again when the inventory has changed. Faults are logged and tried again.
     pub async fn follow_changes(&self, notify: impl Fn(Change)) {
         let (store, services) = (self.store.clone(), self.services.clone());
-        feed::follow(store, services, self.beginning.clone(), notify).await;
+        let hearing = self.authorities.memory.hearing.clone();
+        feed::follow(store, services, hearing, self.beginning.clone(), notify).await;
     }
 
     async fn make_administrator(

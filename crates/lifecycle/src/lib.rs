@@ -64,7 +64,7 @@ pub use issuers::{
 pub use labour::{Unfinished, off_the_reactor};
 pub use network::Network;
 pub use principal::{Dialect, Principal};
-pub use publication::OcspAnswer;
+pub use publication::{OcspAnswer, Repeatable};
 pub use routing::{Backend, Change, Credentials, Route, Routing, Site, Staple, TicketSecret};
 pub use services::{
     DomainRequest, DomainView, Edit, MAX_DOMAINS, MAX_PORTS, NewServiceRequest, PortRequest,

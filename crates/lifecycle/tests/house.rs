@@ -5,6 +5,7 @@ mod support;
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use lifecycle::{
     AuthenticationError, CertificateFilter, CertificateRef, DEFAULT_AUTHORITY, Dialect, Error,
     HOUSE_ACCOUNT, Order, Page, PageStart, RevocationTarget, Role, SerialReference, TokenLimits,
@@ -16,7 +17,7 @@ use pki::{
 use support::{DAY, Fixture, MINUTE, Node, SECOND, TurnedClock, settings};
 
 /// The certificate that signed the answer to an OCSP question about `leaf`, if it is embedded.
-async fn responder_of(fixture: &Fixture, leaf: &Certificate) -> Vec<u8> {
+async fn responder_of(fixture: &Fixture, leaf: &Certificate) -> Bytes {
     let authorities = &fixture.house().authorities;
     let authority = authorities.named(DEFAULT_AUTHORITY).await.unwrap();
     let hashes = IssuerHashes::of(authority.issuing_certificate());

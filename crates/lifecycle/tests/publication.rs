@@ -7,6 +7,7 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use lifecycle::{Authority, CertificateRef, DEFAULT_AUTHORITY, Error, Issued, RevocationTarget};
 use pki::{
     CertId, Certificate, HashAlgorithm, IssuerHashes, KeyAlgorithm, OcspFailure, OcspRequest,
@@ -14,7 +15,8 @@ use pki::{
 };
 use sqlx::{Connection as _, SqliteConnection};
 use store::CaRole;
-use support::{DAY, DEADLINE, Fixture, HOUR, Node, SECOND, SPARE};
+use support::served::Following;
+use support::{DAY, DEADLINE, Fixture, HOUR, Node, SECOND, SPARE, eventually};
 use time::OffsetDateTime;
 
 impl Node {
@@ -23,13 +25,13 @@ impl Node {
         named.unwrap()
     }
 
-    async fn list(&self) -> Arc<[u8]> {
+    async fn list(&self) -> Bytes {
         let authority = self.authority().await;
         let list = self.house.authorities.revocation_list(&authority).await;
         list.unwrap()
     }
 
-    async fn answer(&self, issuer: &Certificate, subject: &Certificate) -> Vec<u8> {
+    async fn answer(&self, issuer: &Certificate, subject: &Certificate) -> Bytes {
         let request = question(issuer, subject);
         self.house.authorities.answer_ocsp(&request).await.der
     }
@@ -334,7 +336,7 @@ fn only_rsa_answers_are_signed_apart_from_the_reactor() {
                 Some(answer) => answer,
                 None => answering.await,
             };
-            assert!(answer.cacheable);
+            assert!(answer.repeatable.is_some());
         });
     }
 }
@@ -407,4 +409,37 @@ async fn nobody_waits_for_the_keys_of_an_authority_they_did_not_ask_for() {
     assert_eq!(default.id, maker.authority().await.id);
     assert!(!making.is_finished());
     making.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_revocation_shows_on_every_node_that_follows_the_feed() {
+    let fixture = Fixture::new(KeyAlgorithm::P256).await;
+    let following = fixture
+        .nodes
+        .each_ref()
+        .map(|node| Following::start(&node.house));
+    let issuer = fixture.nodes[0].authority().await;
+    let issuer = issuer.issuing_certificate();
+    for _ in 0..5 {
+        let issued = fixture.issue("a.test", 7).await;
+        let mut before = Vec::new();
+        for node in &fixture.nodes {
+            before.push(node.answer(issuer, &issued.leaf).await);
+            assert_eq!(
+                node.answer(issuer, &issued.leaf).await,
+                *before.last().unwrap()
+            );
+        }
+        fixture.revoke(&issued).await;
+        assert_ne!(
+            fixture.nodes[0].answer(issuer, &issued.leaf).await,
+            before[0]
+        );
+        eventually("the other node says so, too", || async {
+            let answer = fixture.nodes[1].answer(issuer, &issued.leaf).await;
+            (answer != before[1]).then_some(())
+        })
+        .await;
+    }
+    drop(following);
 }

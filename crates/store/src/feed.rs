@@ -30,6 +30,8 @@ pub struct Stretch {
 pub enum Wanted<'a> {
     /// All but those of these kinds.
     AllBut(&'a [&'a str]),
+    /// Those of these kinds.
+    Only(&'a [&'a str]),
     /// Those of these kinds that belong to accounts with a webhook.
     ForWebhooks(&'a [&'a str]),
 }
@@ -78,6 +80,7 @@ pub(crate) fn between(start: EventId, end: EventId, wanted: Wanted<'_>) -> State
         Wanted::AllBut(kinds) => statement
             .text(" and kind not in ")
             .list(kinds.iter().copied()),
+        Wanted::Only(kinds) => statement.text(" and kind in ").list(kinds.iter().copied()),
         Wanted::ForWebhooks(kinds) => statement
             .text(" and kind in ")
             .list(kinds.iter().copied())

@@ -191,6 +191,7 @@ async fn feeds_and_sweeps_use_their_indexes() {
     let (start, end) = (EventId::from_number(7), EventId::from_number(9));
     for wanted in [
         Wanted::AllBut(&["a", "b"]),
+        Wanted::Only(&["a"]),
         Wanted::ForWebhooks(&["a", "b"]),
     ] {
         let plan = plan(&backend, feed::between(start, end, wanted)).await;

@@ -85,6 +85,8 @@ pub struct StoredChain {
 /// What OCSP needs to know of a version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IssuedStatus {
+    /// The certificate that it is, or was, a version of.
+    pub certificate_id: CertificateId,
     /// When and why it was revoked, if it was.
     pub revocation: Option<Revocation>,
     /// When it ends.
@@ -167,6 +169,7 @@ impl Store {
             return Ok(None);
         };
         Ok(Some(IssuedStatus {
+            certificate_id: row.take()?,
             not_after: row.take()?,
             revocation: read_revocation(&mut row)?,
         }))
@@ -356,7 +359,7 @@ pub(crate) fn by_serial_low(scope: Scope, serial_low: u64) -> Statement {
 pub(crate) fn issued(authority: AuthorityId, serial: &[u8]) -> Statement {
     let serial = without_leading_zeros(serial);
     Statement::new(
-        "select not_after, revoked_at, revocation_reason from versions \
+        "select certificate_id, not_after, revoked_at, revocation_reason from versions \
          where serial_low = ? and authority_id = ? and serial = ?",
     )
     .bind(serial_low(serial))

@@ -67,7 +67,7 @@ pub(super) async fn revocation_list(context: &Context, head: &Parts) -> Result<R
         .authorities
         .revocation_list(&authority)
         .await?;
-    Ok(publication::revocation_list(&list))
+    Ok(publication::revocation_list(list))
 }
 
 /// `GET /crl.pem`.

@@ -178,6 +178,69 @@ fn every_spelling_of_a_get_request_is_answered() {
 }
 
 #[test]
+fn caches_are_told_what_they_have_and_for_how_long() {
+    let server = Server::start();
+    let leaf = Leaf::order(&server);
+    let plain = STANDARD.encode(request(&leaf, leaf.serial(), &["-no_nonce"]));
+    let path = format!("/ocsp/{}", plain.replace('/', "%2F"));
+    let first = server.send("GET", &path, &[], "");
+    let text = shown(&first);
+    let date = |name: &str| {
+        let line = text.lines().find_map(|line| line.trim().strip_prefix(name));
+        let line = line.unwrap_or_else(|| panic!("{name}: {text}"));
+        // `Nov 22 12:00:00 2026 GMT`, and as HTTP has it, without the day of the week.
+        let [month, day, time, year, zone] = line
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .try_into()
+            .unwrap();
+        format!("{day:0>2} {month} {year} {time} {zone}")
+    };
+    let header = |name: &str| first.header(name).unwrap().split_once(", ").unwrap().1;
+    assert_eq!(header("last-modified"), date("This Update: "));
+    assert_eq!(header("expires"), date("Next Update: "));
+    let tag = first.header("etag").unwrap();
+    for known in [
+        tag.to_owned(),
+        format!("\"other\", W/{tag}"),
+        "*".to_owned(),
+    ] {
+        let same = server.send("GET", &path, &[("If-None-Match", &known)], "");
+        assert_eq!((same.status, same.body.len()), (304, 0));
+        for name in ["cache-control", "etag", "expires"] {
+            assert_eq!(same.header(name), first.header(name));
+        }
+    }
+    let another = server.send("GET", &path, &[("If-None-Match", "\"other\"")], "");
+    assert_eq!(another.body, first.body);
+
+    revoke(&server, &leaf, "superseded");
+    let later = server.send("GET", &path, &[("If-None-Match", tag)], "");
+    assert!(shown(&later).contains("Cert Status: revoked"));
+    assert_ne!(later.header("etag"), Some(tag));
+}
+
+#[test]
+fn nobody_on_the_way_keeps_what_is_not_to_be_given_again() {
+    let server = Server::start();
+    let leaf = Leaf::order(&server);
+    let unknown = request(&leaf, leaf.serial() + 1, &["-no_nonce"]);
+    let plain = request(&leaf, leaf.serial(), &["-no_nonce"]);
+    let unknown = format!("/ocsp/{}", STANDARD.encode(unknown).replace('/', "%2F"));
+    for response in [
+        server.send("POST", "/ocsp", &[("If-None-Match", "*")], plain),
+        server.send("GET", &unknown, &[("If-None-Match", "*")], ""),
+        server.send("GET", "/ocsp/AAAA", &[("If-None-Match", "*")], ""),
+    ] {
+        assert_eq!(response.status, 200);
+        assert_eq!(response.header("cache-control"), Some("no-store"));
+        for name in ["etag", "expires", "last-modified"] {
+            assert_eq!(response.header(name), None);
+        }
+    }
+}
+
+#[test]
 fn serial_numbers_are_compared_in_full() {
     // Row 24.
     let server = Server::start();

@@ -18,7 +18,7 @@ use store::Store;
 use time::OffsetDateTime;
 use tokio::sync::{Mutex, RwLock};
 
-use crate::publication::SigningQueue;
+use crate::publication::{Memory, SigningQueue};
 use crate::settings::Settings;
 use crate::{Error, Noun, Surroundings};
 
@@ -32,6 +32,7 @@ pub struct Authorities {
     pub(crate) surroundings: Surroundings,
     settings: Arc<Settings>,
     pub(crate) slow_signatures: Arc<SigningQueue>,
+    pub(crate) memory: Arc<Memory>,
     open: Arc<RwLock<HashMap<String, Arc<Authority>>>>,
     /// When all that the store has were last seen.
     looked_at: Arc<Mutex<Option<OffsetDateTime>>>,
@@ -52,6 +53,7 @@ impl Authorities {
             surroundings,
             settings,
             slow_signatures: Arc::default(),
+            memory: Arc::default(),
             open: Arc::default(),
             looked_at: Arc::default(),
             making: Arc::default(),

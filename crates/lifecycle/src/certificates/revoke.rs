@@ -49,6 +49,10 @@ impl Certificates {
             .await?;
         match outcome {
             RevokeOutcome::Revoked => {
+                self.authorities
+                    .memory
+                    .hearing
+                    .revoked(version.certificate_id);
                 // There may be a directory to be told.
                 self.due.send_replace(());
                 Ok(Version {

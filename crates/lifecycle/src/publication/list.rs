@@ -7,6 +7,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use pki::{CrlError, RevokedEntry, Serial};
 use store::{AuthorityId, PAGE_LIMIT, RevokedVersion, Store};
 use time::OffsetDateTime;
@@ -41,7 +42,7 @@ struct Lists {
 
 #[derive(Debug, Clone)]
 struct PublishedList {
-    der: Arc<[u8]>,
+    der: Bytes,
     built_at: OffsetDateTime,
     /// The authority's counter before the entries were read.
     revocations: u64,
@@ -79,7 +80,7 @@ impl Authorities {
     pub async fn revocation_list_by_key_identifier(
         &self,
         key_identifier: &str,
-    ) -> Result<Arc<[u8]>, Error> {
+    ) -> Result<Bytes, Error> {
         let (authority, tier) = self.tier_by_key_identifier(key_identifier).await?;
         self.builder(&authority, &tier).list().await
     }
@@ -90,7 +91,7 @@ impl Authorities {
     ///
     /// # Errors
     /// [`Error::Store`] or [`Error::Signing`].
-    pub async fn revocation_list(&self, authority: &Authority) -> Result<Arc<[u8]>, Error> {
+    pub async fn revocation_list(&self, authority: &Authority) -> Result<Bytes, Error> {
         self.builder(authority, authority.addressed()).list().await
     }
 
@@ -120,11 +121,14 @@ struct Builder {
 }
 
 impl Builder {
-    async fn list(&self) -> Result<Arc<[u8]>, Error> {
+    async fn list(&self) -> Result<Bytes, Error> {
         // Without a key there is the list that was signed for that time, if any.
         if let TierKey::Absent { last_list } = &self.tier.key {
             let unlisted = || Error::not_found(Noun::Authority, &self.authority_name);
-            return last_list.clone().ok_or_else(unlisted);
+            return last_list
+                .clone()
+                .map(Bytes::from_owner)
+                .ok_or_else(unlisted);
         }
         let now = self.surroundings.now();
         let Some(before) = self.tier.list.younger_than(LIFETIME, now) else {
@@ -145,7 +149,7 @@ impl Builder {
     }
 
     /// A list with all that has been revoked up to now.
-    async fn newest(&self) -> Result<Arc<[u8]>, Error> {
+    async fn newest(&self) -> Result<Bytes, Error> {
         let revocations = self.revocations().await?;
         loop {
             let now = self.surroundings.now();

@@ -4,17 +4,24 @@
 //! Anybody may ask, as often as they like, and hang up before the answer. So no question begins
 //! work that another one has to begin again, and none holds up the reactor.
 
+mod hearing;
 mod list;
+mod memory;
 mod ocsp;
+#[cfg(test)]
+mod remembering;
+mod responders;
 mod signing;
 
 use std::time::Duration;
 
 use time::OffsetDateTime;
 
+pub(crate) use hearing::{Hearing, RevocationReader};
 pub(crate) use list::ListSlot;
-pub use ocsp::OcspAnswer;
-pub(crate) use ocsp::ResponderSlot;
+pub(crate) use memory::Memory;
+pub use ocsp::{OcspAnswer, Repeatable};
+pub(crate) use responders::ResponderSlot;
 pub(crate) use signing::SigningQueue;
 
 /// Whether `then` is less than `age` ago. What lies in the future is not: the clock was set back

@@ -122,6 +122,16 @@ impl Fixture {
         }
     }
 
+    /// Another house over the same store, as another node has one.
+    pub(crate) fn another_house(&self) -> House {
+        let surroundings = Surroundings::new(self.clock.clone(), SystemRandomness);
+        House::new(
+            self.store.clone(),
+            surroundings,
+            settings(AcmeSettings::default()),
+        )
+    }
+
     pub(crate) fn now(&self) -> OffsetDateTime {
         self.clock.now()
     }

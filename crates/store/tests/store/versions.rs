@@ -176,8 +176,9 @@ async fn serials_from_outside_are_not_looked_up(database: &Database) {
 async fn ocsp_sees_what_was_issued_and_by_whom(database: &Database) {
     let store = database.open().await;
     let (ours, theirs) = (authority(&store).await, authority(&store).await);
-    let (_, version, serial) = add(&store, ours).await;
+    let (certificate_id, version, serial) = add(&store, ours).await;
     let good = IssuedStatus {
+        certificate_id,
         revocation: None,
         not_after: moment(1_000_000),
     };
