@@ -12,7 +12,7 @@ use aws_lc_rs::signature::{
 };
 use pki::{
     CertId, CertStatus, CertificateRequest, HashAlgorithm, KeyAlgorithm, LeafProfile, OcspRequest,
-    PrivateKey, Responder, Serial, Signer, Urls,
+    PrivateKey, Responder, Serial, Signer, Urls, Usages,
 };
 
 use crate::material;
@@ -114,6 +114,7 @@ impl Bench {
                 identifiers: request.identifiers().to_vec(),
                 public_key: request.public_key().clone(),
                 validity: material::validity()?,
+                usages: Usages::default(),
                 urls: urls(),
             };
             sign(profile, &signer)
@@ -131,6 +132,7 @@ impl Bench {
                 identifiers: request.identifiers().to_vec(),
                 public_key: key.public_key().clone(),
                 validity: material::validity()?,
+                usages: Usages::default(),
                 urls: urls(),
             };
             sign(profile, &signer)

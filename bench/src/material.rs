@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use pki::{
     CaProfile, Certificate, CertificateRequest, DistinguishedName, Identifier, KeyAlgorithm,
-    LeafProfile, PrivateKey, Serial, Signer, SubjectFields, Urls, Validity,
+    LeafProfile, PrivateKey, Serial, Signer, SubjectFields, Urls, Usages, Validity,
 };
 use time::macros::datetime;
 
@@ -39,6 +39,7 @@ pub(crate) fn self_signed(number: usize) -> anyhow::Result<(String, String)> {
         identifiers: vec![Identifier::parse_host(&host)?],
         public_key: key.public_key().clone(),
         validity: validity()?,
+        usages: Usages::default(),
         urls: Urls::default(),
     };
     let serial = Serial::from_be_bytes(&(number as u64 + 1).to_be_bytes());
@@ -70,6 +71,7 @@ impl Identity {
             identifiers: vec![Identifier::parse_host(&host)?],
             public_key: key.public_key().clone(),
             validity: validity()?,
+            usages: Usages::default(),
             urls: Urls::default(),
         };
         let mut serial = [2; 16];

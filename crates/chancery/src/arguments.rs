@@ -2,6 +2,7 @@
 
 mod dns;
 mod issuers;
+mod policies;
 mod webhooks;
 
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub(crate) use dns::{DnsAdd, DnsCommand};
 pub(crate) use issuers::{IssuerAdd, IssuerCommand};
+pub(crate) use policies::{PolicyCommand, PolicySet};
 pub(crate) use webhooks::{WebhookAdd, WebhookCommand};
 
 /// Looks after every TLS certificate of a platform.
@@ -408,6 +410,9 @@ pub(crate) enum AccountCommand {
         /// The account
         name: String,
     },
+    /// What the account may have certified by private authorities
+    #[command(subcommand)]
+    Policy(PolicyCommand),
     /// Delete an account that has no certificates
     Rm {
         /// The account

@@ -103,6 +103,12 @@ impl Client {
             .await
     }
 
+    /// The same, in place of what is there.
+    pub(crate) async fn put(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        self.exchange(Method::PUT, path, body.to_string().into())
+            .await
+    }
+
     async fn exchange(&self, method: Method, path: &str, body: Bytes) -> anyhow::Result<Value> {
         let request = Request::builder()
             .method(method)

@@ -213,6 +213,14 @@ pub enum Error {
         /// Name of the certificate.
         name: String,
     },
+    /// The account's policy does not allow it.
+    #[error("{reason}; the account's policy has the rule {rule}")]
+    Policy {
+        /// The rule's name.
+        rule: &'static str,
+        /// What breaks it.
+        reason: String,
+    },
     /// A certificate could not be built or signed.
     #[error("could not sign: {reason}")]
     Signing {

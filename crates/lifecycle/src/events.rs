@@ -38,6 +38,7 @@ pub(crate) const ISSUER_CHOSEN: &str = "issuer.chosen";
 pub(crate) const ISSUER_KEY_CHANGED: &str = "issuer.key_changed";
 pub(crate) const ISSUER_RANKED: &str = "issuer.ranked";
 pub(crate) const ISSUER_REMOVED: &str = "issuer.removed";
+pub(crate) const POLICY_CHANGED: &str = "policy.changed";
 pub(crate) const RESPONDER_RENEWED: &str = "authority.responder_renewed";
 pub(crate) const SERVICE_CHANGED: &str = "service.changed";
 pub(crate) const SERVICE_CREATED: &str = "service.created";

@@ -19,7 +19,8 @@ use crate::standing::{Standing, Watch};
 use crate::tokens::TokenLimits;
 use crate::{
     Accounts, Answers, Authorities, Certificates, Change, Diagnosis, DnsProviders, Error,
-    Instances, Issuers, Principal, Routing, Services, Surroundings, Tally, Tokens, Webhooks, feed,
+    Instances, Issuers, Policies, Principal, Routing, Services, Surroundings, Tally, Tokens,
+    Webhooks, feed,
 };
 
 /// Subject CN of the certificates of the house's own API listener.
@@ -38,6 +39,8 @@ const BUDGETS_KEPT: Duration = Duration::from_secs(60 * 60);
 pub struct House {
     /// Tenants.
     pub accounts: Accounts,
+    /// What each account may have certified by private authorities.
+    pub policies: Policies,
     /// Credentials; the way to a [`Principal`].
     pub tokens: Tokens,
     /// The inventory.
@@ -95,12 +98,15 @@ impl House {
             authorities.clone(),
             dns_providers.clone(),
         );
+        let accounts = Accounts::new(store.clone(), surroundings.clone());
+        let policies = Policies::new(store.clone(), surroundings.clone(), accounts.clone());
         let certificates = Certificates::new(
             store.clone(),
             surroundings.clone(),
             settings.clone(),
             authorities.clone(),
             issuers.clone(),
+            policies.clone(),
         );
         let services = Services::new(
             store.clone(),
@@ -161,7 +167,8 @@ impl House {
             orders,
         );
         Self {
-            accounts: Accounts::new(store.clone(), surroundings.clone()),
+            accounts,
+            policies,
             tokens: Tokens::new(store.clone(), surroundings.clone()),
             certificates,
             authorities,

@@ -22,6 +22,7 @@ mod network;
 mod notices;
 mod orders;
 mod places;
+mod policies;
 mod principal;
 mod publication;
 mod publishing;
@@ -63,6 +64,7 @@ pub use issuers::{
 };
 pub use labour::{Unfinished, off_the_reactor};
 pub use network::Network;
+pub use policies::{Policies, Policy, PolicyText};
 pub use principal::{Dialect, Principal};
 pub use publication::{OcspAnswer, Repeatable};
 pub use routing::{Backend, Change, Credentials, Route, Routing, Site, Staple, TicketSecret};

@@ -2,7 +2,7 @@
 //! [`Prepared::lint`] reads them back and checks them against the rules, [`Linted::sign`] signs them
 //! once. Between the last two steps the bytes can be recorded.
 
-use crate::asn1::{Writer, oid, tag};
+use crate::asn1::{ObjectIdentifier, Writer, oid, tag};
 use crate::certificate::Certificate;
 use crate::extension::{self, BasicConstraints, key_usage};
 use crate::identifier::MAX_IDENTIFIERS;
@@ -10,7 +10,8 @@ use crate::key::{KeyError, PublicKey, SigningKey};
 use crate::lint::{self, Issuer, Kind, LintError};
 use crate::name::DistinguishedName;
 use crate::profile::{
-    CaProfile, LeafProfile, NameConstraints, Profile, ResponderProfile, Subtree, Urls, Validity,
+    CaProfile, LeafProfile, NameConstraints, Profile, ResponderProfile, Subtree, Urls, Usages,
+    Validity,
 };
 use crate::serial::Serial;
 use crate::signed;
@@ -169,9 +170,10 @@ impl Parts {
                 identifiers,
                 public_key,
                 validity,
+                usages,
                 urls,
             }) => Self {
-                kind: Kind::Leaf,
+                kind: Kind::Leaf(usages),
                 subject,
                 public_key,
                 validity,
@@ -287,10 +289,7 @@ impl Parts {
         );
         extension::write_key_usage(list, self.key_usage());
         match self.kind {
-            Kind::Leaf => extension::write_extended_key_usage(
-                list,
-                &[&oid::PURPOSE_SERVER_AUTH, &oid::PURPOSE_CLIENT_AUTH],
-            ),
+            Kind::Leaf(usages) => extension::write_extended_key_usage(list, purposes(usages)),
             Kind::Responder => {
                 extension::write_extended_key_usage(list, &[&oid::PURPOSE_OCSP_SIGNING]);
                 extension::write(list, &oid::OCSP_NO_CHECK, false, Writer::null);
@@ -313,11 +312,20 @@ impl Parts {
     fn key_usage(&self) -> u16 {
         match self.kind {
             Kind::Authority => key_usage::OF_AUTHORITIES,
-            Kind::Leaf if self.public_key.algorithm().is_rsa() => {
+            Kind::Leaf(_) if self.public_key.algorithm().is_rsa() => {
                 key_usage::DIGITAL_SIGNATURE | key_usage::KEY_ENCIPHERMENT
             }
-            Kind::Leaf | Kind::Responder => key_usage::DIGITAL_SIGNATURE,
+            Kind::Leaf(_) | Kind::Responder => key_usage::DIGITAL_SIGNATURE,
         }
+    }
+}
+
+/// What the extended key usage of a leaf lists.
+fn purposes(usages: Usages) -> &'static [&'static ObjectIdentifier] {
+    match usages {
+        Usages::Client => &[&oid::PURPOSE_CLIENT_AUTH],
+        Usages::Server => &[&oid::PURPOSE_SERVER_AUTH],
+        Usages::ServerAndClient => &[&oid::PURPOSE_SERVER_AUTH, &oid::PURPOSE_CLIENT_AUTH],
     }
 }
 

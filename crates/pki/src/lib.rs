@@ -26,6 +26,7 @@ pub mod revocation;
 pub mod serial;
 mod signed;
 pub mod signer;
+mod subtree;
 #[cfg(test)]
 mod testing;
 mod validation;
@@ -46,13 +47,14 @@ pub use ocsp::{
     Responder, ResponderError, VerifiedAnswer, VerifiedAnswerError,
 };
 pub use profile::{
-    CaProfile, LeafProfile, NameConstraints, Profile, ResponderProfile, Subtree, Urls, Validity,
-    ValidityError,
+    CaProfile, LeafProfile, NameConstraints, Profile, ResponderProfile, Subtree, Urls, Usages,
+    Validity, ValidityError,
 };
 pub use request::{CertificateRequest, RequestError};
 pub use revocation::{Revocation, RevocationReason, RevocationReasonError};
 pub use serial::Serial;
 pub use signer::{Signer, SignerError};
+pub use subtree::SubtreeError;
 pub use validation::validation_certificate;
 
 #[cfg(test)]

@@ -103,7 +103,7 @@ impl Subtree {
     }
 
     /// Whether all that `identifier` stands for lies within.
-    fn contains(&self, identifier: &Identifier) -> bool {
+    pub fn contains(&self, identifier: &Identifier) -> bool {
         match (self, identifier) {
             (Self::AnyDns, Identifier::Dns(_)) => true,
             (Self::Dns(base), Identifier::Dns(name)) => {

@@ -98,6 +98,18 @@ impl Urls {
     }
 }
 
+/// What a leaf may be used for (RFC 5280 4.2.1.12).
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Usages {
+    /// For TLS clients only: `id-kp-clientAuth`.
+    Client,
+    /// For TLS servers only: `id-kp-serverAuth`.
+    Server,
+    /// For both.
+    #[default]
+    ServerAndClient,
+}
+
 /// A certificate for TLS servers and clients.
 #[derive(Clone, Debug)]
 pub struct LeafProfile {
@@ -109,6 +121,8 @@ pub struct LeafProfile {
     pub public_key: PublicKey,
     /// Cut to the issuer's own validity.
     pub validity: Validity,
+    /// Written as extended key usage.
+    pub usages: Usages,
     /// Written as authority information access and CRL distribution point.
     pub urls: Urls,
 }

@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use time::macros::datetime;
 
 use crate::issuance::{prepare, prepare_self_signed};
-use crate::profile::{CaProfile, LeafProfile, Profile, Urls, Validity};
+use crate::profile::{CaProfile, LeafProfile, Profile, Urls, Usages, Validity};
 use crate::{
     Certificate, DistinguishedName, Identifier, KeyAlgorithm, PrivateKey, PublicKey, Serial,
     Signer, SubjectFields,
@@ -64,6 +64,7 @@ pub(crate) fn leaf_profile(hosts: &[&str], key: &PublicKey) -> LeafProfile {
             .collect(),
         public_key: key.clone(),
         validity: days(7),
+        usages: Usages::default(),
         urls: Urls::default(),
     }
 }

@@ -41,6 +41,7 @@ mod orders;
 mod page;
 #[cfg(test)]
 mod plans;
+mod policies;
 mod ports;
 mod private_keys;
 mod recorder;
@@ -96,6 +97,7 @@ pub use leases::Superseded;
 pub use names::Covering;
 pub use orders::{DirectoryOrder, NewDirectoryOrder, ORDER_TEXT_LIMIT};
 pub use page::{Order, Page, PageStart};
+pub use policies::POLICY_LIMIT;
 pub use ports::{Handlers, Protocol, PublishedPort};
 pub use private_keys::{Exportable, NewPrivateKey, StoredKey};
 pub use references::{CertificateRef, InstanceRef, Reference, ServiceRef};

@@ -5,7 +5,8 @@ use std::time::Duration;
 use aws_lc_rs::rand;
 use pki::{
     CaProfile, Certificate, CertificateRequest, DistinguishedName, Identifier, KeyAlgorithm,
-    LeafProfile, PrivateKey, Profile, PublicKey, Serial, Signer, SubjectFields, Urls, Validity,
+    LeafProfile, PrivateKey, Profile, PublicKey, Serial, Signer, SubjectFields, Urls, Usages,
+    Validity,
 };
 use time::OffsetDateTime;
 use time::macros::datetime;
@@ -101,6 +102,7 @@ impl Authority {
                 identifiers: names,
                 public_key: key.clone(),
                 validity: validity(from, from + lifetime),
+                usages: Usages::default(),
                 urls: Urls::default(),
             },
             &self.issuer,

@@ -42,7 +42,9 @@ impl From<Error> for Fault {
     fn from(error: Error) -> Self {
         let status = match &error {
             Error::Signing { .. } | Error::Store(_) => return Self::internal(&error),
-            Error::BackendForbidden { .. } | Error::Forbidden { .. } => StatusCode::FORBIDDEN,
+            Error::BackendForbidden { .. } | Error::Forbidden { .. } | Error::Policy { .. } => {
+                StatusCode::FORBIDDEN
+            }
             Error::Busy { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Error::Directory { .. } => StatusCode::BAD_GATEWAY,
             Error::NotFound { .. } => StatusCode::NOT_FOUND,

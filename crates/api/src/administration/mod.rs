@@ -8,6 +8,7 @@ mod dns;
 mod faults;
 mod issuers;
 mod paging;
+mod policies;
 mod services;
 mod tokens;
 mod webhooks;
@@ -49,6 +50,7 @@ async fn dispatch(context: &Context, request: Request) -> Result<Response, Fault
         | ["issuers", _, "default" | "rank" | "key"]
         | ["dns" | "webhooks", _, "test"]
         | ["accounts", _, "disable" | "enable" | "lock" | "unlock"] => "POST",
+        ["accounts", _, "policy"] => "GET, PUT, DELETE",
         ["dns", "kinds"] | ["check", _] => "GET",
         ["certificates" | "services" | "issuers", _] => "GET, DELETE",
         ["tokens" | "accounts" | "dns" | "webhooks", _] => "DELETE",
@@ -106,6 +108,11 @@ async fn dispatch(context: &Context, request: Request) -> Result<Response, Fault
         (Method::GET, ["accounts"]) => accounts::list(call).await,
         (Method::POST, ["accounts"]) => accounts::create(call).await,
         (Method::DELETE, ["accounts", name]) => accounts::delete(call, &decoded(name)?).await,
+        (Method::GET, ["accounts", name, "policy"]) => policies::show(call, &decoded(name)?).await,
+        (Method::PUT, ["accounts", name, "policy"]) => policies::set(call, &decoded(name)?).await,
+        (Method::DELETE, ["accounts", name, "policy"]) => {
+            policies::remove(call, &decoded(name)?).await
+        }
         (Method::POST, ["accounts", name, change]) => {
             accounts::change(call, &decoded(name)?, change).await
         }

@@ -137,7 +137,7 @@ fn status_of(error: &Error) -> StatusCode {
             noun: Noun::Authority,
             ..
         } => StatusCode::BAD_REQUEST,
-        Error::Forbidden { .. } => StatusCode::FORBIDDEN,
+        Error::Forbidden { .. } | Error::Policy { .. } => StatusCode::FORBIDDEN,
         Error::NotFound { .. } => StatusCode::NOT_FOUND,
         Error::Unsupported { .. } => StatusCode::NOT_IMPLEMENTED,
         _ => StatusCode::INTERNAL_SERVER_ERROR,

@@ -129,9 +129,10 @@ impl From<Error> for Fault {
         let code = match &error {
             Error::Attached { .. } | Error::HasInstances { .. } => Code::Attached,
             Error::AlreadyRevoked | Error::NotIssuedHere { .. } => Code::OperationFailed,
-            Error::BackendForbidden { .. } | Error::Managed { .. } | Error::NotManaged { .. } => {
-                Code::NotAllowed
-            }
+            Error::BackendForbidden { .. }
+            | Error::Managed { .. }
+            | Error::NotManaged { .. }
+            | Error::Policy { .. } => Code::NotAllowed,
             Error::CertificateNotAllowed { .. } => {
                 return Self::Request(Refusal::form(Code::NotAllowed, error.to_string()));
             }

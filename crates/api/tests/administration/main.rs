@@ -2,6 +2,7 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 mod issuing;
+mod policies;
 mod secrets;
 mod services;
 #[path = "../support/mod.rs"]

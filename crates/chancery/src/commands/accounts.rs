@@ -1,9 +1,9 @@
-//! `account create|ls|disable|enable|lock|unlock|rm`
+//! `account create|ls|disable|enable|lock|unlock|policy|rm`
 
 use http::Method;
 use serde_json::{Value, json};
 
-use super::{print_json, segment, text};
+use super::{policies, print_json, segment, text};
 use crate::arguments::AccountCommand;
 use crate::client::Client;
 use crate::output::{table, with_spinner};
@@ -33,6 +33,7 @@ pub(super) async fn run(client: &Client, command: AccountCommand) -> anyhow::Res
         AccountCommand::Enable { name } => change(client, &name, "enable").await,
         AccountCommand::Lock { name } => change(client, &name, "lock").await,
         AccountCommand::Unlock { name } => change(client, &name, "unlock").await,
+        AccountCommand::Policy(command) => policies::run(client, command).await,
         AccountCommand::Rm { name } => {
             let path = format!("accounts/{}", segment(&name));
             with_spinner("deleting", client.send(Method::DELETE, &path)).await?;

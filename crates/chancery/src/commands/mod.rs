@@ -7,6 +7,7 @@ mod checks;
 mod dns;
 mod issuers;
 mod obtaining;
+mod policies;
 mod services;
 mod tokens;
 mod webhooks;

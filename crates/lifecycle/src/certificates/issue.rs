@@ -20,7 +20,7 @@ use super::{Certificates, naming, validation};
 use crate::authorities::Authority;
 use crate::ceremony;
 use crate::labour::off_the_reactor;
-use crate::{Error, Noun, Principal, events};
+use crate::{Error, Noun, Policy, Principal, events};
 
 /// Lifetime of a leaf when nobody says otherwise, in days.
 const DEFAULT_DAYS: u32 = 7;
@@ -38,6 +38,15 @@ pub enum KeySource {
     Keep(KeyAlgorithm),
     /// The requester has it.
     Request(Box<CertificateRequest>),
+}
+
+impl KeySource {
+    fn kind(&self) -> KeyKind {
+        match self {
+            Self::Generate(algorithm) | Self::Keep(algorithm) => (*algorithm).into(),
+            Self::Request(signed) => signed.public_key().algorithm(),
+        }
+    }
 }
 
 /// What to issue. Names and subject of a [`KeySource::Request`] are added to those given here.
@@ -87,6 +96,7 @@ impl Certificates {
     /// # Errors
     /// [`Error::Invalid`] when there is nothing to certify or the request breaks a rule,
     /// [`Error::NotFound`] for the authority, [`Error::NameTaken`], [`Error::Forbidden`],
+    /// [`Error::Policy`] when the account's policy does not allow it,
     /// [`Error::Unsupported`] for names that would have to be validated, [`Error::Signing`].
     pub async fn issue(
         &self,
@@ -99,9 +109,11 @@ impl Certificates {
         }
         let authority = self.authorities.named(&request.authority).await?;
         let now = self.surroundings.now();
-        let validity = ceremony::validity(now, ceremony::days(clamp_days(request.days)))?;
+        let policy = self.policies.of(principal.account_id()).await?;
+        let days = policy.days(asked_days(request.days), DEFAULT_DAYS)?;
+        let validity = ceremony::validity(now, ceremony::days(days))?;
         let name = request.name.clone();
-        let draft = self.draft(principal, request, now).await?;
+        let draft = self.draft(principal, request, &policy, now).await?;
         for _ in 0..SERIAL_DRAWS {
             let serial = self.authorities.serial();
             let profile = LeafProfile {
@@ -109,6 +121,7 @@ impl Certificates {
                 identifiers: draft.identifiers.clone(),
                 public_key: draft.public_key.clone(),
                 validity,
+                usages: policy.usages.unwrap_or_default(),
                 urls: authority.leaf_urls.clone(),
             };
             let leaf = sign_leaf(authority.clone(), profile, serial.clone()).await?;
@@ -145,8 +158,10 @@ impl Certificates {
         &self,
         principal: &Principal,
         request: IssueRequest,
+        policy: &Policy,
         now: OffsetDateTime,
     ) -> Result<Draft, Error> {
+        policy.check_key(request.key.kind())?;
         let mut identifiers = request.identifiers;
         let subject = match &request.key {
             KeySource::Request(signed) => {
@@ -167,6 +182,7 @@ impl Certificates {
         );
         let common_name = subject.common_name();
         let identifiers = self.checked(identifiers)?;
+        policy.check_names(&identifiers, &common_names)?;
         if self.settings.demand_validation && !principal.is_house() {
             validation::require_exempt(&identifiers)?;
         }
@@ -350,11 +366,10 @@ fn identifier_of_host(host: &str) -> Option<Identifier> {
     DnsName::parse(bare).ok().map(Identifier::Dns)
 }
 
-fn clamp_days(days: Option<i64>) -> u32 {
-    match days {
-        None | Some(0) => DEFAULT_DAYS,
-        Some(days) => u32::try_from(days.clamp(1, i64::from(MAX_DAYS))).unwrap_or(MAX_DAYS),
-    }
+/// The lifetime that was asked for, within what a leaf may have; `None` for the usual one.
+fn asked_days(days: Option<i64>) -> Option<u32> {
+    let days = days.filter(|days| *days != 0)?;
+    Some(u32::try_from(days.clamp(1, i64::from(MAX_DAYS))).unwrap_or(MAX_DAYS))
 }
 
 pub(super) async fn generate_key(algorithm: KeyAlgorithm) -> Result<PrivateKey, Error> {
@@ -388,16 +403,16 @@ mod tests {
     #[test]
     fn lifetimes_are_clamped_to_what_the_authority_allows() {
         for (asked, days) in [
-            (None, 7),
-            (Some(0), 7),
-            (Some(-3), 1),
-            (Some(1), 1),
-            (Some(182), 182),
-            (Some(999), 182),
-            (Some(i64::MAX), 182),
-            (Some(i64::MIN), 1),
+            (None, None),
+            (Some(0), None),
+            (Some(-3), Some(1)),
+            (Some(1), Some(1)),
+            (Some(182), Some(182)),
+            (Some(999), Some(182)),
+            (Some(i64::MAX), Some(182)),
+            (Some(i64::MIN), Some(1)),
         ] {
-            assert_eq!(clamp_days(asked), days, "{asked:?}");
+            assert_eq!(asked_days(asked), days, "{asked:?}");
         }
     }
 

@@ -20,7 +20,7 @@ use tokio::sync::watch;
 
 use crate::authorities::Authorities;
 use crate::settings::Settings;
-use crate::{Error, Issuers, Noun, Principal, Surroundings, events};
+use crate::{Error, Issuers, Noun, Policies, Principal, Surroundings, events};
 
 pub use issue::{IssueRequest, Issued, KeySource, parse_identifiers};
 pub use issued::SerialReference;
@@ -62,6 +62,7 @@ pub struct Certificates {
     settings: Arc<Settings>,
     authorities: Authorities,
     issuers: Issuers,
+    policies: Policies,
     /// Wakes the scheduler when a certificate has become due.
     pub(crate) due: Arc<watch::Sender<()>>,
 }
@@ -73,6 +74,7 @@ impl Certificates {
         settings: Arc<Settings>,
         authorities: Authorities,
         issuers: Issuers,
+        policies: Policies,
     ) -> Self {
         Self {
             store,
@@ -80,6 +82,7 @@ impl Certificates {
             settings,
             authorities,
             issuers,
+            policies,
             due: Arc::new(watch::Sender::new(())),
         }
     }

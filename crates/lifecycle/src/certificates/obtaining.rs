@@ -24,6 +24,7 @@ impl Certificates {
     ///
     /// # Errors
     /// [`Error::NotFound`] for the issuer; [`Error::Invalid`] when the issuer refuses the names;
+    /// [`Error::Policy`] when the account's policy does not allow it;
     /// [`Error::Signing`], [`Error::Store`].
     pub(crate) async fn next_version(
         &self,
@@ -34,11 +35,16 @@ impl Certificates {
         let authority = self.authorities.named(issuer).await?;
         let now = self.surroundings.now();
         let key = generate_key(KeyAlgorithm::P256).await?;
+        let identifiers = identifiers(certificate)?;
+        let policy = self.policies.of(certificate.account_id).await?;
+        policy.check_names(&identifiers, &[])?;
+        policy.check_key(key.algorithm())?;
         let profile = LeafProfile {
             subject: subject(&certificate.common_name)?,
-            identifiers: identifiers(certificate)?,
+            identifiers,
             public_key: key.public_key().clone(),
-            validity: validity(now, days(LIFETIME_DAYS))?,
+            validity: validity(now, days(policy.days(None, LIFETIME_DAYS)?))?,
+            usages: policy.usages.unwrap_or_default(),
             urls: authority.leaf_urls.clone(),
         };
         let leaf = sign_leaf(authority.clone(), profile, self.authorities.serial()).await?;

@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use super::upload::{NAME_DRAWS, account_gone, fully_qualified};
 use super::{Certificates, naming};
 use crate::accounts::HOUSE_ACCOUNT;
+use crate::issuers::Issuer;
 use crate::settings::DEFAULT_AUTHORITY;
 use crate::{Error, Noun, Principal, events};
 
@@ -122,7 +123,8 @@ impl Certificates {
     /// # Errors
     /// [`Error::Invalid`] or [`Error::TooLong`] for the names;
     /// [`Error::NotFound`] for the issuer; [`Error::NoCertificate`] for a wildcard that the issuer
-    /// cannot obtain; [`Error::NameTaken`], [`Error::Forbidden`].
+    /// cannot obtain; [`Error::Policy`] for a name that the account may not have;
+    /// [`Error::NameTaken`], [`Error::Forbidden`].
     pub async fn request_managed(
         &self,
         principal: &Principal,
@@ -135,7 +137,7 @@ impl Certificates {
             Some(issuer) => self.issuers.usable(account_id, &issuer).await?,
             None => self.issuers.default_of(account_id).await?,
         };
-        self.check_wildcards(account_id, &issuer, &names).await?;
+        self.check_obtainable(account_id, &issuer, &names).await?;
         let requester = Requester {
             account_id,
             actor: principal.account_name(),
@@ -235,7 +237,8 @@ impl Certificates {
     /// twice: the names of these certificates follow from what they are for.
     ///
     /// # Errors
-    /// [`Error::NoCertificate`] for a wildcard that nothing can obtain. Requests for other names
+    /// [`Error::NoCertificate`] for a wildcard that nothing can obtain, [`Error::Policy`] for a name that
+    /// the account may not have. Requests for other names
     /// may have been made then.
     pub(crate) async fn request_for_domains(
         &self,
@@ -245,7 +248,7 @@ impl Certificates {
     ) -> Result<Vec<CertificateId>, Error> {
         let issuer = self.issuers.default_of(account_id).await?;
         let identifiers: Vec<Identifier> = names.iter().cloned().map(Identifier::Dns).collect();
-        self.check_wildcards(account_id, &issuer, &identifiers)
+        self.check_obtainable(account_id, &issuer, &identifiers)
             .await?;
         self.request_each(account_id, actor, &issuer, names).await
     }
@@ -301,6 +304,21 @@ impl Certificates {
         self.request_each(account.id, HOUSE_ACCOUNT, &issuer, &[wildcard])
             .await
             .map(drop)
+    }
+
+    /// Refuses what the issuer could not obtain, or the account's policy would not let it issue.
+    async fn check_obtainable(
+        &self,
+        account_id: AccountId,
+        issuer: &str,
+        names: &[Identifier],
+    ) -> Result<(), Error> {
+        self.check_wildcards(account_id, issuer, names).await?;
+        if let Issuer::Authority = self.issuers.resolve(account_id, issuer).await? {
+            let policy = self.policies.of(account_id).await?;
+            policy.check_names(names, &[])?;
+        }
+        Ok(())
     }
 
     /// Refuses a wildcard for whose zone the issuer can prove nothing.

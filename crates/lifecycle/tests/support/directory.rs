@@ -17,7 +17,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use lifecycle::{Clock as _, House, Network, Surroundings, SystemRandomness};
 use pki::{
     CaProfile, Certificate, CertificateRequest, DistinguishedName, Identifier, KeyAlgorithm,
-    LeafProfile, PrivateKey, Profile, Serial, Signer, SubjectFields, Urls, Validity,
+    LeafProfile, PrivateKey, Profile, Serial, Signer, SubjectFields, Urls, Usages, Validity,
 };
 use time::OffsetDateTime;
 
@@ -357,6 +357,7 @@ impl FakeDirectory {
             public_key: request.public_key().clone(),
             validity: Validity::new(now - time::Duration::HOUR, now + state.manners.lifetime)
                 .unwrap(),
+            usages: Usages::default(),
             urls: Urls::default(),
         });
         let serial = Serial::from_random(serial).unwrap();

@@ -8,6 +8,7 @@ use crate::extension::{self, key_usage};
 use crate::identifier::Identifier;
 use crate::key::{SigningKey, is_rsa_key, public_key_bits, sha1};
 use crate::name::{self, DistinguishedName};
+use crate::profile::Usages;
 use crate::signer::Signer;
 
 /// A rule that a certificate about to be signed breaks.
@@ -24,7 +25,7 @@ pub struct LintError {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Kind {
     Authority,
-    Leaf,
+    Leaf(Usages),
     Responder,
 }
 
@@ -117,7 +118,7 @@ impl Candidate<'_> {
         let subject = DistinguishedName::from_der(self.view.subject)
             .map_err(|error| broken(RULE, error.to_string()))?;
         require(
-            self.kind == Kind::Leaf || !subject.is_empty(),
+            matches!(self.kind, Kind::Leaf(_)) || !subject.is_empty(),
             RULE,
             "it is empty",
         )?;
@@ -220,7 +221,7 @@ impl Candidate<'_> {
         let authority_bits = key_usage::KEY_CERT_SIGN | key_usage::CRL_SIGN;
         let expected = match self.kind {
             Kind::Authority => authority_bits,
-            Kind::Leaf | Kind::Responder => 0,
+            Kind::Leaf(_) | Kind::Responder => 0,
         };
         require(
             usage & authority_bits == expected,
@@ -247,7 +248,9 @@ impl Candidate<'_> {
         let ocsp: &[u8] = oid::PURPOSE_OCSP_SIGNING.as_bytes();
         let expected: &[&[u8]] = match self.kind {
             Kind::Authority => &[],
-            Kind::Leaf => &[server, client],
+            Kind::Leaf(Usages::Client) => &[client],
+            Kind::Leaf(Usages::Server) => &[server],
+            Kind::Leaf(Usages::ServerAndClient) => &[server, client],
             Kind::Responder => &[ocsp],
         };
         let found = extension::find(&self.view.extensions, &oid::EXTENDED_KEY_USAGE)

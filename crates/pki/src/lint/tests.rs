@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::asn1::{ObjectIdentifier, Writer, tag};
 use crate::issuance::{prepare, prepare_self_signed};
-use crate::profile::{CaProfile, LeafProfile, NameConstraints, Profile, Subtree};
+use crate::profile::{CaProfile, LeafProfile, NameConstraints, Profile, Subtree, Usages};
 use crate::testing::{self, ca_profile, leaf_profile, serial, signer};
 use crate::{DnsName, ResponderProfile, Serial};
 
@@ -47,7 +47,11 @@ static BODY: LazyLock<Vec<u8>> = LazyLock::new(|| {
 });
 
 fn check_leaf(body: &[u8]) -> Result<(), LintError> {
-    check(body, Kind::Leaf, Issuer::Authority(signer()))
+    check(
+        body,
+        Kind::Leaf(Usages::default()),
+        Issuer::Authority(signer()),
+    )
 }
 
 /// The good leaf with the value of one extension changed in place.
@@ -232,11 +236,40 @@ fn damaged_bytes_are_found() {
 }
 
 #[test]
+fn a_leaf_is_for_what_it_was_asked_for_and_nothing_else() {
+    const ALL: [Usages; 3] = [Usages::Client, Usages::Server, Usages::ServerAndClient];
+    for asked in ALL {
+        let profile = LeafProfile {
+            usages: asked,
+            ..leaf()
+        };
+        let linted = prepare(profile, &serial(3), signer()).unwrap().lint();
+        let body = linted.unwrap().to_be_signed().to_vec();
+        for checked in ALL {
+            let outcome = check(&body, Kind::Leaf(checked), Issuer::Authority(signer()));
+            let rule = outcome.err().map(|error| error.rule);
+            let expected = (asked != checked).then_some("extended_key_usage");
+            assert_eq!(rule, expected, "{asked:?} as {checked:?}");
+        }
+    }
+}
+
+#[test]
 fn a_certificate_for_another_issuer_is_found() {
     let other = testing::authority(crate::KeyAlgorithm::P384);
-    let error = check(&BODY, Kind::Leaf, Issuer::Authority(&other)).unwrap_err();
+    let error = check(
+        &BODY,
+        Kind::Leaf(Usages::default()),
+        Issuer::Authority(&other),
+    )
+    .unwrap_err();
     assert_eq!(error.rule, "signature_algorithm");
-    let error = check(&BODY, Kind::Leaf, Issuer::Itself(&testing::key().into())).unwrap_err();
+    let error = check(
+        &BODY,
+        Kind::Leaf(Usages::default()),
+        Issuer::Itself(&testing::key().into()),
+    )
+    .unwrap_err();
     assert_eq!(error.rule, "issuer");
     let error = check(&BODY, Kind::Authority, Issuer::Authority(signer())).unwrap_err();
     assert_eq!(error.rule, "basic_constraints");

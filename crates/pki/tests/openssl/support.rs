@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use pki::{
     CaProfile, Certificate, DistinguishedName, Identifier, KeyAlgorithm, LeafProfile, PrivateKey,
-    Profile, PublicKey, Serial, Signer, SubjectFields, Urls, Validity,
+    Profile, PublicKey, Serial, Signer, SubjectFields, Urls, Usages, Validity,
 };
 use testbed::Workdir;
 use time::{Duration, OffsetDateTime};
@@ -92,6 +92,7 @@ pub(crate) fn leaf_profile(names: &[&str], key: &PublicKey) -> LeafProfile {
         identifiers: hosts(names),
         public_key: key.clone(),
         validity: validity(7),
+        usages: Usages::default(),
         urls: urls(),
     }
 }

@@ -1,8 +1,8 @@
 //! Accounts and their tokens.
 
 use store::{
-    Account, AccountBar, AccountId, AccountStatus, Error, NewAccount, NewToken, Role, Scope, Store,
-    Token, TokenId,
+    Account, AccountBar, AccountId, AccountStatus, Error, NewAccount, NewToken, POLICY_LIMIT, Role,
+    Scope, Store, Token, TokenId,
 };
 
 use crate::support::{Database, account, event, moment, record, unique};
@@ -20,6 +20,7 @@ on_both_databases!(
     a_token_needs_an_account,
     tokens_are_listed_page_by_page,
     overlong_names_are_refused,
+    an_account_has_one_policy_until_it_is_taken_away,
 );
 
 fn new_account(name: &str) -> NewAccount {
@@ -297,4 +298,44 @@ async fn overlong_names_are_refused(database: &Database) {
         .await
         .unwrap_err();
     assert!(matches!(error, Error::TooLong { .. }));
+}
+
+async fn an_account_has_one_policy_until_it_is_taken_away(database: &Database) {
+    let store = database.open().await;
+    let (one, other) = (account(&store).await, account(&store).await);
+    let changed = || event(Some(one), "policy.changed");
+    assert_eq!(store.policy(one).await.unwrap(), None);
+    for policy in ["first", "second"] {
+        store
+            .set_policy(one, Some(policy), changed())
+            .await
+            .unwrap();
+        assert_eq!(store.policy(one).await.unwrap().as_deref(), Some(policy));
+    }
+    assert_eq!(store.policy(other).await.unwrap(), None);
+    store.set_policy(one, None, changed()).await.unwrap();
+    assert_eq!(store.policy(one).await.unwrap(), None);
+
+    let long = "x".repeat(POLICY_LIMIT + 1);
+    let refused = store.set_policy(one, Some(&long), changed()).await;
+    assert!(matches!(refused, Err(Error::TooLong { .. })), "{refused:?}");
+    let nobody = store.set_policy(
+        AccountId::random(),
+        Some("first"),
+        event(None, "policy.changed"),
+    );
+    let nobody = nobody.await;
+    assert!(matches!(nobody, Err(Error::UnknownAccount)), "{nobody:?}");
+
+    store
+        .set_policy(one, Some("last"), changed())
+        .await
+        .unwrap();
+    assert!(
+        store
+            .delete_account(one, event(None, "account.deleted"))
+            .await
+            .unwrap()
+    );
+    assert_eq!(database.count("policies").await, 0);
 }

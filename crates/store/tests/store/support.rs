@@ -75,6 +75,7 @@ pub(crate) const UNDONE: &[(i64, &str)] = &[
          alter table authorities drop column issuing_id; \
          alter table authorities drop column root_id",
     ),
+    (26, "drop table policies"),
 ];
 
 /// A fresh database.
