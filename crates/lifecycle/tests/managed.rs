@@ -200,7 +200,12 @@ async fn the_work_of_a_node_that_died_is_done_once_when_its_lease_is_over() {
     let now = fixture.now();
     let claimed = fixture.nodes[0]
         .store
-        .claim_due(now, now + seconds(5 * MINUTE), 10, &[])
+        .claim_due(
+            now,
+            now + seconds(5 * MINUTE),
+            10,
+            store::Claimable::default(),
+        )
         .await;
     assert_eq!(claimed.unwrap().len(), 1);
 

@@ -6,10 +6,10 @@ mod support;
 use std::time::Duration;
 
 use acme::ErrorKind;
-use lifecycle::{CertificateRef, ManagedRequest, State};
+use lifecycle::{CertificateRef, ManagedRequest, NewIssuer, State, TokenLimits};
 use support::directory::{Call, Manners, refused, unreachable};
 use support::site::{MAIN, Site, named};
-use support::{HOUR, MINUTE, SECOND};
+use support::{HOUR, MINUTE, SECOND, eventually};
 
 #[tokio::test]
 async fn a_certificate_is_obtained_from_a_directory_and_renewed_there() {
@@ -413,4 +413,47 @@ async fn two_nodes_order_each_of_many_names_once() {
         assert_eq!(site.versions(*id).await, 1);
         assert_eq!(site.directory.orders_for(&format!("d{number}.test")), 1);
     }
+}
+
+#[tokio::test]
+async fn an_account_whose_directory_never_answers_takes_nobody_elses_turn() {
+    let site = Site::new(Manners::default()).await;
+    let greedy = site.fixture.tenant("greedy", TokenLimits::default()).await;
+    let silent = NewIssuer {
+        name: "silent".to_owned(),
+        url: "https://silent.test/directory".to_owned(),
+        agrees_to_terms: true,
+        ..NewIssuer::default()
+    };
+    site.directory.silence(&silent.url);
+    let issuers = &site.house().issuers;
+    issuers.add(&greedy, silent).await.unwrap();
+    let certificates = &site.house().certificates;
+    for number in 0..300 {
+        let request = ManagedRequest {
+            issuer: Some("silent".to_owned()),
+            ..named(&format!("d{number}.test"))
+        };
+        certificates
+            .request_managed(&greedy, request)
+            .await
+            .unwrap();
+    }
+    let house = site.house().clone();
+    let working = tokio::spawn(async move { house.obtain_due().await });
+    eventually("the silent directory is asked", async || {
+        (site.directory.calls(Call::NewOrder) > 1).then_some(())
+    })
+    .await;
+    let mut ids = Vec::new();
+    for number in 0..40 {
+        ids.push(site.request(&[&format!("e{number}.test")]).await);
+    }
+    for id in ids {
+        eventually("others get their certificates", async || {
+            (site.find(id).await.state == State::Valid).then_some(())
+        })
+        .await;
+    }
+    working.abort();
 }

@@ -40,6 +40,73 @@ struct Finished {
     superseded: Option<Superseded>,
 }
 
+/// Whose certificates are claimed, by whether the account has directories of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Owners {
+    /// Everybody's.
+    #[default]
+    All,
+    /// Those of accounts that have none.
+    WithoutDirectories,
+    /// Those of accounts that have some.
+    WithDirectories,
+}
+
+/// Which of the certificates that are due are claimed: all of them, unless it says otherwise.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Claimable<'a> {
+    /// Whose.
+    pub owners: Owners,
+    /// Authorities, by name, whose certificates are left alone.
+    pub except_authorities: &'a [String],
+    /// Shared directories, by name, whose certificates are left alone; not those of an account that
+    /// means one of its own by the name.
+    pub except_shared: &'a [String],
+    /// Names of issuers of one account, whose certificates are left alone.
+    pub except_own: &'a [(AccountId, String)],
+    /// Accounts whose certificates are left alone.
+    pub except_accounts: &'a [AccountId],
+}
+
+impl Claimable<'_> {
+    /// Whether the account of a certificate has any directory, or one of the name that it is given.
+    const HAS_DIRECTORY: &'static str = "exists (select 1 from directories where \
+         directories.account_id = certificates.account_id";
+
+    fn restrict(self, statement: Statement) -> Statement {
+        let has_any = Self::HAS_DIRECTORY;
+        let mut statement = match self.owners {
+            Owners::All => statement,
+            Owners::WithoutDirectories => statement.text(&format!(" and not {has_any})")),
+            Owners::WithDirectories => statement.text(&format!(" and {has_any})")),
+        };
+        if !self.except_authorities.is_empty() {
+            statement = statement
+                .text(" and (issuer is null or issuer not in ")
+                .list(self.except_authorities.iter().map(String::as_str))
+                .text(")");
+        }
+        if !self.except_shared.is_empty() {
+            statement = statement
+                .text(" and (issuer is null or issuer not in ")
+                .list(self.except_shared.iter().map(String::as_str))
+                .text(&format!(" or {has_any} and directories.name = issuer))"));
+        }
+        for (account, issuer) in self.except_own {
+            statement = statement
+                .text(" and (account_id <> ? or issuer is null or issuer <> ?)")
+                .bind(*account)
+                .bind(issuer.as_str());
+        }
+        if !self.except_accounts.is_empty() {
+            statement = statement
+                .text(" and account_id not in ")
+                .list(self.except_accounts.iter().copied());
+        }
+        statement
+    }
+}
+
 /// A version that is revoked when its successor is in service.
 #[derive(Debug, Clone)]
 pub struct Superseded {
@@ -71,15 +138,15 @@ impl Store {
     ///
     /// When more are due, half of them are those due longest, so that none waits for ever, and half
     /// those that have just become due, so that none waits behind all of what somebody else has
-    /// asked for at once. Those of the issuers in `except`, by name, are left alone.
+    /// asked for at once.
     pub async fn claim_due(
         &self,
         now: OffsetDateTime,
         until: OffsetDateTime,
         limit: usize,
-        except: &[String],
+        claimable: Claimable<'_>,
     ) -> Result<Vec<Certificate>, Error> {
-        self.claim(claim(now, until, limit, Issuers::Except(except)))
+        self.claim(claim(now, until, limit, Which::Claimable(claimable)))
             .await
     }
 
@@ -94,7 +161,7 @@ impl Store {
         if issuers.is_empty() {
             return Ok(Vec::new());
         }
-        self.claim(claim(now, until, limit, Issuers::Only(issuers)))
+        self.claim(claim(now, until, limit, Which::Only(issuers)))
             .await
     }
 
@@ -328,10 +395,11 @@ async fn write(
     events::insert(transaction, events).await
 }
 
-/// Whose certificates are claimed, by the names of issuers.
+/// Which certificates are claimed.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Issuers<'a> {
-    Except(&'a [String]),
+pub(crate) enum Which<'a> {
+    Claimable(Claimable<'a>),
+    /// Those of these issuers, by name.
     Only(&'a [String]),
 }
 
@@ -339,7 +407,7 @@ pub(crate) fn claim(
     now: OffsetDateTime,
     until: OffsetDateTime,
     limit: usize,
-    issuers: Issuers<'_>,
+    which: Which<'_>,
 ) -> Statement {
     let limit = page_limit(limit);
     let newest = limit / 2;
@@ -347,13 +415,9 @@ pub(crate) fn claim(
         let statement = statement
             .text("select id from (select id from certificates where next_action_at <= ?")
             .bind(now);
-        let statement = match issuers {
-            Issuers::Except([]) => statement,
-            Issuers::Except(names) => statement
-                .text(" and (issuer is null or issuer not in ")
-                .list(names.iter().map(String::as_str))
-                .text(")"),
-            Issuers::Only(names) => statement
+        let statement = match which {
+            Which::Claimable(claimable) => claimable.restrict(statement),
+            Which::Only(names) => statement
                 .text(" and issuer in ")
                 .list(names.iter().map(String::as_str)),
         };

@@ -93,7 +93,7 @@ pub use instances::{
     INSTANCE_TEXT_LIMIT, INSTANCES_LIMIT, Instance, InstanceOfService, InstanceRemoval, NewInstance,
 };
 pub use inventory::{CHAIN_LIMIT, IDENTIFIERS_LIMIT, NAME_LIMIT, NewRecord, NewVersionRecord};
-pub use leases::Superseded;
+pub use leases::{Claimable, Owners, Superseded};
 pub use names::Covering;
 pub use orders::{DirectoryOrder, NewDirectoryOrder, ORDER_TEXT_LIMIT};
 pub use page::{Order, Page, PageStart};

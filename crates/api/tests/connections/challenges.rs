@@ -25,7 +25,11 @@ fn server() -> Server {
         let id = requested.await.unwrap().id;
         let now = SystemClock.now();
         let until = now + Duration::from_secs(60);
-        let claimed = server.store.claim_due(now, until, 100, &[]).await.unwrap();
+        let claimed = server
+            .store
+            .claim_due(now, until, 100, store::Claimable::default())
+            .await
+            .unwrap();
         let certificate = claimed.iter().find(|found| found.id == id).unwrap();
         let challenge = PendingChallenge {
             id: ChallengeId::at(now),

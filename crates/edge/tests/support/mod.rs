@@ -178,7 +178,11 @@ impl Server {
             expires_at: until,
         };
         self.run(async {
-            let claimed = self.store.claim_due(now, until, 100, &[]).await.unwrap();
+            let claimed = self
+                .store
+                .claim_due(now, until, 100, store::Claimable::default())
+                .await
+                .unwrap();
             let certificate = claimed.iter().find(|found| found.id == id).unwrap();
             let challenges = vec![challenge(certificate)];
             let put = self.store.put_challenges(id, until, challenges).await;

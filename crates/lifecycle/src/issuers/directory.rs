@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use acme::client::{AccountKey, Endpoint, Login, Registration};
-use store::Scope;
+use store::{AccountId, Scope};
 use zeroize::Zeroizing;
 
 use super::Issuers;
@@ -57,20 +57,51 @@ const KNOWN: Duration = Duration::from_secs(10);
 /// How many attempts a node makes at a time for what names an issuer.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Concurrency {
-    most: Arc<HashMap<String, usize>>,
+    shared: Arc<HashMap<String, usize>>,
+    own: Arc<HashMap<AccountId, HashMap<String, usize>>>,
 }
 
 impl Concurrency {
-    /// For that issuer.
-    pub(crate) fn of(&self, issuer: &str) -> usize {
-        let usual = || places(Limits::default().concurrency);
-        self.most.get(issuer).copied().unwrap_or_else(usual)
+    /// Of shared directories, and of accounts' own.
+    pub(crate) fn new<Name: Into<String>>(
+        shared: impl IntoIterator<Item = (Name, usize)>,
+        own: impl IntoIterator<Item = (AccountId, Name, usize)>,
+    ) -> Self {
+        let shared = shared
+            .into_iter()
+            .map(|(name, places)| (name.into(), places));
+        let mut owners: HashMap<AccountId, HashMap<String, usize>> = HashMap::new();
+        for (account, name, places) in own {
+            let names = owners.entry(account).or_default();
+            names.insert(name.into(), places);
+        }
+        Self {
+            shared: Arc::new(shared.collect()),
+            own: Arc::new(owners),
+        }
     }
 
-    /// For any issuer.
-    pub(crate) fn least(&self) -> usize {
+    /// For that shared issuer.
+    pub(crate) fn shared(&self, issuer: &str) -> usize {
+        let usual = || places(Limits::default().concurrency);
+        self.shared.get(issuer).copied().unwrap_or_else(usual)
+    }
+
+    /// For what an account means by that name, if it is a directory of its own.
+    pub(crate) fn own(&self, account: AccountId, issuer: &str) -> Option<usize> {
+        self.own.get(&account)?.get(issuer).copied()
+    }
+
+    /// For any shared issuer.
+    pub(crate) fn least_shared(&self) -> usize {
         let usual = places(Limits::default().concurrency);
-        self.most.values().copied().fold(usual, usize::min)
+        self.shared.values().copied().fold(usual, usize::min)
+    }
+
+    /// For any account's own.
+    pub(crate) fn least_own(&self) -> usize {
+        let all = self.own.values().flat_map(HashMap::values);
+        all.copied().fold(usize::MAX, usize::min)
     }
 }
 
@@ -101,27 +132,16 @@ impl Issuers {
             return Ok(concurrency.clone());
         }
         let rows = self.store.directories(Scope::Everything).await?;
-        // Accounts may use one name for several directories, but none has a say in how many attempts
-        // are made at a shared one.
-        let (shared, own): (Vec<_>, Vec<_>) = rows
-            .into_iter()
-            .map(Directory::of)
-            .partition(Directory::is_shared);
-        let mut most: HashMap<String, usize> = shared
-            .into_iter()
-            .map(|directory| (directory.row.name, places(directory.limits.concurrency)))
-            .collect();
-        let is_free = |directory: &Directory| !most.contains_key(&directory.row.name);
-        let own: Vec<Directory> = own.into_iter().filter(is_free).collect();
-        for directory in own {
+        let (mut shared, mut own) = (Vec::new(), Vec::new());
+        for directory in rows.into_iter().map(Directory::of) {
             let places = places(directory.limits.concurrency);
-            most.entry(directory.row.name)
-                .and_modify(|most: &mut usize| *most = places.min(*most))
-                .or_insert(places);
+            let name = directory.row.name;
+            match directory.row.account_id {
+                None => shared.push((name, places)),
+                Some(account) => own.push((account, name, places)),
+            }
         }
-        let concurrency = Concurrency {
-            most: Arc::new(most),
-        };
+        let concurrency = Concurrency::new(shared, own);
         *known = Some((now, concurrency.clone()));
         Ok(concurrency)
     }

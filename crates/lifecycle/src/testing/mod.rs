@@ -208,7 +208,11 @@ impl Fixture {
         };
         self.store.add_certificate(record).await.unwrap();
         let until = now + LEASE;
-        let claimed = self.store.claim_due(now, until, 100, &[]).await.unwrap();
+        let claimed = self
+            .store
+            .claim_due(now, until, 100, store::Claimable::default())
+            .await
+            .unwrap();
         let certificate = claimed.into_iter().find(|found| found.id == id).unwrap();
         Claimed {
             fixture: self,

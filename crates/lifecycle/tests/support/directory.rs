@@ -121,6 +121,8 @@ pub(crate) struct FakeDirectory {
     /// Where challenges are looked at.
     houses: Arc<Mutex<Vec<House>>>,
     cut: Arc<Mutex<Cut>>,
+    /// URL of a directory that takes orders and never answers.
+    silent: Arc<Mutex<Option<String>>>,
 }
 
 /// Where the node that asks is cut off: at the n-th request, before or after it had its effect.
@@ -158,7 +160,13 @@ impl FakeDirectory {
             })),
             houses: Arc::default(),
             cut: Arc::default(),
+            silent: Arc::default(),
         }
+    }
+
+    /// Has the directory at that URL answer no order any more.
+    pub(crate) fn silence(&self, url: &str) {
+        *self.silent.lock().unwrap() = Some(url.to_owned());
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -501,6 +509,10 @@ impl Client for FakeDirectory {
 
     async fn new_order(&self, login: &Login, asked: &NewOrder) -> Result<Order, Failure> {
         let is_cut = self.enter(Call::NewOrder).await?;
+        let silent = self.silent.lock().unwrap().clone();
+        if silent.as_ref() == Some(&login.endpoint.url) {
+            std::future::pending::<()>().await;
+        }
         if !self.state().keys.contains(login.key.as_pkcs8()) {
             return Err(refused(ErrorKind::Unauthorized, 403, "no such key", None));
         }

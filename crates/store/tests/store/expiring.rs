@@ -102,7 +102,9 @@ async fn how_long_something_is_overdue_is_told(database: &Database) {
         let found = store.overdue(moment(now)).await.unwrap();
         assert_eq!(found, seconds(expected), "{now}");
     }
-    let claimed = store.claim_due(moment(35), moment(90), 10, &[]).await;
+    let claimed = store
+        .claim_due(moment(35), moment(90), 10, store::Claimable::default())
+        .await;
     assert_eq!(claimed.unwrap().len(), 1);
     assert_eq!(store.overdue(moment(50)).await.unwrap(), seconds(10));
 }

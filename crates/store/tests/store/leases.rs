@@ -3,19 +3,21 @@
 use std::collections::BTreeSet;
 
 use store::{
-    AccountId, AuthorityId, CertificateId, Error, Exportable, NewVersionRecord, Scope, State, Store,
+    AccountId, AuthorityId, CertificateId, Claimable, Error, Exportable, NewVersionRecord, Owners,
+    Scope, State, Store,
 };
 use tokio::task::JoinSet;
 
 use crate::support::{
-    Database, account, authority, event, find, moment, pending, private_key, record, renewal,
-    request, version,
+    Database, account, add_directory, authority, event, find, moment, pending, private_key, record,
+    renewal, request, version,
 };
 
 on_both_databases!(
     what_is_due_is_claimed_longest_due_first,
     nothing_waits_behind_all_that_was_due_before_it,
     issuers_that_have_enough_to_do_are_left_out,
+    accounts_with_directories_of_their_own_are_claimed_apart,
     a_claim_that_was_not_used_is_due_again,
     no_two_nodes_claim_the_same_work,
     a_failed_attempt_is_noted_and_postponed,
@@ -27,7 +29,7 @@ on_both_databases!(
 
 async fn claim(store: &Store, now: i64, until: i64, limit: usize) -> BTreeSet<CertificateId> {
     let claimed = store
-        .claim_due(moment(now), moment(until), limit, &[])
+        .claim_due(moment(now), moment(until), limit, Claimable::default())
         .await;
     let claimed = claimed.unwrap().into_iter();
     claimed.map(|certificate| certificate.id).collect()
@@ -45,7 +47,7 @@ async fn what_is_due_is_claimed_longest_due_first(database: &Database) {
     assert_eq!(claim(&store, 29, 100, 10).await, [middle].into());
     assert_eq!(claim(&store, 29, 100, 10).await, [].into());
     let claimed = store
-        .claim_due(moment(30), moment(100), 10, &[])
+        .claim_due(moment(30), moment(100), 10, Claimable::default())
         .await
         .unwrap();
     assert_eq!(claimed[0].id, late);
@@ -85,10 +87,84 @@ async fn issuers_that_have_enough_to_do_are_left_out(database: &Database) {
         store.add_certificate(pending).await.unwrap();
     }
     let except = ["busy".to_owned(), "full".to_owned(), "other".to_owned()];
-    let claimed = store.claim_due(moment(10), moment(50), 10, &except).await;
+    let claimable = Claimable {
+        except_authorities: &except,
+        ..Claimable::default()
+    };
+    let claimed = store.claim_due(moment(10), moment(50), 10, claimable).await;
     let claimed: BTreeSet<_> = claimed.unwrap().into_iter().map(|one| one.id).collect();
     assert_eq!(claimed, [ids[1], ids[2]].into());
     assert_eq!(claim(&store, 10, 50, 10).await, [ids[0], ids[3]].into());
+}
+
+async fn accounts_with_directories_of_their_own_are_claimed_apart(database: &Database) {
+    let store = database.open().await;
+    let (plain, owner) = (account(&store).await, account(&store).await);
+    add_directory(&store, None, "shared").await;
+    add_directory(&store, Some(owner), "shared").await;
+    add_directory(&store, Some(owner), "own").await;
+    let mut ids = Vec::new();
+    for (account, issuer) in [
+        (plain, "shared"),
+        (owner, "shared"),
+        (owner, "own"),
+        (owner, "public"),
+    ] {
+        let mut pending = pending(account, 10);
+        pending.certificate.issuer = Some(issuer.to_owned());
+        ids.push(pending.certificate.id);
+        store.add_certificate(pending).await.unwrap();
+    }
+    let busy = ["shared".to_owned(), "public".to_owned()];
+    let own = [(owner, "own".to_owned())];
+    let (with, without) = (Owners::WithDirectories, Owners::WithoutDirectories);
+    let all = Claimable::default();
+    let mut until = 50;
+    for (claimable, expected) in [
+        (
+            Claimable {
+                owners: without,
+                ..all
+            },
+            vec![ids[0]],
+        ),
+        (
+            Claimable {
+                owners: with,
+                ..all
+            },
+            vec![ids[1], ids[2], ids[3]],
+        ),
+        // What the owner means by the name is another directory.
+        (
+            Claimable {
+                except_shared: &busy,
+                ..all
+            },
+            vec![ids[1], ids[2]],
+        ),
+        (
+            Claimable {
+                except_own: &own,
+                ..all
+            },
+            vec![ids[0], ids[1], ids[3]],
+        ),
+        (
+            Claimable {
+                except_accounts: &[owner],
+                ..all
+            },
+            vec![ids[0]],
+        ),
+    ] {
+        let now = moment(until);
+        until += 50;
+        let claimed = store.claim_due(now, moment(until), 10, claimable).await;
+        let claimed: BTreeSet<_> = claimed.unwrap().into_iter().map(|one| one.id).collect();
+        assert_eq!(claimed, expected.into_iter().collect(), "{claimable:?}");
+        until += 50;
+    }
 }
 
 async fn a_claim_that_was_not_used_is_due_again(database: &Database) {

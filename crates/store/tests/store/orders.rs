@@ -182,7 +182,9 @@ async fn an_order_goes_on_with_whoever_claims_next(database: &Database) {
     let id = made.certificate_id;
     store.close().await;
     let store = database.open().await;
-    let again = store.claim_due(moment(50), moment(90), 10, &[]).await;
+    let again = store
+        .claim_due(moment(50), moment(90), 10, store::Claimable::default())
+        .await;
     assert_eq!(again.unwrap()[0].id, id);
     let found = store.order(id).await.unwrap().unwrap();
     assert_eq!(found.key.to_pkcs8_der(), made.key.to_pkcs8_der());
@@ -291,7 +293,9 @@ async fn a_certificate_that_is_revoked_leaves_no_order_behind(database: &Databas
     due.next_action_at = Some(moment(10));
     let current = due.version.id;
     store.add_version(scope, id, due).await.unwrap();
-    let claimed = store.claim_due(moment(10), moment(50), 10, &[]).await;
+    let claimed = store
+        .claim_due(moment(10), moment(50), 10, store::Claimable::default())
+        .await;
     assert_eq!(claimed.unwrap()[0].id, id);
     begin_with_challenges(&store, &order(account, id, directory)).await;
 

@@ -30,7 +30,9 @@ async fn due(store: &Store, account: AccountId) -> CertificateId {
     let mut obtained = renewal(version(None), &names, None, event(None, "obtained"));
     (obtained.renew_at, obtained.next_action_at) = (Some(moment(100)), Some(moment(100)));
     store.add_version(EVERYTHING, id, obtained).await.unwrap();
-    let claimed = store.claim_due(moment(100), moment(150), 10, &[]).await;
+    let claimed = store
+        .claim_due(moment(100), moment(150), 10, store::Claimable::default())
+        .await;
     assert!(claimed.unwrap().iter().any(|claimed| claimed.id == id));
     id
 }
@@ -53,10 +55,14 @@ async fn a_claim_is_given_back_or_extended_by_who_has_it(database: &Database) {
     assert!(!store.release(id, moment(49), moment(20)).await.unwrap());
     assert!(store.release(id, moment(50), moment(80)).await.unwrap());
     assert!(!store.release(id, moment(50), moment(90)).await.unwrap());
-    let none = store.claim_due(moment(79), moment(100), 10, &[]).await;
+    let none = store
+        .claim_due(moment(79), moment(100), 10, store::Claimable::default())
+        .await;
     assert_eq!(none.unwrap(), []);
     assert!(store.release(id, moment(80), moment(20)).await.unwrap());
-    let again = store.claim_due(moment(20), moment(100), 10, &[]).await;
+    let again = store
+        .claim_due(moment(20), moment(100), 10, store::Claimable::default())
+        .await;
     let again = again.unwrap();
     assert_eq!((again[0].id, again[0].attempt), (id, 2));
 }
@@ -108,7 +114,9 @@ async fn a_setback_is_written_down_by_who_has_the_claim(database: &Database) {
     assert_eq!(failed.count(), 1);
 
     // Waiting alone is no news, but what was waited for stays.
-    let again = store.claim_due(moment(70), moment(90), 10, &[]).await;
+    let again = store
+        .claim_due(moment(70), moment(90), 10, store::Claimable::default())
+        .await;
     let claimed = again.unwrap().remove(0);
     assert_eq!(claimed.failure.as_deref(), Some("a CAA record forbids it"));
     let silent = Setback {
@@ -182,7 +190,9 @@ async fn success_clears_the_failure(database: &Database) {
         assert!(failed.unwrap());
         let obtained = renewal(version(None), &[], None, event(None, "obtained"));
         if is_together {
-            let again = store.claim_due(moment(100), moment(160), 10, &[]).await;
+            let again = store
+                .claim_due(moment(100), moment(160), 10, store::Claimable::default())
+                .await;
             assert_eq!(again.unwrap().len(), 1);
             let finished = store.finish_claimed(moment(160), vec![(id, obtained)]);
             assert_eq!(finished.await.unwrap(), [id].into());
@@ -214,7 +224,9 @@ async fn what_is_wanted_now_is_due_at_once(database: &Database) {
         );
         assert_eq!(found.renew_at, Some(moment(200)));
     }
-    let claimed = store.claim_due(moment(200), moment(250), 10, &[]).await;
+    let claimed = store
+        .claim_due(moment(200), moment(250), 10, store::Claimable::default())
+        .await;
     assert_eq!(claimed.unwrap().len(), 2);
     assert!(
         kinds(&store, account)
@@ -233,7 +245,9 @@ async fn what_is_under_way_is_not_begun_again(database: &Database) {
     let wanted = event(Some(account), "certificate.requested");
     let renewed = store.renew_now(Scope::Account(account), id, moment(20), wanted);
     renewed.await.unwrap();
-    let none = store.claim_due(moment(20), moment(90), 10, &[]).await;
+    let none = store
+        .claim_due(moment(20), moment(90), 10, store::Claimable::default())
+        .await;
     assert_eq!(none.unwrap(), []);
     let placed = store.place_order(id, moment(50), "url", None, moment(21));
     assert!(placed.await.unwrap(), "the claim is held");

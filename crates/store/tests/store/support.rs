@@ -317,7 +317,9 @@ pub(crate) async fn request(store: &Store, account: AccountId, due: i64) -> Cert
 /// Adds one and claims it until 50.
 pub(crate) async fn claimed(store: &Store, account: AccountId) -> CertificateId {
     let id = request(store, account, 10).await;
-    let claimed = store.claim_due(moment(10), moment(50), 1_000, &[]).await;
+    let claimed = store
+        .claim_due(moment(10), moment(50), 1_000, store::Claimable::default())
+        .await;
     assert!(claimed.unwrap().iter().any(|claimed| claimed.id == id));
     id
 }
