@@ -1,7 +1,7 @@
 //! Foreign text on its way into messages, logs and the store.
 
 /// The longest foreign text in a message, in characters.
-const MAX_LENGTH: usize = 500;
+const MAX_LENGTH: usize = 2_000;
 
 /// A text that somebody else wrote, cut to a bearable length and without characters that would do
 /// something to a terminal.

@@ -196,7 +196,7 @@ async fn tenants_add_their_own_directories_and_use_shared_ones() {
     assert_eq!(site.names(&stranger).await, shared);
     let issuers = &site.house().issuers;
     for refused in [
-        issuers.remove(&tenant, MAIN, None).await,
+        issuers.remove(&tenant, MAIN, None).await.map(drop),
         issuers.rank(&tenant, MAIN, 1).await,
         issuers.change_key(&tenant, MAIN).await,
         issuers.make_default(&tenant, "own", true).await,
@@ -223,7 +223,7 @@ async fn tenants_add_their_own_directories_and_use_shared_ones() {
         );
     }
     for refused in [
-        issuers.remove(&stranger, "own", None).await,
+        issuers.remove(&stranger, "own", None).await.map(drop),
         issuers.make_default(&stranger, "own", false).await,
         issuers.show(&stranger, "own").await.map(drop),
     ] {
@@ -286,10 +286,19 @@ async fn a_directory_that_is_given_up_leaves_its_certificates_to_another_issuer(
     site.add_issuer("other", None).await;
     let id = site.request(&["a.test"]).await;
     let issuers = &site.house().issuers;
-    issuers
-        .remove(site.principal(), MAIN, Some("other"))
-        .await
-        .unwrap();
+    let refused = issuers.remove(site.principal(), MAIN, None).await;
+    let Err(Error::Unfit { reason }) = refused else {
+        panic!("{refused:?}");
+    };
+    let told = format!("'{MAIN}' obtains 1 certificates");
+    assert!(reason.contains(&told), "{reason}");
+    assert!(
+        reason.contains(&format!("issuer rm {MAIN} --successor")),
+        "{reason}"
+    );
+    assert_eq!(site.find(id).await.issuer.as_deref(), Some(MAIN));
+    let moved = issuers.remove(site.principal(), MAIN, Some("other")).await;
+    assert_eq!(moved.unwrap(), 1);
     assert_eq!(site.find(id).await.issuer.as_deref(), Some("other"));
     site.house().obtain_due_now().await.unwrap();
     assert_eq!(site.issuer_of(id).await, "other");
@@ -359,6 +368,66 @@ async fn an_account_gets_a_new_key_and_a_change_that_broke_off_is_finished() {
         "{refused:?}"
     );
     issuers.change_key(site.principal(), MAIN).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_takes_over_for_everybody_is_what_everybody_can_use() {
+    let site = Site::new(Manners::default()).await;
+    let administrator = site.principal().clone();
+    let tenant = site.fixture.tenant("tenant", TokenLimits::default()).await;
+    let own = NewIssuer {
+        account: Some(administrator.account_name().to_owned()),
+        ..issuer("own")
+    };
+    site.add(&administrator, own).await.unwrap();
+    site.add(&tenant, issuer("theirs")).await.unwrap();
+    let certificates = &site.house().certificates;
+    let requested = certificates.request_managed(&tenant, named("a.test")).await;
+    let requested = requested.unwrap();
+    let issuers = &site.house().issuers;
+    for successor in ["own", "theirs", "nowhere"] {
+        let refused = issuers.remove(&administrator, MAIN, Some(successor)).await;
+        assert!(
+            matches!(refused, Err(Error::NotFound { .. })),
+            "{successor}"
+        );
+    }
+    let refused = issuers.remove(&administrator, MAIN, Some(MAIN)).await;
+    assert!(matches!(refused, Err(Error::Unfit { .. })), "{refused:?}");
+    // A tenant's own may be succeeded by what the tenant can use, and needs no successor when
+    // nothing names it.
+    assert_eq!(issuers.remove(&tenant, "theirs", None).await.unwrap(), 0);
+    let moved = issuers
+        .remove(&administrator, MAIN, Some(DEFAULT_AUTHORITY))
+        .await;
+    assert_eq!(moved.unwrap(), 1);
+    let reference = CertificateRef::Id(requested.id);
+    let found = certificates.find(&tenant, &reference).await.unwrap();
+    assert_eq!(found.issuer.as_deref(), Some(DEFAULT_AUTHORITY));
+}
+
+#[tokio::test]
+async fn a_change_of_key_that_a_crash_cut_is_finished_by_the_next_order() {
+    for refusal in [acme::ErrorKind::Unauthorized, acme::ErrorKind::Malformed] {
+        let site = Site::new(Manners::default()).await;
+        let issuers = &site.house().issuers;
+        site.directory.lose_next_key_change(true);
+        let cut = issuers.change_key(site.principal(), MAIN).await;
+        assert!(matches!(cut, Err(Error::Directory { .. })), "{cut:?}");
+        site.directory.fail_next(Call::NewOrder, move || {
+            refused(refusal.clone(), 400, "no such key", None)
+        });
+        let id = site.request(&["a.test"]).await;
+        site.work(site.house(), &[id], 5).await;
+        let found = site.find(id).await;
+        assert_eq!(found.state, State::Valid, "{:?}", found.failure);
+        let shown = issuers.show(site.principal(), MAIN).await.unwrap();
+        let orders = shown
+            .budgets
+            .iter()
+            .find(|budget| budget.bucket == "orders");
+        assert_eq!(orders.unwrap().left, 299, "what was refused is given back");
+    }
 }
 
 #[tokio::test]

@@ -12,10 +12,10 @@ use lifecycle::{
 };
 use pki::{DnsName, KeyAlgorithm, RevocationReason};
 use sqlx::{Connection as _, SqliteConnection};
-use store::{CertificateFilter, Order, Page, PageStart, Scope};
+use store::{CertificateFilter, NewEvent, Order, Page, PageStart, Scope};
 use time::Duration;
 
-use support::{DAY, Fixture, MINUTE, SECOND, settings};
+use support::{DAY, Fixture, MINUTE, SECOND, SPARE, settings};
 
 /// How long after each failed attempt the next one is due, in minutes.
 const PAUSES: [i64; 7] = [1, 5, 15, 60, 180, 360, 720];
@@ -531,4 +531,50 @@ async fn every_start_and_every_node_finds_the_one_certificate_of_the_metro_domai
     let house_account = fixture.nodes[0].store.account_by_name(HOUSE_ACCOUNT).await;
     let owner = house_account.unwrap().unwrap().id;
     assert!(found.iter().all(|found| found.account_id == owner));
+}
+
+#[tokio::test]
+async fn a_metro_certificate_that_was_given_up_is_begun_anew_and_follows_the_default_issuer() {
+    let fixture = furnished(settings(KeyAlgorithm::P256)).await;
+    let (house, keep) = (fixture.house(), |_: &str| Ok(()));
+    let given_up = metro_certificates(&fixture).await;
+    let event = NewEvent {
+        at: fixture.now(),
+        account_id: None,
+        actor: "test".to_owned(),
+        kind: "certificate.failed",
+        object: None,
+        detail: String::new(),
+    };
+    let state = State::Error {
+        reason: "in vain".to_owned(),
+    };
+    let store = &fixture.nodes[0].store;
+    store
+        .set_certificate_state(Scope::Everything, given_up[0].id, state, None, event)
+        .await
+        .unwrap();
+    house.furnish(keep).await.unwrap();
+    house.furnish(keep).await.unwrap();
+    let restarted = metro_certificates(&fixture).await;
+    assert_eq!(restarted.len(), 1);
+    assert_eq!(restarted[0].id, given_up[0].id);
+    assert!(matches!(
+        restarted[0].state,
+        State::Pending { attempt: 0, .. }
+    ));
+
+    let fixture = furnished(settings(KeyAlgorithm::P256)).await;
+    let house = fixture.house();
+    let issuers = &house.issuers;
+    let before = metro_certificates(&fixture).await;
+    assert_eq!(before[0].issuer.as_deref(), Some(DEFAULT_AUTHORITY));
+    let chosen = issuers.make_default(&fixture.principal, SPARE, true).await;
+    chosen.unwrap();
+    house.furnish(keep).await.unwrap();
+    let after = metro_certificates(&fixture).await;
+    assert_eq!(after.len(), 1);
+    assert_eq!(after[0].issuer.as_deref(), Some(SPARE));
+    assert_eq!(after[0].state, State::Valid);
+    assert_eq!(after[0].next_action_at, before[0].next_action_at);
 }

@@ -457,3 +457,42 @@ async fn an_account_whose_directory_never_answers_takes_nobody_elses_turn() {
     }
     working.abort();
 }
+
+#[tokio::test]
+async fn a_new_name_is_tried_again_soon_where_there_is_no_other_directory() {
+    let site = Site::new(Manners::default()).await;
+    site.directory.fail_next(Call::NewOrder, unreachable);
+    let id = site.request(&["a.test"]).await;
+    site.house().obtain_due_now().await.unwrap();
+    let waiting = site.find(id).await;
+    let pause = waiting.next_action_at.unwrap() - site.fixture.now();
+    assert!(pause <= time::Duration::minutes(2), "{pause}");
+    site.fixture.turn(pause.whole_seconds() + SECOND);
+    site.house().obtain_due_now().await.unwrap();
+    assert_eq!(site.find(id).await.state, State::Valid);
+}
+
+#[tokio::test]
+async fn a_name_that_the_authority_has_paused_is_told_and_ends_in_error() {
+    let site = Site::new(Manners::default()).await;
+    site.directory.fail(Call::NewOrder, || {
+        let detail = "Your account is temporarily prevented from requesting certificates for \
+                      a.test. Please visit: https://portal.test/unpause?jwt=token";
+        refused(ErrorKind::RateLimited, 429, detail, None)
+    });
+    let id = site.request(&["a.test"]).await;
+    site.house().obtain_due_now().await.unwrap();
+    let waiting = site.find(id).await;
+    assert_eq!(waiting.attempt, 1, "it counts");
+    let failure = waiting.failure.unwrap();
+    assert!(
+        failure.contains("https://portal.test/unpause?jwt=token"),
+        "{failure}"
+    );
+    assert!(failure.contains("have the name resumed"), "{failure}");
+    // The limits of the directory are as they were.
+    let other = site.request(&["b.test"]).await;
+    site.directory.recover();
+    site.house().obtain_due_now().await.unwrap();
+    assert_eq!(site.find(other).await.state, State::Valid);
+}

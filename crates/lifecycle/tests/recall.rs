@@ -6,8 +6,8 @@ mod support;
 use lifecycle::{CertificateId, CertificateRef, ManagedRequest, RevocationTarget, State, Version};
 use pki::RevocationReason;
 use support::directory::{Call, Manners, name_of, unreachable};
-use support::site::Site;
-use support::{DAY, HOUR, MINUTE};
+use support::site::{Site, named};
+use support::{DAY, HOUR, MINUTE, eventually};
 use time::Duration;
 
 fn informative() -> Manners {
@@ -191,7 +191,7 @@ async fn everything_that_a_directory_calls_back_at_once_is_replaced_within_its_w
     for number in 0..recalled {
         let request = ManagedRequest {
             issuer: Some("generous".to_owned()),
-            ..support::site::named(&format!("d{number}.test"))
+            ..named(&format!("d{number}.test"))
         };
         let certificates = &site.house().certificates;
         let made = certificates
@@ -231,4 +231,38 @@ async fn everything_that_a_directory_calls_back_at_once_is_replaced_within_its_w
     assert_eq!(site.directory.revoked().len(), recalled);
     // Spread over the window, not all at its beginning.
     assert!(latest > start + Duration::hours(12), "{latest}");
+}
+
+#[tokio::test]
+async fn a_directory_that_never_answers_holds_up_no_revocation_at_another() {
+    let site = Site::new(Manners::default()).await;
+    site.add_issuer("silent", None).await;
+    let certificates = &site.house().certificates;
+    let mut ids = Vec::new();
+    for number in 0..6 {
+        let request = ManagedRequest {
+            issuer: Some("silent".to_owned()),
+            ..named(&format!("d{number}.test"))
+        };
+        let made = certificates.request_managed(site.principal(), request);
+        ids.push(made.await.unwrap().id);
+    }
+    let last = site.request(&["a.test"]).await;
+    ids.push(last);
+    site.house().obtain_due_now().await.unwrap();
+    site.directory.silence("https://silent.test/directory");
+    for id in &ids {
+        let target = RevocationTarget::Certificate(CertificateRef::Id(*id));
+        let reason = RevocationReason::KeyCompromise;
+        let revoked = certificates.revoke(site.principal(), &target, reason);
+        revoked.await.unwrap();
+    }
+    let house = site.house().clone();
+    let working = tokio::spawn(async move { house.obtain_due().await });
+    eventually("the other directory is told", async || {
+        (!site.directory.revoked().is_empty()).then_some(())
+    })
+    .await;
+    assert!(site.directory.calls(Call::Revoke) <= 5);
+    working.abort();
 }

@@ -105,6 +105,25 @@ pub struct Directory {
     pub created_at: OffsetDateTime,
 }
 
+/// What became of the removal of a directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removal {
+    /// It is gone.
+    Removed {
+        /// How many certificates its successor takes over.
+        certificates: u64,
+    },
+    /// There is no such directory in the scope.
+    Unknown,
+    /// It is there, because something names it, and no successor was given.
+    InUse {
+        /// How many certificates name it.
+        certificates: u64,
+        /// How many accounts have chosen it as their default issuer.
+        accounts: u64,
+    },
+}
+
 impl Store {
     /// Adds a directory.
     ///
@@ -196,20 +215,22 @@ impl Store {
         })
     }
 
-    /// Removes a directory; the answer is whether there was one. In the same transaction its orders
-    /// are dropped, what was published for them becomes due for withdrawal at the time of the
-    /// event, and what names it is moved to `successor`: certificates, and choices of a default
-    /// issuer. An account removes its own only.
+    /// Removes a directory. In the same transaction its orders are dropped, what was published for
+    /// them becomes due for withdrawal at the time of the event, and what names it is moved to
+    /// `successor`: certificates, and choices of a default issuer. Certificates that waited there for
+    /// something become due. Without a successor, nothing may name it. An account removes its own
+    /// only.
     ///
     /// Goes through all certificates when the directory is a shared one.
     pub async fn remove_directory(
         &self,
         scope: Scope,
         id: DirectoryId,
-        successor: &str,
+        successor: Option<&str>,
         event: NewEvent,
-    ) -> Result<bool, Error> {
-        within("the name of the issuer", NAME_LIMIT, successor.len())?;
+    ) -> Result<Removal, Error> {
+        let length = successor.map_or(0, str::len);
+        within("the name of the issuer", NAME_LIMIT, length)?;
         let find = Statement::new("select account_id, name from directories where id = ?");
         let find = scope.restrict(find.bind(id), "account_id");
         let drop_orders =
@@ -220,20 +241,46 @@ impl Store {
         let event = event.into_row();
         in_transaction!(self.backend(), |transaction| {
             let Some(mut row) = transaction.row(find.clone()).await? else {
-                return Ok(false);
+                return Ok(Removal::Unknown);
             };
             let (owner, name): (Option<AccountId>, String) = (row.take()?, row.take()?);
-            for table in ["certificates", "default_issuers"] {
-                let moving = moving(table, owner, &name, successor);
-                transaction.execute(moving).await?;
+            let mut concerned = [0; 2];
+            for (table, concerned) in ["certificates", "default_issuers"]
+                .iter()
+                .zip(&mut concerned)
+            {
+                *concerned = match successor {
+                    Some(successor) => {
+                        if *table == "certificates" {
+                            let waking = waking(owner, &name, now);
+                            transaction.execute(waking).await?;
+                        }
+                        let moving = moving(table, owner, &name, successor);
+                        transaction.execute(moving).await?
+                    }
+                    None => {
+                        let row = transaction.row(naming(table, owner, &name)).await?;
+                        let count: i64 = row.map_or(Ok(0), |mut row| row.take())?;
+                        u64::try_from(count).unwrap_or(0)
+                    }
+                };
+            }
+            let [moved, accounts] = concerned;
+            if successor.is_none() && (moved > 0 || accounts > 0) {
+                return Ok(Removal::InUse {
+                    certificates: moved,
+                    accounts,
+                });
             }
             let certificates = dropped(transaction, drop_orders.clone()).await?;
             challenges::settle(transaction, &certificates, now).await?;
             if transaction.execute(delete.clone()).await? == 0 {
-                return Ok(false);
+                return Ok(Removal::Unknown);
             }
             events::insert(transaction, vec![event.clone()]).await?;
-            Ok(true)
+            Ok(Removal::Removed {
+                certificates: moved,
+            })
         })
     }
 
@@ -375,9 +422,30 @@ pub(crate) fn moving(
     let update = Statement::new(format!("update {table} set issuer = ? where issuer = ?"))
         .bind(successor)
         .bind(name);
+    meant(update, table, owner, name)
+}
+
+/// How much names a directory.
+pub(crate) fn naming(table: &str, owner: Option<AccountId>, name: &str) -> Statement {
+    let count = Statement::new(format!("select count(*) from {table} where issuer = ?"));
+    meant(count.bind(name), table, owner, name)
+}
+
+/// Has certificates that wait at a directory for a place or for another attempt looked at now.
+pub(crate) fn waking(owner: Option<AccountId>, name: &str, now: OffsetDateTime) -> Statement {
+    let update = Statement::new(
+        "update certificates set next_action_at = ? where issuer = ? and next_action_at > ? and \
+         (state = 'pending' or renew_at <= ?)",
+    );
+    let update = update.bind(now).bind(name).bind(now).bind(now);
+    meant(update, "certificates", owner, name)
+}
+
+/// Restricts a statement to those who mean the directory of that owner by the name.
+fn meant(statement: Statement, table: &str, owner: Option<AccountId>, name: &str) -> Statement {
     match owner {
-        Some(owner) => update.text(" and account_id = ?").bind(owner),
-        None => update
+        Some(owner) => statement.text(" and account_id = ?").bind(owner),
+        None => statement
             .text(&format!(
                 " and not exists (select 1 from directories where directories.account_id = \
                  {table}.account_id and directories.name = ?)"

@@ -109,6 +109,17 @@ impl Store {
             .await
     }
 
+    /// A domain directly under a name that belongs to an account other than `account`, if there is
+    /// one. Looks once for each account.
+    pub async fn foreign_domain_under(
+        &self,
+        account: AccountId,
+        parent: &str,
+    ) -> Result<Option<Domain>, Error> {
+        let row = self.backend().row(foreign_under(account, parent)).await?;
+        row.map(read).transpose()
+    }
+
     /// The names of all domains in the order of their bytes, those after `after`, at most `limit`
     /// (and never more than [`DOMAIN_NAMES_LIMIT`]). A page of thousands costs hardly more than its
     /// bytes.
@@ -338,6 +349,12 @@ pub(crate) fn under(
         .bind(parent)
         .bind(after.unwrap_or_default())
         .bind(page_limit(limit))
+}
+
+pub(crate) fn foreign_under(account: AccountId, parent: &str) -> Statement {
+    select("account_id in (select id from accounts where id <> ?) and parent = ? limit 1")
+        .bind(account)
+        .bind(parent)
 }
 
 /// The names in one row, one a line: rows are what costs.

@@ -75,6 +75,7 @@ pub use challenges::{CHALLENGE_TEXT_LIMIT, ChallengeRecord, ChallengeState, Pend
 pub use deliveries::{DELIVERY_LIMIT, Delivery, NewDelivery};
 pub use directories::{
     DIRECTORIES_LIMIT, DIRECTORY_TEXT_LIMIT, Directory, ExternalAccount, NewDirectory, ROOTS_LIMIT,
+    Removal,
 };
 pub use dns_providers::{
     CREDENTIALS_LIMIT, DNS_PROVIDER_KIND_LIMIT, DNS_PROVIDERS_LIMIT, DnsProvider, NewDnsProvider,

@@ -10,7 +10,7 @@ use crate::backend::in_transaction;
 use crate::error::Error;
 use crate::events::{self, NewEvent};
 use crate::ids::CertificateId;
-use crate::inventory::cut_failure;
+use crate::inventory::{NAME_LIMIT, cut_failure, within};
 use crate::orders::{self, hold};
 use crate::scope::Scope;
 use crate::sql::Statement;
@@ -133,6 +133,28 @@ impl Store {
                 return Err(Error::NotFound);
             }
             events::insert(transaction, vec![event.clone()]).await
+        })
+    }
+
+    /// Has another issuer obtain a certificate from its next attempt on. Whether there is such a
+    /// certificate in the scope.
+    pub async fn name_issuer(
+        &self,
+        scope: Scope,
+        certificate: CertificateId,
+        issuer: &str,
+        event: NewEvent,
+    ) -> Result<bool, Error> {
+        within("the name of the issuer", NAME_LIMIT, issuer.len())?;
+        let update = Statement::new("update certificates set issuer = ? where id = ?");
+        let update = scope.restrict(update.bind(issuer).bind(certificate), "account_id");
+        let event = event.into_row();
+        in_transaction!(self.backend(), |transaction| {
+            if transaction.execute(update.clone()).await? == 0 {
+                return Ok(false);
+            }
+            events::insert(transaction, vec![event.clone()]).await?;
+            Ok(true)
         })
     }
 

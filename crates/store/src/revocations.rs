@@ -30,19 +30,20 @@ pub struct PendingRevocation {
 
 impl Store {
     /// Claims revocations that directories are to be told of at `now`, at most `limit` (and never
-    /// more than 1,000), until `until`; those that are not settled by then are due again. Forgets
-    /// those whose versions have ended.
+    /// more than 1,000), until `until`; those that are not settled by then are due again. Those of
+    /// the directories in `except` are left alone. Forgets those whose versions have ended.
     pub async fn claim_revocations(
         &self,
         now: OffsetDateTime,
         until: OffsetDateTime,
         limit: usize,
+        except: &[DirectoryId],
     ) -> Result<Vec<PendingRevocation>, Error> {
         // Most of the time nothing is due, and a look costs less than a transaction.
         if self.backend().row(due(now)).await?.is_none() {
             return Ok(Vec::new());
         }
-        let claim = claiming(now, until, limit);
+        let claim = claiming(now, until, limit, except);
         in_transaction!(self.backend(), |transaction| {
             let mut claimed = Vec::new();
             for row in transaction.rows(claim.clone()).await? {
@@ -102,17 +103,31 @@ pub(crate) fn due(now: OffsetDateTime) -> Statement {
     Statement::new("select 1 from revocations where next_action_at <= ? limit 1").bind(now)
 }
 
-pub(crate) fn claiming(now: OffsetDateTime, until: OffsetDateTime, limit: usize) -> Statement {
-    Statement::new(
+pub(crate) fn claiming(
+    now: OffsetDateTime,
+    until: OffsetDateTime,
+    limit: usize,
+    except: &[DirectoryId],
+) -> Statement {
+    let claim = Statement::new(
         "update revocations set next_action_at = ? where +next_action_at <= ? and version_id in \
-         (select version_id from revocations where next_action_at <= ? \
-         order by next_action_at limit ?) \
-         returning version_id, directory_id, leaf, reason, attempt, not_after",
+         (select version_id from revocations where next_action_at <= ?",
     )
     .bind(until)
     .bind(now)
-    .bind(now)
-    .bind(page_limit(limit))
+    .bind(now);
+    let claim = match except {
+        [] => claim,
+        except => claim
+            .text(" and directory_id not in ")
+            .list(except.iter().copied()),
+    };
+    claim
+        .text(
+            " order by next_action_at limit ?) \
+             returning version_id, directory_id, leaf, reason, attempt, not_after",
+        )
+        .bind(page_limit(limit))
 }
 
 fn forgetting(version: VersionId) -> Statement {

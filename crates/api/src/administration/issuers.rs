@@ -133,10 +133,12 @@ pub(super) async fn show(call: Call<'_>, name: &str) -> Result<Response, Fault> 
 pub(super) async fn remove(call: Call<'_>, name: &str) -> Result<Response, Fault> {
     let successor = call.parameter("successor")?;
     let issuers = &call.context.house.issuers;
-    issuers
-        .remove(&call.principal, name, successor.as_deref())
-        .await?;
-    Ok(json_answer(StatusCode::OK, &json!({})))
+    let moved = issuers.remove(&call.principal, name, successor.as_deref());
+    let moved = moved.await?;
+    Ok(json_answer(
+        StatusCode::OK,
+        &json!({ "certificates_moved": moved }),
+    ))
 }
 
 pub(super) async fn make_default(call: Call<'_>, name: &str) -> Result<Response, Fault> {

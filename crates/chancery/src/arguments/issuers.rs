@@ -22,11 +22,11 @@ pub(crate) enum IssuerCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Give an ACME directory up; other issuers renew its certificates from then on
+    /// Give an ACME directory up; another issuer renews its certificates from then on
     Rm {
         /// Its name
         name: String,
-        /// The issuer that renews its certificates [default: the default issuer]
+        /// The issuer that renews its certificates; needed while there are any
         #[arg(long, value_name = "NAME")]
         successor: Option<String>,
     },

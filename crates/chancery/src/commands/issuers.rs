@@ -17,11 +17,16 @@ pub(super) async fn run(client: &Client, command: IssuerCommand) -> anyhow::Resu
         IssuerCommand::Show { name, json } => show(client, &name, json).await,
         IssuerCommand::Rm { name, successor } => {
             let mut path = format!("issuers/{}", segment(&name));
-            if let Some(successor) = successor {
-                path.push_str(&format!("?successor={}", segment(&successor)));
+            if let Some(successor) = &successor {
+                path.push_str(&format!("?successor={}", segment(successor)));
             }
-            with_spinner("removing", client.send(Method::DELETE, &path)).await?;
+            let answer = with_spinner("removing", client.send(Method::DELETE, &path)).await?;
             println!("removed {name}");
+            if let (Some(successor), Some(moved)) =
+                (successor, answer["certificates_moved"].as_u64())
+            {
+                println!("certificates that {successor} renews from now on: {moved}");
+            }
             Ok(())
         }
         IssuerCommand::Default { name, for_all } => {

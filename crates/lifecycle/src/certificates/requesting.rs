@@ -285,7 +285,8 @@ impl Certificates {
     }
 
     /// Requests the house's own wildcard certificate for the subdomains of the metro domain, unless
-    /// it is there.
+    /// it is there. One that was given up is begun anew, with the pauses of any other, and one whose
+    /// issuer is not the default any more is renewed by that.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -296,14 +297,58 @@ impl Certificates {
             .map_err(|error| Error::invalid("metro_domain", error.to_string()))?;
         let issuer = self.issuers.default_of(account.id).await?;
         let names = [Identifier::Dns(wildcard.clone())];
-        let issuer = match self.check_wildcards(account.id, &issuer, &names).await {
-            Ok(()) => issuer,
-            Err(Error::NoCertificate { .. }) => DEFAULT_AUTHORITY.to_owned(),
+        let (issuer, is_default) = match self.check_wildcards(account.id, &issuer, &names).await {
+            Ok(()) => (issuer, true),
+            Err(Error::NoCertificate { .. }) => (DEFAULT_AUTHORITY.to_owned(), false),
             Err(error) => return Err(error),
         };
-        self.request_each(account.id, HOUSE_ACCOUNT, &issuer, &[wildcard])
-            .await
-            .map(drop)
+        let Some(found) = self.requested_before(account.id, &wildcard).await? else {
+            return self
+                .request_each(account.id, HOUSE_ACCOUNT, &issuer, &[wildcard])
+                .await
+                .map(drop);
+        };
+        // That the zone cannot be proven now is no reason to leave the issuer that there is.
+        if is_default && found.issuer.as_ref() != Some(&issuer) {
+            let kind = events::ISSUER_CHOSEN;
+            let event = self.event(&found, HOUSE_ACCOUNT, kind, &issuer);
+            let scope = Scope::Account(account.id);
+            self.store
+                .name_issuer(scope, found.id, &issuer, event)
+                .await?;
+        }
+        if matches!(found.state, State::Error { .. }) {
+            self.restarted(found, HOUSE_ACCOUNT).await?;
+        }
+        Ok(())
+    }
+
+    /// What was requested for a name before on behalf of a domain: what is coming or in force, else
+    /// the first that was given up.
+    async fn requested_before(
+        &self,
+        account_id: AccountId,
+        common_name: &DnsName,
+    ) -> Result<Option<Certificate>, Error> {
+        let scope = Scope::Account(account_id);
+        let mut given_up = None;
+        for place in 0..PLACES {
+            let name = naming::name_in_row(common_name.as_str(), account_id, place);
+            let reference = CertificateRef::Name(name);
+            let Some(found) = self.store.certificate(scope, &reference).await? else {
+                break;
+            };
+            if found.common_name != common_name.as_str() || found.origin == Origin::Uploaded {
+                continue;
+            }
+            if self.is_coming_or_in_force(&found) {
+                return Ok(Some(found));
+            }
+            if matches!(found.state, State::Error { .. }) {
+                given_up = given_up.or(Some(found));
+            }
+        }
+        Ok(given_up)
     }
 
     /// Refuses what the issuer could not obtain, or the account's policy would not let it issue.

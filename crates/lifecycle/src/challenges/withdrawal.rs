@@ -5,7 +5,6 @@ use std::error::Error as StdError;
 use std::time::Duration;
 
 use store::{PendingChallenge, Scope};
-use time::OffsetDateTime;
 use tokio::task::JoinSet;
 
 use acme::client::ChallengeKind;
@@ -55,17 +54,22 @@ impl Solvers {
         for row in claimed {
             let solvers = self.clone();
             withdrawing.spawn(async move {
-                let withdrawn = solvers.withdraw_one(&row, until).await;
+                let withdrawn = solvers.withdraw_one(&row).await;
                 (row, withdrawn)
             });
         }
         while let Some(withdrawn) = withdrawing.join_next().await {
             let (row, withdrawn) = withdrawn.map_err(Error::signing)?;
             if let Err(error) = withdrawn {
+                let now = self.surroundings.now();
+                let at = now + pause(now - row.created_at);
+                // If that cannot be written down either, it is due again when the claim is over.
+                let put_off = self.store.put_off_withdrawal(row.id, until, at).await;
                 tracing::warn!(
                     name = row.name,
                     record = row.record.as_ref().map(|record| record.name.as_str()),
                     error = &error as &dyn StdError,
+                    is_put_off = put_off.is_ok(),
                     "could not withdraw a DNS record; it is tried again"
                 );
             }
@@ -73,11 +77,7 @@ impl Solvers {
         Ok(count)
     }
 
-    async fn withdraw_one(
-        &self,
-        row: &PendingChallenge,
-        until: OffsetDateTime,
-    ) -> Result<(), ChallengeError> {
+    async fn withdraw_one(&self, row: &PendingChallenge) -> Result<(), ChallengeError> {
         let Some(record) = &row.record else {
             self.store.withdrawn(row.id).await?;
             return Ok(());
@@ -112,16 +112,11 @@ impl Solvers {
                 self.store.withdrawn(row.id).await?;
                 Ok(())
             }
-            Err(source) => {
-                let now = self.surroundings.now();
-                let at = now + pause(now - row.created_at);
-                self.store.put_off_withdrawal(row.id, until, at).await?;
-                Err(ChallengeError::Provider {
-                    record: record.name.clone(),
-                    zone: record.zone.clone(),
-                    source,
-                })
-            }
+            Err(source) => Err(ChallengeError::Provider {
+                record: record.name.clone(),
+                zone: record.zone.clone(),
+                source,
+            }),
         }
     }
 

@@ -1,18 +1,21 @@
 //! The checks themselves, for orders and for people.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use acme::client::ChallengeKind;
 use egress::Resolver;
 use pki::Identifier;
-use store::{AccountId, Scope, Store};
+use store::{AccountId, Role, Scope, Store};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::reach::Landmarks;
 use super::{Finding, Verdict};
+use crate::accounts::HOUSE_ACCOUNT;
 use crate::challenges::{Answers, Assignment, ChallengeError, Circumstances};
+use crate::schedule::registered_domain;
 use crate::zones::DnsProviders;
 use crate::{Error, Settings, Surroundings};
 
@@ -185,29 +188,83 @@ impl Examiner {
         }
     }
 
-    /// Nobody gets a certificate for what another account serves.
+    /// Nobody gets a certificate for what another account serves: a name that it has, a name that its
+    /// wildcard covers and the account does not serve itself, or a wildcard over its names. The last
+    /// is for those only who own the names above, the house and its administrators.
     async fn check_ownership(
         &self,
         account: AccountId,
         names: &[String],
     ) -> Result<(), ChallengeError> {
-        let wanted: Vec<&str> = names.iter().map(String::as_str).collect();
+        let wildcards: Vec<Option<String>> = names.iter().map(|name| wildcard_over(name)).collect();
+        let mut wanted: Vec<&str> = names.iter().map(String::as_str).collect();
+        wanted.extend(wildcards.iter().flatten().map(String::as_str));
         let domains = self.store.domains_named(Scope::Everything, &wanted).await?;
-        let foreign = domains
-            .into_iter()
-            .find(|domain| domain.account_id != account);
-        match foreign {
-            None => Ok(()),
-            Some(domain) => Err(ChallengeError::NotProvable {
-                name: domain.name,
-                reason: "a service of another account has this domain; remove it there first"
-                    .to_owned(),
-            }),
+        let owner = |name: &str| {
+            let mut domains = domains.iter();
+            let domain = domains.find(|domain| domain.name == name);
+            domain.map(|domain| domain.account_id)
+        };
+        let mut is_house = None;
+        for (name, wildcard) in names.iter().zip(&wildcards) {
+            let above = wildcard.as_deref().and_then(owner);
+            let foreign = match (owner(name), above) {
+                (Some(owner), _) => (owner != account).then(|| name.clone()),
+                (None, Some(owner)) if owner != account => wildcard.clone(),
+                _ => None,
+            };
+            if let Some(foreign) = foreign {
+                return Err(taken(name, &foreign));
+            }
+            let Some(parent) = name.strip_prefix("*.") else {
+                continue;
+            };
+            let under = self.store.foreign_domain_under(account, parent).await?;
+            let Some(under) = under else {
+                continue;
+            };
+            let is_house = match is_house {
+                Some(is_house) => is_house,
+                None => *is_house.insert(self.is_house(account).await?),
+            };
+            if !is_house {
+                return Err(taken(name, &under.name));
+            }
         }
+        Ok(())
+    }
+
+    /// Whether an account is the house's own or an administrator's.
+    async fn is_house(&self, account: AccountId) -> Result<bool, ChallengeError> {
+        let account = self.store.account(account).await?;
+        Ok(account
+            .is_some_and(|account| account.role == Role::Admin || account.name == HOUSE_ACCOUNT))
     }
 
     pub(super) fn resolver(&self) -> &Arc<dyn Resolver> {
         &self.surroundings.network().resolver
+    }
+}
+
+/// The wildcard that covers a name. There is none over a whole public suffix: whoever has such a domain
+/// owns nothing under it.
+fn wildcard_over(name: &str) -> Option<String> {
+    if name.starts_with("*.") || name.parse::<IpAddr>().is_ok() {
+        return None;
+    }
+    let (_, parent) = name.split_once('.')?;
+    (registered_domain(name) != name).then(|| format!("*.{parent}"))
+}
+
+fn taken(name: &str, foreign: &str) -> ChallengeError {
+    let what = if name == foreign {
+        "this domain".to_owned()
+    } else {
+        format!("the domain '{foreign}'")
+    };
+    ChallengeError::NotProvable {
+        name: name.to_owned(),
+        reason: format!("a service of another account has {what}; remove it there first"),
     }
 }
 

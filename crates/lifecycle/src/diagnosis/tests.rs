@@ -5,7 +5,9 @@ use acme::client::ChallengeKind;
 use super::{Actor, Finding, Verdict};
 use crate::challenges::ChallengeError;
 use crate::testing::{ACCOUNT_URL, Fixture, Site};
-use crate::{AcmeSettings, Probe};
+use crate::{
+    AcmeSettings, DomainRequest, NewServiceRequest, PortRequest, Principal, Probe, Protocol,
+};
 
 const EDGE: &str = "198.51.100.7";
 
@@ -290,32 +292,86 @@ async fn with_a_provider_it_does_not_matter_where_a_name_leads() {
     assert!(matches!(refused, Err(ChallengeError::Misconfigured { .. })));
 }
 
+impl Fixture {
+    /// Has a new tenant serve a domain.
+    async fn serving(&self, tenant: &str, domain: &str) -> Principal {
+        let tenant = self.tenant(tenant).await;
+        let request = NewServiceRequest {
+            ports: vec![PortRequest {
+                port: 443,
+                destination_port: None,
+                handlers: None,
+                protocol: Protocol::Tcp,
+            }],
+            domains: vec![DomainRequest {
+                name: format!("{domain}."),
+                certificate: None,
+            }],
+            is_persistent: true,
+            ..NewServiceRequest::default()
+        };
+        let services = &self.house.services;
+        services.create(&tenant, request).await.unwrap();
+        tenant
+    }
+
+    /// Why nothing can be ordered for a name of somebody's.
+    async fn refusal(&self, principal: &Principal, name: &str) -> Option<String> {
+        let claimed = self.claimed_for(principal.account_id(), &[name], 0).await;
+        let refused = claimed.preflight().await;
+        refused.err().map(|error| error.to_string())
+    }
+}
+
 #[tokio::test]
 async fn what_another_account_serves_is_not_ordered_for() {
-    use crate::{DomainRequest, NewServiceRequest, PortRequest, Protocol};
-
     let fixture = fixture().await;
-    let tenant = fixture.tenant("tenant").await;
-    let request = NewServiceRequest {
-        ports: vec![PortRequest {
-            port: 443,
-            destination_port: None,
-            handlers: None,
-            protocol: Protocol::Tcp,
-        }],
-        domains: vec![DomainRequest {
-            name: "example.com.".to_owned(),
-            certificate: None,
-        }],
-        is_persistent: true,
-        ..NewServiceRequest::default()
-    };
-    let services = &fixture.house.services;
-    services.create(&tenant, request).await.unwrap();
+    let tenant = fixture.serving("tenant", "example.com").await;
     let told = obstacle(&fixture, "example.com").await;
     assert_says(told, &["a service of another account has this domain"]);
-    let claimed = fixture.claimed_for(tenant.account_id(), &["example.com"], 0);
-    claimed.await.preflight().await.unwrap();
+    assert_eq!(fixture.refusal(&tenant, "example.com").await, None);
+}
+
+#[tokio::test]
+async fn what_a_wildcard_of_another_account_covers_is_not_ordered_for() {
+    let fixture = fixture().await;
+    fixture
+        .provider(&fixture.administrator, "example.com")
+        .await;
+    let owner = fixture.serving("owner", "*.example.com").await;
+    let tenant = fixture.serving("tenant", "own.example.com").await;
+    let told = fixture.refusal(&tenant, "www.example.com").await;
+    assert_says(told, &["another account has the domain '*.example.com'"]);
+    for (principal, name) in [
+        // It serves this very name.
+        (&tenant, "own.example.com"),
+        (&owner, "www.example.com"),
+        // Not covered.
+        (&tenant, "example.com"),
+        (&tenant, "a.b.example.com"),
+    ] {
+        assert_eq!(fixture.refusal(principal, name).await, None, "{name}");
+    }
+    // A wildcard over a public suffix owns nothing.
+    fixture.serving("greedy", "*.co.uk").await;
+    fixture.provider(&fixture.administrator, "shop.co.uk").await;
+    assert_eq!(fixture.refusal(&tenant, "shop.co.uk").await, None);
+}
+
+#[tokio::test]
+async fn a_wildcard_over_names_of_another_account_is_for_the_house_alone() {
+    let fixture = fixture().await;
+    fixture
+        .provider(&fixture.administrator, "example.com")
+        .await;
+    let owner = fixture.serving("owner", "shop.example.com").await;
+    let tenant = fixture.tenant("tenant").await;
+    let told = fixture.refusal(&tenant, "*.example.com").await;
+    assert_says(told, &["another account has the domain 'shop.example.com'"]);
+    for principal in [&owner, &fixture.administrator] {
+        assert_eq!(fixture.refusal(principal, "*.example.com").await, None);
+    }
+    assert_eq!(fixture.refusal(&tenant, "*.shop.example.com").await, None);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 //! the directory is there.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use acme::ErrorKind;
 use acme::client::{
@@ -12,6 +13,7 @@ use store::{AccountId, DirectoryId, NewDirectory, Scope, Secret};
 use zeroize::Zeroizing;
 
 use super::{Directory, IssuerView, Issuers};
+use crate::accounts::HOUSE_ACCOUNT;
 use crate::schedule::Limits;
 use crate::{Error, Noun, Principal, events};
 
@@ -20,6 +22,8 @@ pub(super) const AT_A_TIME: usize = 16;
 pub(super) const OF_ACCOUNT: usize = 2;
 /// Longest name, in characters.
 const MAX_NAME: usize = 64;
+/// How long a directory may take to say whether it knows a key.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// An ACME directory to be added.
 #[derive(Debug, Clone, Default)]
@@ -148,7 +152,7 @@ impl Issuers {
     }
 
     /// Gives the account with a directory a new key (RFC 8555 section 7.3.5). Broken off, it is
-    /// finished by the next call.
+    /// finished by the next call, or when the directory next refuses the old key.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Forbidden`], [`Error::Directory`].
@@ -184,6 +188,54 @@ impl Issuers {
             .adopt_account_key(scope, id, &next, event)
             .await?;
         Ok(())
+    }
+
+    /// Finishes a change of key that broke off, after the directory has refused a request that was
+    /// signed with `used`. Whether it now knows the account by another key that is in the store.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub(crate) async fn finish_key_change(
+        &self,
+        directory: &Directory,
+        used: &AccountKey,
+    ) -> Result<bool, Error> {
+        let id = directory.row.id;
+        let Some(keys) = self.store.directory_keys(id).await? else {
+            return Ok(false);
+        };
+        if keys.account_key.bytes() != used.as_pkcs8() {
+            // Somebody else was faster.
+            return Ok(true);
+        }
+        let (Some(next), Some(url)) = (keys.next_account_key, &directory.row.account_url) else {
+            return Ok(false);
+        };
+        let pkcs8 = Zeroizing::new(next.bytes().to_vec());
+        let login = Login {
+            endpoint: directory.endpoint(),
+            account_url: url.clone(),
+            key: Arc::new(AccountKey::from_pkcs8(pkcs8)),
+        };
+        let client = &self.surroundings.network().directories;
+        let known = tokio::time::timeout(PATIENCE, client.is_known(&login)).await;
+        if !matches!(known, Ok(Ok(true))) {
+            return Ok(false);
+        }
+        let name = &directory.row.name;
+        let (kind, owner) = (events::ISSUER_KEY_CHANGED, directory.row.account_id);
+        let object = Some(id.as_uuid());
+        let event = events::of(&self.surroundings, HOUSE_ACCOUNT, owner, kind, object, name);
+        let adopted = self
+            .store
+            .adopt_account_key(Scope::Everything, id, &next, event);
+        if adopted.await? {
+            tracing::info!(
+                issuer = name,
+                "finished a change of the account's key that broke off"
+            );
+        }
+        Ok(true)
     }
 
     /// Whose the directory will be; nobody's if it is for everybody.

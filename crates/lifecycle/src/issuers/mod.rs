@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 pub use acme::client::{DirectoryInfo, ExternalAccount};
 use pki::DnsName;
-use store::{AccountId, Scope, Store};
+use store::{AccountId, Removal, Scope, Store};
 use time::OffsetDateTime;
 use tokio::sync::Mutex;
 
@@ -133,53 +133,64 @@ impl Issuers {
         }
     }
 
-    /// Gives a directory up. Certificates that name it are renewed by `successor` from then on, or by
-    /// the default issuer.
+    /// Gives a directory up. What names it is `successor`'s from then on: certificates, whose number
+    /// is returned, and choices of a default issuer. Orders there are dropped.
     ///
     /// # Errors
-    /// [`Error::NotFound`], also for the successor; [`Error::Forbidden`]; [`Error::Unfit`] for the
-    /// default issuer without a successor, and for a shared one with a successor that is not.
+    /// [`Error::NotFound`], also for a successor that those concerned cannot use;
+    /// [`Error::Forbidden`]; [`Error::Unfit`] without a successor while something names the
+    /// directory, and for one that succeeds itself.
     pub async fn remove(
         &self,
         principal: &Principal,
         name: &str,
         successor: Option<&str>,
-    ) -> Result<(), Error> {
+    ) -> Result<u64, Error> {
         let directory = self.own(principal, name).await?;
-        let account = principal.account_id();
-        let successor = match successor {
-            Some(successor) => self.usable(account, successor).await?,
-            None => self.default_of(account).await?,
-        };
-        if directory.is_shared()
-            && let Ok(Issuer::Directory(found)) = self.resolve(account, &successor).await
-            && !found.is_shared()
-        {
-            return Err(Error::Unfit {
-                reason: format!(
-                    "everybody uses '{name}', but '{successor}' is an account's own; name one that \
-                     everybody can use"
-                ),
-            });
+        let mut detail = name.to_owned();
+        if let Some(successor) = successor {
+            if successor == name {
+                return Err(Error::Unfit {
+                    reason: format!("'{name}' cannot take over its own certificates; name another"),
+                });
+            }
+            self.check_successor(&directory, successor).await?;
+            detail = format!("{name}: {successor} takes over");
         }
-        if successor == name {
-            return Err(Error::Unfit {
-                reason: format!(
-                    "'{name}' is the default issuer; name another one that takes over its \
-                     certificates"
-                ),
-            });
-        }
-        let event = self.event(principal, events::ISSUER_REMOVED, &directory, name);
+        let event = self.event(principal, events::ISSUER_REMOVED, &directory, &detail);
         let (scope, id) = (principal.administered_scope(), directory.row.id);
-        if self
-            .store
-            .remove_directory(scope, id, &successor, event)
-            .await?
-        {
-            return Ok(());
+        let removal = self.store.remove_directory(scope, id, successor, event);
+        match removal.await? {
+            Removal::Removed { certificates } => Ok(certificates),
+            Removal::Unknown => Err(Error::not_found(Noun::Issuer, name)),
+            Removal::InUse {
+                certificates,
+                accounts,
+            } => Err(Error::Unfit {
+                reason: format!(
+                    "'{name}' obtains {certificates} certificates and is the default issuer of \
+                     {accounts} accounts; name the issuer that takes over: `chancery issuer rm \
+                     {name} --successor NAME` (in the API, `?successor=NAME`)"
+                ),
+            }),
         }
-        Err(Error::not_found(Noun::Issuer, name))
+    }
+
+    /// Refuses a successor that any of those cannot use who may name the directory.
+    async fn check_successor(&self, directory: &Directory, successor: &str) -> Result<(), Error> {
+        if let Some(owner) = directory.row.account_id {
+            return self.resolve(owner, successor).await.map(drop);
+        }
+        match self.authorities.named(successor).await {
+            Err(Error::NotFound { .. }) => {}
+            authority => return authority.map(drop),
+        }
+        let shared = self.store.directory_named(None, successor).await?;
+        match shared {
+            Some(_) => Ok(()),
+            // Neither is one of the caller's own anybody else's.
+            None => Err(Error::not_found(Noun::Issuer, successor)),
+        }
     }
 
     /// Makes an issuer the one that obtains certificates when none is named: for the caller's

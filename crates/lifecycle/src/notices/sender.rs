@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use store::{AccountId, Delivery};
 use time::OffsetDateTime;
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinSet};
 
 use super::Notices;
 use crate::Error;
@@ -82,10 +82,10 @@ impl Notices {
             let account = delivery.webhook.account_id;
             *posting.of_account.entry(account).or_default() += 1;
             let notices = self.clone();
-            posting.tasks.spawn(async move {
+            let attempt = posting.tasks.spawn(async move {
                 notices.attempt(delivery, until).await;
-                account
             });
+            posting.accounts.insert(attempt.id(), account);
         }
         Ok(count)
     }
@@ -133,28 +133,50 @@ impl Notices {
 /// What is being posted.
 #[derive(Default)]
 struct Round {
-    tasks: JoinSet<AccountId>,
+    tasks: JoinSet<()>,
+    /// Whose they are.
+    accounts: HashMap<Id, AccountId>,
     of_account: HashMap<AccountId, usize>,
 }
 
 impl Round {
     /// Until one of them is done; whether there was one.
     async fn wait(&mut self) -> bool {
-        match self.tasks.join_next().await {
-            Some(Ok(account)) => {
-                if let Some(count) = self.of_account.get_mut(&account) {
-                    *count -= 1;
-                    if *count == 0 {
-                        self.of_account.remove(&account);
-                    }
-                }
-                true
-            }
-            Some(Err(error)) => {
+        let Some(ended) = self.tasks.join_next_with_id().await else {
+            return false;
+        };
+        let id = match ended {
+            Ok((id, ())) => id,
+            Err(error) => {
                 tracing::error!(error = &error as &dyn StdError, "a delivery ended badly");
-                true
+                error.id()
             }
-            None => false,
+        };
+        if let Some(account) = self.accounts.remove(&id)
+            && let Some(count) = self.of_account.get_mut(&account)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.of_account.remove(&account);
+            }
         }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_delivery_that_ends_badly_makes_room_for_others_of_its_account() {
+        let account = AccountId::random();
+        let mut round = Round::default();
+        let attempt = round.tasks.spawn(async { panic!("on purpose") });
+        round.accounts.insert(attempt.id(), account);
+        *round.of_account.entry(account).or_default() += 1;
+        assert!(round.wait().await);
+        assert!(round.of_account.is_empty() && round.accounts.is_empty());
+        assert!(!round.wait().await);
     }
 }

@@ -21,15 +21,15 @@ use crate::accounts::HOUSE_ACCOUNT;
 use crate::certificates::identifiers;
 use crate::challenges::{ChallengeError, Visibility};
 use crate::issuers::Directory;
-use crate::schedule::{Cause, next_look, renew_at};
+use crate::schedule::{AGAIN, Cause, next_look, renew_at};
 use crate::{Error, OrderOutcome, events};
 
 /// How long an order is kept that its directory fails at.
 const LOYALTY: time::Duration = time::Duration::minutes(3);
 /// How long a directory may work on an order.
 const LONGEST: time::Duration = time::Duration::minutes(30);
-/// When an order is taken up again that its directory failed at.
-const AGAIN: time::Duration = time::Duration::seconds(20);
+/// What stands before the last that is known of an order that took too long.
+const BEFORE: &str = "; before that: ";
 /// Steps made in one go. No order has more without waiting; a directory that lies may.
 const STEPS: usize = 16;
 
@@ -336,11 +336,7 @@ impl Attempt<'_> {
         let name = &counter.directory.row.name;
         Setback {
             cause: Cause::Directory,
-            reason: format!(
-                "{name}: the order has not come to an end in {} minutes; it is placed again, or at \
-                 another directory",
-                LONGEST.whole_minutes()
-            ),
+            reason: overdue(name, self.certificate.failure.as_deref()),
             directory: Some(counter.directory.row.id),
             ends_order: true,
             names: Vec::new(),
@@ -432,6 +428,21 @@ impl Attempt<'_> {
     }
 }
 
+/// That an order took too long, with the last that went wrong with it.
+fn overdue(directory: &str, failure: Option<&str>) -> String {
+    let overdue = format!(
+        "{directory}: the order has not come to an end in {} minutes; it is placed again, or at \
+         another directory",
+        LONGEST.whole_minutes()
+    );
+    // Of an order that took too long before, what went wrong then.
+    let before = failure.and_then(|failure| failure.rsplit(BEFORE).next());
+    match before.filter(|before| *before != overdue) {
+        Some(before) => format!("{overdue}{BEFORE}{before}"),
+        None => overdue,
+    }
+}
+
 /// The same, but the order is taken up again.
 fn kept(pause: Pause) -> Pause {
     match pause {
@@ -440,5 +451,23 @@ fn kept(pause: Pause) -> Pause {
             Pause::Failed(setback)
         }
         pause => pause,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_that_took_too_long_is_told_with_what_went_wrong_last_and_no_more() {
+        let bare = overdue("main", None);
+        assert!(bare.starts_with("main: the order has not come to an end"));
+        let first = overdue("main", Some("main: connection refused"));
+        assert_eq!(
+            first,
+            format!("{bare}; before that: main: connection refused")
+        );
+        assert_eq!(overdue("main", Some(&first)), first);
+        assert_eq!(overdue("main", Some(&bare)), bare);
     }
 }

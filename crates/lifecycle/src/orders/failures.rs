@@ -8,6 +8,10 @@ use crate::schedule::Cause;
 
 /// Nobody has to do anything.
 const TRIED_AGAIN: &str = "; it is tried again, or at another directory";
+/// What a text begins with that tells what a name waits for.
+pub(super) const WAITING: &str = "waiting for ";
+/// What stands before the moment until which a limit is kept.
+pub(super) const WAITS: &str = "; waits until ";
 
 /// What is made of a failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +53,7 @@ pub(super) fn fault(failure: &Failure, request: Request) -> Fault {
 /// The same for what a directory says of an order or of a name.
 pub(super) fn fault_of(problem: &Problem) -> Fault {
     match kind(problem) {
+        ErrorKind::RateLimited if is_pause(problem) => Fault::Of(Cause::Name),
         ErrorKind::RateLimited => Fault::Limit,
         ErrorKind::ServerInternal => Fault::Of(Cause::Directory),
         ErrorKind::InvalidProfile
@@ -79,7 +84,7 @@ pub(super) fn told(directory: &str, failure: &Failure, request: Request) -> Stri
                      add it anew"
                 }
                 (Fault::Of(Cause::Directory), _) => TRIED_AGAIN,
-                (_, kind) => remedy(kind, None),
+                _ => remedy(problem, None),
             };
             format!(
                 "{directory}: {}{remedy}",
@@ -106,7 +111,7 @@ pub(super) fn told_of(directory: &str, complaints: &[Complaint]) -> String {
             problem,
         } = complaint;
         let said = without_period(&problem.to_string()).to_owned();
-        let remedy = remedy(kind(problem), challenge.as_ref());
+        let remedy = remedy(problem, challenge.as_ref());
         if name.is_empty() {
             format!("{said}{remedy}")
         } else {
@@ -131,8 +136,35 @@ pub(super) fn is_about_replacing(failure: &Failure) -> bool {
     }
 }
 
+/// Whether a directory may have refused a request for the key that it was signed with. Some call that
+/// malformed.
+pub(super) fn may_be_about_key(failure: &Failure) -> bool {
+    let Failure::Refused { problem, .. } = failure else {
+        return false;
+    };
+    matches!(
+        problem.kind,
+        ErrorKind::AccountDoesNotExist | ErrorKind::Unauthorized | ErrorKind::Malformed
+    )
+}
+
+/// Whether a failure that does not count is worth telling, after what was told `before` of the
+/// certificate. That it is still waited for the same, or for the next place within a limit, is not.
+pub(super) fn is_news(cause: Cause, before: Option<&str>, reason: &str) -> bool {
+    let Some(before) = before else {
+        return true;
+    };
+    match cause {
+        Cause::Limited { .. } => !before.starts_with(WAITING) && !before.contains(WAITS),
+        Cause::Directory | Cause::Account | Cause::Name => {
+            before.strip_prefix(WAITING).unwrap_or(before) != reason
+        }
+    }
+}
+
 fn refusal(problem: &Problem, status: u16, request: Request) -> Fault {
     match kind(problem) {
+        ErrorKind::RateLimited if is_pause(problem) => Fault::Of(Cause::Name),
         ErrorKind::RateLimited => Fault::Limit,
         ErrorKind::ServerInternal | ErrorKind::BadNonce => Fault::Of(Cause::Directory),
         ErrorKind::AccountDoesNotExist
@@ -160,9 +192,23 @@ fn kind(problem: &Problem) -> &ErrorKind {
     }
 }
 
+/// Whether a directory takes no orders for a name until somebody asks for it, as Let's Encrypt does
+/// after very many failures. It calls that a limit, but no time ends it.
+fn is_pause(problem: &Problem) -> bool {
+    let text = problem.to_string().to_ascii_lowercase();
+    ["unpause", "paused", "temporarily prevented from requesting"]
+        .iter()
+        .any(|word| text.contains(word))
+}
+
 /// What whoever owns a name can do, where it was proven by `challenge`.
-fn remedy(kind: &ErrorKind, challenge: Option<&ChallengeKind>) -> &'static str {
+fn remedy(problem: &Problem, challenge: Option<&ChallengeKind>) -> &'static str {
+    let kind = kind(problem);
     match kind {
+        ErrorKind::RateLimited if is_pause(problem) => {
+            "; the authority has paused the name after many failures: correct what they told of, then \
+             open the address in its message and have the name resumed"
+        }
         ErrorKind::Connection
         | ErrorKind::Dns
         | ErrorKind::IncorrectResponse
@@ -287,6 +333,45 @@ mod tests {
                 "{kind:?} {request:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_name_that_was_paused_waits_for_somebody_and_not_for_a_limit() {
+        let detail = "Your account is temporarily prevented from requesting certificates for \
+                      www.example.com and possibly others. Please visit: \
+                      https://portal.letsencrypt.test/sfe/v1/unpause?jwt=token";
+        let paused = Problem::new(ErrorKind::RateLimited, detail);
+        assert_eq!(fault_of(&paused), Fault::Of(Cause::Name));
+        let failure = Failure::Refused {
+            problem: Box::new(paused),
+            status: 429,
+            retry_after: None,
+        };
+        assert_eq!(fault(&failure, Request::NewOrder), Fault::Of(Cause::Name));
+        let text = told("main", &failure, Request::NewOrder);
+        assert!(
+            text.contains("unpause?jwt=token; the authority has paused"),
+            "{text}"
+        );
+        assert!(text.ends_with("have the name resumed"), "{text}");
+    }
+
+    #[test]
+    fn what_is_still_waited_for_is_no_news() {
+        let until = time::OffsetDateTime::UNIX_EPOCH;
+        let limited = |before| is_news(Cause::Limited { until }, before, "main: too many");
+        assert!(limited(None));
+        assert!(limited(Some("main: connection refused")));
+        assert!(!limited(Some(
+            "main: too many; waits until 1970-01-01 00:00 UTC"
+        )));
+        assert!(!limited(Some(
+            "waiting for main: the limit of orders is reached"
+        )));
+        let down = |before| is_news(Cause::Directory, Some(before), "main: down");
+        assert!(down("main: too many"));
+        assert!(!down("main: down"));
+        assert!(!down("waiting for main: down"));
     }
 
     #[test]

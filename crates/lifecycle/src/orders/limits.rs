@@ -4,6 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use acme::client::Failure;
 
+use super::failures::WAITING;
 use super::placing::{Considered, moment};
 use super::{Attempt, Pause, Refund};
 use crate::issuers::Directory;
@@ -130,7 +131,7 @@ fn waiting_for(directory: &str, by: Reason, until: time::OffsetDateTime) -> Stri
         Reason::Failures => "the limit of failed validations of the name is reached",
     };
     format!(
-        "waiting for {directory}: {limit}; ordered at {}",
+        "{WAITING}{directory}: {limit}; ordered at {}",
         moment(until)
     )
 }

@@ -19,13 +19,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use acme::client::{Client, Failure};
+use acme::client::{AccountKey, Client, Failure};
 use store::{Certificate, DirectoryId, State, Store};
 use time::OffsetDateTime;
 
 use crate::challenges::Solvers;
 use crate::schedule::Cause;
 use crate::{Certificates, Error, Issuers, Surroundings, Tally};
+
+use renewing::Renewal;
 
 /// How long a certificate is claimed for an attempt, and by how much a claim is extended.
 pub(crate) const LEASE: Duration = Duration::from_secs(60);
@@ -104,6 +106,10 @@ struct Attempt<'a> {
     started: OffsetDateTime,
     /// Whether the order counts towards limits; nothing where there is none.
     is_counted: Option<bool>,
+    /// What the order is to renew, once that is known.
+    renewal: Option<Renewal>,
+    /// The key that the directory was last asked with.
+    key: Option<Arc<AccountKey>>,
 }
 
 impl Orders {
@@ -141,6 +147,8 @@ impl Orders {
             until,
             started: self.surroundings.now(),
             is_counted: None,
+            renewal: None,
+            key: None,
         };
         match attempt.run().await {
             Ok(()) => Ok(()),
@@ -174,8 +182,9 @@ impl Attempt<'_> {
         }
         let renewal = match self.certificate.state {
             State::Valid => self.consider_renewal().await?,
-            _ => renewing::Renewal::FIRST,
+            _ => Renewal::FIRST,
         };
+        self.renewal = Some(renewal.clone());
         self.place(renewal).await
     }
 

@@ -2,19 +2,22 @@
 
 use acme::client::{DirectoryInfo, Failure, Login, NewOrder};
 use pki::{KeyAlgorithm, PrivateKey};
-use store::{DirectoryOrder, NewDirectoryOrder};
+use store::{DirectoryOrder, NewDirectoryOrder, Scope};
 use time::OffsetDateTime;
 
-use super::failures::{Fault, Request, fault, is_about_replacing, told};
+use super::failures::{
+    Fault, Request, WAITING, WAITS, fault, is_about_replacing, may_be_about_key, told,
+};
 use super::renewing::Renewal;
 use super::{Attempt, Pause, Refund, Setback, held};
-use crate::Error;
+use crate::accounts::HOUSE_ACCOUNT;
 use crate::certificates::identifiers;
 use crate::challenges::Assignment;
 use crate::issuers::{Directory, HealthBook, Issuer, LoginError};
 use crate::schedule::{
-    Aside, Candidate, Cause, Choice, Demand, Purpose, UNANSWERED, after_wait, choose,
+    AGAIN, Aside, Candidate, Cause, Choice, Demand, Purpose, UNANSWERED, after_wait, choose,
 };
+use crate::{Error, events};
 
 /// A directory that may get the order, with what it would take of its limits.
 pub(super) struct Considered {
@@ -99,6 +102,7 @@ impl Attempt<'_> {
             return Err(Pause::Until(now));
         }
         self.is_counted = Some(order.replaces.is_none());
+        self.renewal = Some(self.resumed(&order));
         let counter = self.counter(directory).await?;
         self.drive(&counter, order, None).await
     }
@@ -113,8 +117,21 @@ impl Attempt<'_> {
         };
         match issuers.resolve(account, &name).await {
             Ok(Issuer::Directory(directory)) => Ok(*directory),
-            // Those who look after authorities will find it.
-            Ok(Issuer::Authority) => Err(Pause::Until(self.orders.now())),
+            // Those who look after authorities find it by the name.
+            Ok(Issuer::Authority) => {
+                let now = self.orders.now();
+                if self.certificate.issuer.is_some() {
+                    // They are about to learn of the authority.
+                    return Err(Pause::Until(now + AGAIN));
+                }
+                let (store, id) = (&self.orders.store, self.certificate.id);
+                let kind = events::ISSUER_CHOSEN;
+                let certificates = &self.orders.certificates;
+                let event = certificates.event(self.certificate, HOUSE_ACCOUNT, kind, &name);
+                let scope = Scope::Account(account);
+                store.name_issuer(scope, id, &name, event).await?;
+                Err(Pause::Until(now))
+            }
             Err(error @ Error::NotFound { .. }) => Err(Setback {
                 cause: Cause::Name,
                 reason: format!(
@@ -219,13 +236,13 @@ impl Attempt<'_> {
                 let told = told.or_else(|| self.certificate.failure.clone());
                 let told = told.unwrap_or_else(|| "earlier orders failed there".to_owned());
                 let names = names.join(", ");
-                let told = told.trim_start_matches("waiting for ").to_owned();
+                let told = told.trim_start_matches(WAITING).to_owned();
                 Err(Pause::Denied {
                     at: after_wait(until, ends, now, self.orders.draw()),
                     reason: if told.starts_with(&names) {
-                        format!("waiting for {told}")
+                        format!("{WAITING}{told}")
                     } else {
-                        format!("waiting for {names}: {told}")
+                        format!("{WAITING}{names}: {told}")
                     },
                 })
             }
@@ -246,11 +263,14 @@ impl Attempt<'_> {
         let client = self.orders.client();
         let info = self.ask(client.directory(&login.endpoint)).await?;
         match info {
-            Ok(info) => Ok(Counter {
-                directory,
-                login,
-                info,
-            }),
+            Ok(info) => {
+                self.key = Some(login.key.clone());
+                Ok(Counter {
+                    directory,
+                    login,
+                    info,
+                })
+            }
             Err(failure) => Err(self.failed(&directory, &failure, Request::Look).await?),
         }
     }
@@ -352,6 +372,19 @@ impl Attempt<'_> {
         failure: &Failure,
         request: Request,
     ) -> Result<Pause, Pause> {
+        if let Some(key) = self.key.clone().filter(|_| may_be_about_key(failure)) {
+            self.keep().await?;
+            let issuers = &self.orders.issuers;
+            if issuers.finish_key_change(directory, &key).await? {
+                let (id, now) = (self.certificate.id, self.orders.now());
+                if request == Request::NewOrder {
+                    held(self.orders.store.end_order(id, self.until, now).await?)?;
+                    self.give_back(directory, Refund::Order).await?;
+                }
+                // The same again, with the key that the directory knows.
+                return Ok(Pause::Until(now));
+            }
+        }
         let cause = match fault(failure, request) {
             Fault::Of(cause) => cause,
             Fault::Gone => Cause::Directory,
@@ -359,7 +392,7 @@ impl Attempt<'_> {
         };
         let mut reason = told(&directory.row.name, failure, request);
         if let Cause::Limited { until } = cause {
-            reason = format!("{reason}; waits until {}", moment(until));
+            reason = format!("{reason}{WAITS}{}", moment(until));
         }
         Ok(Setback {
             cause,

@@ -4,7 +4,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use pki::Certificate as Leaf;
-use store::{DirectoryId, Scope, Version};
+use store::{DirectoryId, DirectoryOrder, Scope, Version};
 use time::OffsetDateTime;
 
 use super::{Attempt, Pause};
@@ -108,6 +108,36 @@ impl Attempt<'_> {
         }
         let next = next_look(renew_at, retry_after, now, draw);
         Err(Pause::Scheduled { renew_at, next })
+    }
+
+    /// What the order is to renew: what was considered, or what was written down with an order that
+    /// another attempt has placed.
+    pub(super) fn renewal_sought(&self) -> Renewal {
+        match (&self.renewal, &self.certificate.current) {
+            (Some(renewal), _) => renewal.clone(),
+            (None, Some(version)) => {
+                let since = self.certificate.renew_at;
+                self.renewal(
+                    version,
+                    since.unwrap_or_else(|| self.orders.now()),
+                    None,
+                    None,
+                )
+            }
+            (None, None) => Renewal::FIRST,
+        }
+    }
+
+    /// The same for an order that was placed before.
+    pub(super) fn resumed(&self, order: &DirectoryOrder) -> Renewal {
+        Renewal {
+            replaces: order
+                .replaces
+                .clone()
+                .map(|name| (order.directory_id, name)),
+            is_recall: order.supersedes,
+            ..self.renewal_sought()
+        }
     }
 
     fn renewal(

@@ -3,17 +3,13 @@
 use store::DirectoryId;
 use time::OffsetDateTime;
 
-use super::renewing::Renewal;
+use super::failures::is_news;
 use super::{Attempt, Pause, Refund, Setback};
 use crate::accounts::HOUSE_ACCOUNT;
 use crate::schedule::{
-    Cause, Choice, Failed, Mark, PAUSES, Plan, Verdict, after_failure, after_wait, aside, choose,
-    urgent_from,
+    AGAIN, Cause, Failed, Mark, PAUSES, Plan, after_failure, alternative, aside, not_too_late,
 };
 use crate::{Error, OrderOutcome, events};
-
-/// When an order is taken up again that its directory failed at.
-const AGAIN: time::Duration = time::Duration::seconds(20);
 
 impl Attempt<'_> {
     /// Writes down how it goes on after an attempt that made no version.
@@ -34,7 +30,13 @@ impl Attempt<'_> {
                 Ok(())
             }
             Pause::Denied { at, reason } => {
-                let at = self.not_too_late(at);
+                let at = match &self.certificate.current {
+                    Some(version) => {
+                        let validity = (version.not_before, version.not_after);
+                        not_too_late(at, validity, self.orders.now(), self.orders.draw())
+                    }
+                    None => at,
+                };
                 tracing::debug!(name, certificate = %id, reason, next = %at, "waits");
                 let setback = store::Setback {
                     at: self.orders.now(),
@@ -112,8 +114,8 @@ impl Attempt<'_> {
         }
         // What does not count is told once.
         let counts = setback.cause == Cause::Name && setback.ends_order;
-        let is_news = self.certificate.failure.as_ref() != Some(reason);
-        let event = (counts || is_news).then(|| {
+        let before = self.certificate.failure.as_deref();
+        let event = (counts || is_news(setback.cause, before, reason)).then(|| {
             let detail = if counts {
                 let made = usize::from(self.certificate.attempt) + 1;
                 format!("attempt {made} of {}: {reason}", PAUSES.len() + 1)
@@ -134,21 +136,6 @@ impl Attempt<'_> {
         };
         self.orders.store.put_off(id, self.until, setback).await?;
         Ok(())
-    }
-
-    /// `at`, or the moment at which a renewal becomes urgent, if that comes first: from then on it may
-    /// pass those that it waits behind.
-    fn not_too_late(&self, at: OffsetDateTime) -> OffsetDateTime {
-        let now = self.orders.now();
-        let Some(version) = &self.certificate.current else {
-            return at;
-        };
-        let urgent = urgent_from(version.not_before, version.not_after);
-        if urgent <= now {
-            return at;
-        }
-        let ends = Some(version.not_after);
-        at.min(after_wait(urgent, ends, now, self.orders.draw()))
     }
 
     /// Writes down what the failure says of its directory, and looks when another one can be tried, if
@@ -189,28 +176,23 @@ impl Attempt<'_> {
         self.give_back(&directory, setback.refund).await?;
         let aside = aside(setback.cause, now);
         let buckets = [self.aside_bucket(aside.is_binding)];
-        let set = self
-            .orders
-            .store
-            .spend(id, &buckets, |_| Some(vec![Some(aside.until)]));
+        let set = self.orders.store.spend(id, &buckets, |levels| {
+            // What it was set aside for before may matter for longer.
+            let before = levels.first().copied().flatten();
+            Some(vec![before.max(Some(aside.until))])
+        });
         match set.await {
             Ok(_) | Err(store::Error::NotFound) => {}
             Err(error) => return Err(error.into()),
         }
-        let considered = self.consider(directory, &Renewal::FIRST).await?;
+        let renewal = self.renewal_sought();
+        let considered = self.consider(directory, &renewal).await?;
         let others: Vec<_> = considered
             .iter()
             .filter(|considered| considered.directory.row.id != id)
             .map(|considered| considered.candidate)
             .collect();
-        Ok(match choose(&others, now) {
-            Some(Choice::Try(index)) => others.get(index).map(|other| match other.verdict {
-                Verdict::Admitted => now,
-                Verdict::Denied { at, .. } => at,
-            }),
-            Some(Choice::Wait(until)) => Some(until),
-            None => None,
-        })
+        Ok(alternative(&others, now))
     }
 }
 

@@ -53,7 +53,33 @@ pub fn choose(candidates: &[Candidate], now: OffsetDateTime) -> Option<Choice> {
     })
 }
 
+/// When one of the other directories can be tried for a name that failed at one. Those that failed it
+/// themselves do not count before that is forgiven: what failed everywhere is not tried around in
+/// circles.
+#[must_use]
+pub fn alternative(others: &[Candidate], now: OffsetDateTime) -> Option<OffsetDateTime> {
+    let (disliked, fresh): (Vec<Candidate>, Vec<Candidate>) = others
+        .iter()
+        .copied()
+        .partition(|other| other.is_disliked(now));
+    let forgiven = disliked.iter().filter_map(|other| other.aside);
+    let forgiven = forgiven.map(|aside| aside.until).min();
+    let free = choose(&fresh, now).and_then(|choice| match choice {
+        Choice::Wait(until) => Some(until),
+        Choice::Try(place) => Some(match fresh.get(place)?.verdict {
+            Verdict::Admitted => now,
+            Verdict::Denied { at, .. } => at,
+        }),
+    });
+    free.into_iter().chain(forgiven).min()
+}
+
 impl Candidate {
+    fn is_disliked(&self, now: OffsetDateTime) -> bool {
+        self.aside
+            .is_some_and(|aside| !aside.is_binding && aside.until > now)
+    }
+
     /// Whether it is chosen at `now` whatever the others are like that come after it: they need not
     /// be asked for.
     #[must_use]
@@ -183,6 +209,20 @@ mod tests {
             Choice::Wait(until)
         );
         assert_eq!(chosen([closed(1), limited(2, 1)]), Choice::Wait(until));
+    }
+
+    #[test]
+    fn what_failed_everywhere_has_no_alternative_now() {
+        let until = NOW + HOUR;
+        for (others, expected) in [
+            (vec![], None),
+            (vec![set_aside(1, 1, false)], Some(until)),
+            (vec![set_aside(1, 1, true)], Some(until)),
+            (vec![set_aside(1, 9, false), limited(2, 1)], Some(until)),
+            (vec![limited(1, 1), healthy(2)], Some(NOW)),
+        ] {
+            assert_eq!(alternative(&others, NOW), expected, "{others:?}");
+        }
     }
 
     #[test]

@@ -18,7 +18,7 @@ mod renewal;
 mod retry;
 
 pub use budget::{Decision, Demand, Mark, Purpose, Reason, Verdict};
-pub use candidates::{Aside, Candidate, Choice, choose};
+pub use candidates::{Aside, Candidate, Choice, alternative, choose};
 pub use domains::registered_domain;
 pub use health::Health;
 pub use limit::{Limit, left};
@@ -26,4 +26,6 @@ pub use limits::{Limits, LimitsError};
 pub use renewal::{
     Urgency, Window, look_after_failure, next_look, reconsider, renew_at, urgent_from, within,
 };
-pub use retry::{Cause, Failed, PAUSES, Plan, UNANSWERED, after_failure, after_wait, aside};
+pub use retry::{
+    AGAIN, Cause, Failed, PAUSES, Plan, UNANSWERED, after_failure, after_wait, aside, not_too_late,
+};

@@ -9,6 +9,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 use super::moment::{between, later, part};
+use super::renewal::urgent_from;
 
 /// How long after each failed attempt the next one is made. After the one that follows the last of
 /// them, a name without a version is given up.
@@ -25,6 +26,8 @@ pub const PAUSES: [Duration; 7] = [
 /// whoever sent it may have died before the answer was written down. It may have got it as late as the
 /// longest request takes, and is not to see a second one within a minute of that.
 pub const UNANSWERED: Duration = Duration::from_secs(90);
+/// When an order is taken up again that its directory failed at.
+pub const AGAIN: Duration = Duration::from_secs(20);
 /// Shortest and longest wait for a directory.
 const SHORTEST: Duration = minutes(1);
 const LONGEST: Duration = minutes(12 * 60);
@@ -118,16 +121,32 @@ pub fn after_wait(
     later(until, part(stretch, draw))
 }
 
+/// `at`, or the moment at which the renewal of a version that lives from `not_before` to `not_after`
+/// becomes urgent, if that comes first: from then on it may pass those that it waits behind.
+#[must_use]
+pub fn not_too_late(
+    at: OffsetDateTime,
+    (not_before, not_after): (OffsetDateTime, OffsetDateTime),
+    now: OffsetDateTime,
+    draw: u64,
+) -> OffsetDateTime {
+    let urgent = urgent_from(not_before, not_after);
+    if urgent <= now {
+        return at;
+    }
+    at.min(after_wait(urgent, Some(not_after), now, draw))
+}
+
 /// Until when a directory is not tried again for a name after an attempt failed there at `now`, and
 /// whether that binds.
 #[must_use]
 pub fn aside(cause: Cause, now: OffsetDateTime) -> super::Aside {
     let (until, is_binding) = match cause {
-        Cause::Directory => (later(now, ASIDE), true),
         Cause::Limited { until } => (until, true),
         Cause::Account => (later(now, ASIDE_OPERATOR), true),
-        // Another directory may be content with the name, but if there is none, the pauses between
-        // attempts are all there is to wait for.
+        // Another directory may be well, or content with the name, but if there is none, its health
+        // and the pauses between attempts are all there is to wait for.
+        Cause::Directory => (later(now, ASIDE), false),
         Cause::Name => (later(now, ASIDE_NAME), false),
     };
     super::Aside { until, is_binding }
@@ -264,9 +283,20 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_refused_a_name_is_only_less_preferred() {
+    fn a_renewal_that_waits_is_looked_at_when_it_becomes_urgent() {
+        let validity = (NOW, NOW + DAY * 90);
+        let urgent = urgent_from(validity.0, validity.1);
+        let late = NOW + DAY * 89;
+        assert_eq!(not_too_late(late, validity, NOW, 0), urgent);
+        assert_eq!(not_too_late(NOW + DAY, validity, NOW, 0), NOW + DAY);
+        assert_eq!(not_too_late(late, validity, urgent, 0), late);
+    }
+
+    #[test]
+    fn a_directory_that_failed_or_refused_a_name_is_only_less_preferred() {
         assert!(!aside(Cause::Name, NOW).is_binding);
-        assert!(aside(Cause::Directory, NOW).is_binding);
+        assert!(!aside(Cause::Directory, NOW).is_binding);
+        assert!(aside(Cause::Account, NOW).is_binding);
         let until = NOW + DAY;
         assert_eq!(aside(Cause::Limited { until }, NOW).until, until);
     }

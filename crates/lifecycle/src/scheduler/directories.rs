@@ -311,7 +311,7 @@ mod tests {
             .collect();
         assert_eq!(room(Owners::WithDirectories, lines.iter(), &most).places, 0);
         let others = room(Owners::WithoutDirectories, lines.iter(), &most);
-        assert_eq!(others.places, 64);
+        assert_eq!(others.places, 30);
     }
 
     #[test]

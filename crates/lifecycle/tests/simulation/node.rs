@@ -3,8 +3,8 @@
 
 use lifecycle::schedule::{
     Candidate, Cause, Choice, Demand, Failed, Health, Limits, Mark, Plan, Purpose, UNANSWERED,
-    Urgency, Verdict, Window, after_failure, after_wait, aside, choose, look_after_failure,
-    next_look, reconsider, renew_at,
+    Urgency, Verdict, Window, after_failure, after_wait, alternative, aside, choose,
+    look_after_failure, next_look, reconsider, renew_at,
 };
 use time::OffsetDateTime;
 
@@ -363,10 +363,7 @@ impl World {
         self.store
             .set_aside(task.certificate, task.directory, aside(cause, now));
         let (others, _) = self.candidates(task.node, task.certificate, Some(task.directory));
-        let has_alternative = match choose(&others, now) {
-            Some(Choice::Try(place)) => others[place].verdict == Verdict::Admitted,
-            _ => false,
-        };
+        let has_alternative = alternative(&others, now).is_some_and(|free| free <= now);
         let row = self.store.row(task.certificate);
         let failed = Failed {
             made: row.attempt,

@@ -121,7 +121,7 @@ pub(crate) struct FakeDirectory {
     /// Where challenges are looked at.
     houses: Arc<Mutex<Vec<House>>>,
     cut: Arc<Mutex<Cut>>,
-    /// URL of a directory that takes orders and never answers.
+    /// URL of a directory that never answers.
     silent: Arc<Mutex<Option<String>>>,
 }
 
@@ -164,7 +164,14 @@ impl FakeDirectory {
         }
     }
 
-    /// Has the directory at that URL answer no order any more.
+    async fn heed_silence(&self, login: &Login) {
+        let silent = self.silent.lock().unwrap().clone();
+        if silent.as_ref() == Some(&login.endpoint.url) {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Has the directory at that URL answer no order and no revocation any more.
     pub(crate) fn silence(&self, url: &str) {
         *self.silent.lock().unwrap() = Some(url.to_owned());
     }
@@ -509,10 +516,7 @@ impl Client for FakeDirectory {
 
     async fn new_order(&self, login: &Login, asked: &NewOrder) -> Result<Order, Failure> {
         let is_cut = self.enter(Call::NewOrder).await?;
-        let silent = self.silent.lock().unwrap().clone();
-        if silent.as_ref() == Some(&login.endpoint.url) {
-            std::future::pending::<()>().await;
-        }
+        self.heed_silence(login).await;
         if !self.state().keys.contains(login.key.as_pkcs8()) {
             return Err(refused(ErrorKind::Unauthorized, 403, "no such key", None));
         }
@@ -689,8 +693,9 @@ impl Client for FakeDirectory {
         self.leave(is_cut, Ok(info)).await
     }
 
-    async fn revoke(&self, _: &Login, certificate: &[u8], reason: u8) -> Result<(), Failure> {
+    async fn revoke(&self, login: &Login, certificate: &[u8], reason: u8) -> Result<(), Failure> {
         let is_cut = self.enter(Call::Revoke).await?;
+        self.heed_silence(login).await;
         self.state().revoked.push((certificate.to_vec(), reason));
         self.leave(is_cut, Ok(())).await
     }

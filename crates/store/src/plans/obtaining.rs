@@ -4,8 +4,8 @@ use super::{NOW, assert_uses, database, plan};
 use crate::ids::{AccountId, CertificateId, DeliveryId, DirectoryId, WebhookId};
 use crate::scope::Scope;
 use crate::{
-    budgets, challenges, deliveries, directories, dns_providers, expiring, expiry_places, orders,
-    revocations, webhooks,
+    budgets, challenges, deliveries, directories, dns_providers, domains, expiring, expiry_places,
+    orders, revocations, webhooks,
 };
 
 #[tokio::test]
@@ -70,6 +70,13 @@ async fn orders_and_challenges_are_found_by_index() {
     assert_uses(&backend, "autoindex_orders", orders::ending(&ids)).await;
     let counting = plan(&backend, orders::counting()).await;
     assert!(counting.contains("COVERING INDEX"), "{counting}");
+    let under = plan(
+        &backend,
+        domains::foreign_under(AccountId::random(), "example"),
+    )
+    .await;
+    assert!(under.contains("INDEX domains_parent"), "{under}");
+    assert!(!under.contains("SCAN domains"), "{under}");
     let statement = challenges::of_certificate(ids[0]);
     assert_uses(&backend, "challenges_certificate", statement).await;
     for statement in challenges::settling(&ids, NOW) {
@@ -94,9 +101,11 @@ async fn revocations_are_found_when_they_are_due() {
     let (backend, _directory) = database().await;
     let statement = revocations::due(NOW);
     assert_uses(&backend, "revocations_next_action", statement).await;
-    let claim = plan(&backend, revocations::claiming(NOW, NOW, 10)).await;
-    assert!(claim.contains("INDEX revocations_next_action"), "{claim}");
-    assert!(!claim.contains("SCAN revocations"), "{claim}");
+    for except in [vec![], vec![DirectoryId::random()]] {
+        let claim = plan(&backend, revocations::claiming(NOW, NOW, 10, &except)).await;
+        assert!(claim.contains("INDEX revocations_next_action"), "{claim}");
+        assert!(!claim.contains("SCAN revocations"), "{claim}");
+    }
 }
 
 #[tokio::test]

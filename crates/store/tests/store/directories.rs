@@ -1,7 +1,8 @@
 //! ACME directories, and which issuer accounts have chosen.
 
 use store::{
-    AccountId, DIRECTORIES_LIMIT, Directory, Error, NewDirectory, Scope, SealError, Secret, Store,
+    AccountId, Claimable, DIRECTORIES_LIMIT, Directory, Error, NewDirectory, Removal, Scope,
+    SealError, Secret, Store,
 };
 
 use crate::support::{
@@ -222,8 +223,8 @@ async fn an_account_changes_its_own_directories_only(database: &Database) {
     for id in [shared, theirs] {
         let attempt = || event(Some(one), "attempt");
         assert!(!store.rank_directory(scope, id, 0, attempt()).await.unwrap());
-        let removed = store.remove_directory(scope, id, "other", attempt()).await;
-        assert!(!removed.unwrap());
+        let removed = store.remove_directory(scope, id, Some("other"), attempt());
+        assert_eq!(removed.await.unwrap(), Removal::Unknown);
         let staged = store.stage_account_key(scope, id, &secret("mine")).await;
         assert!(matches!(staged, Err(Error::NotFound)), "{staged:?}");
         let own = Scope::Everything;
@@ -332,8 +333,16 @@ async fn what_names_a_removed_directory_is_moved(database: &Database) {
 
     let mut removal = event(None, "issuer.removed");
     removal.at = moment(20);
-    let removed = store.remove_directory(Scope::Everything, shared, "backup", removal.clone());
-    assert!(removed.await.unwrap());
+    let kept = store.remove_directory(Scope::Everything, shared, None, removal.clone());
+    let in_use = Removal::InUse {
+        certificates: 1,
+        accounts: 1,
+    };
+    assert_eq!(kept.await.unwrap(), in_use);
+    assert!(store.order(ordered).await.unwrap().is_some());
+    let successor = Some("backup");
+    let removed = store.remove_directory(Scope::Everything, shared, successor, removal.clone());
+    assert_eq!(removed.await.unwrap(), Removal::Removed { certificates: 1 });
     let mut issuers = Vec::new();
     for id in certificates {
         let found = find(&store, Scope::Everything, id).await.unwrap();
@@ -350,8 +359,8 @@ async fn what_names_a_removed_directory_is_moved(database: &Database) {
     let due = store.claim_withdrawals(moment(20), moment(60), 10).await;
     assert_eq!(due.unwrap()[0].record, Some(record));
 
-    let removed = store.remove_directory(Scope::Everything, shared, "backup", removal);
-    assert!(!removed.await.unwrap());
+    let removed = store.remove_directory(Scope::Everything, shared, successor, removal);
+    assert_eq!(removed.await.unwrap(), Removal::Unknown);
     let begun = store.begin_order(moment(50), order(one, ordered, shared));
     let begun = begun.await;
     assert!(matches!(begun, Err(Error::UnknownDirectory)), "{begun:?}");
@@ -369,8 +378,13 @@ async fn removing_an_own_directory_moves_what_its_account_has(database: &Databas
         store.add_certificate(pending).await.unwrap();
     }
     let scope = Scope::Account(one);
-    let removed = store.remove_directory(scope, own, "default", event(Some(one), "removed"));
-    assert!(removed.await.unwrap());
+    let event = event(Some(one), "removed");
+    let removed = store.remove_directory(scope, own, Some("default"), event);
+    assert_eq!(removed.await.unwrap(), Removal::Removed { certificates: 1 });
+    // They waited until 900, for what the other issuer has.
+    let due = store.claim_due(moment(20), moment(50), 10, Claimable::default());
+    let due: Vec<_> = due.await.unwrap().iter().map(|found| found.id).collect();
+    assert_eq!(due, certificates[..1]);
     for (id, issuer) in certificates.into_iter().zip(["default", "le"]) {
         let found = find(&store, Scope::Everything, id).await.unwrap();
         assert_eq!(found.issuer.as_deref(), Some(issuer));
