@@ -26,6 +26,9 @@ struct Inner {
     durations: Family<DoorLabels, Histogram, fn() -> Histogram>,
     connections: Gauge,
     orders: Family<OrderLabels, Counter>,
+    denials: Family<DenialLabels, Counter>,
+    limits: Family<LimitLabels, Gauge>,
+    limits_left: Family<LimitLabels, Gauge>,
     deliveries: Family<DeliveryLabels, Counter>,
     /// Without a value while nothing can end.
     earliest_expiry: Family<Vec<(String, String)>, Gauge>,
@@ -48,6 +51,17 @@ struct DoorLabels {
 struct OrderLabels {
     directory: String,
     outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DenialLabels {
+    directory: String,
+    limit: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LimitLabels {
+    directory: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -105,6 +119,23 @@ impl Metrics {
             "Attempts at orders with ACME directories, by outcome",
             orders.clone(),
         );
+        let (denials, limits, limits_left) =
+            (Family::default(), Family::default(), Family::default());
+        registry.register(
+            "orders_put_off",
+            "Orders that a limit of an ACME directory put off, by limit",
+            denials.clone(),
+        );
+        registry.register(
+            "order_limit",
+            "Orders that an ACME directory takes when none was placed for a while",
+            limits.clone(),
+        );
+        registry.register(
+            "order_limit_left",
+            "Orders that an ACME directory takes now",
+            limits_left.clone(),
+        );
         registry.register(
             "webhook_deliveries",
             "Attempts at deliveries to webhooks, by outcome",
@@ -127,6 +158,9 @@ impl Metrics {
             durations,
             connections,
             orders,
+            denials,
+            limits,
+            limits_left,
             deliveries,
             earliest_expiry,
             lag,
@@ -169,6 +203,14 @@ impl Metrics {
             let counter = self.0.orders.get_or_create(&labels);
             counter.inner().store(*count, Ordering::Relaxed);
         }
+        for ((directory, limit), count) in &counts.denials {
+            let labels = DenialLabels {
+                directory: directory.clone(),
+                limit: limit.as_str(),
+            };
+            let counter = self.0.denials.get_or_create(&labels);
+            counter.inner().store(*count, Ordering::Relaxed);
+        }
         for (outcome, count) in &counts.deliveries {
             let labels = DeliveryLabels {
                 outcome: outcome.as_str(),
@@ -181,6 +223,17 @@ impl Metrics {
     /// Takes over how the house stands.
     pub(crate) fn stand(&self, standing: &Standing) {
         self.0.lag.set(standing.lag.as_secs_f64());
+        // Directories are given up, too.
+        self.0.limits.clear();
+        self.0.limits_left.clear();
+        for budget in &standing.budgets {
+            let labels = LimitLabels {
+                directory: budget.directory.clone(),
+            };
+            let (limit, left) = (i64::from(budget.burst), i64::from(budget.left));
+            self.0.limits.get_or_create(&labels).set(limit);
+            self.0.limits_left.get_or_create(&labels).set(left);
+        }
         match standing.earliest_expiry {
             Some(moment) => {
                 let gauge = self.0.earliest_expiry.get_or_create(&Vec::new());
@@ -227,7 +280,8 @@ fn known_method(method: &Method) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use lifecycle::{DeliveryOutcome, OrderOutcome};
+    use lifecycle::schedule::Reason;
+    use lifecycle::{DeliveryOutcome, DirectoryBudget, OrderOutcome};
 
     use super::*;
 
@@ -236,6 +290,7 @@ mod tests {
         let metrics = Metrics::new();
         let counts = Counts {
             orders: [(("le".to_owned(), OrderOutcome::Valid), 3)].into(),
+            denials: [(("le".to_owned(), Reason::Domain), 4)].into(),
             deliveries: [(DeliveryOutcome::Failed, 2)].into(),
         };
         metrics.count(&counts);
@@ -243,10 +298,18 @@ mod tests {
         metrics.stand(&Standing {
             earliest_expiry: None,
             lag: Duration::from_millis(1500),
+            budgets: vec![DirectoryBudget {
+                directory: "le".to_owned(),
+                left: 297,
+                burst: 300,
+            }],
         });
         let text = metrics.encode().unwrap();
         for line in [
             "chancery_orders_total{directory=\"le\",outcome=\"valid\"} 3\n",
+            "chancery_orders_put_off_total{directory=\"le\",limit=\"domain\"} 4\n",
+            "chancery_order_limit{directory=\"le\"} 300\n",
+            "chancery_order_limit_left{directory=\"le\"} 297\n",
             "chancery_webhook_deliveries_total{outcome=\"failed\"} 2\n",
             "chancery_scheduler_lag_seconds 1.5\n",
         ] {

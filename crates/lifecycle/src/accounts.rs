@@ -78,6 +78,19 @@ impl Accounts {
         self.insert(principal.account_name(), name, role).await
     }
 
+    /// The caller in the place of the account `name`: what is listed, shown and changed is that
+    /// account's, and the caller stays who has done it. Administrators stand in for anybody, others
+    /// for themselves.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`], [`Error::NotFound`].
+    pub async fn stand_in(&self, principal: &Principal, name: &str) -> Result<Principal, Error> {
+        if name != principal.account_name() {
+            principal.require_administrator()?;
+        }
+        Ok(principal.in_place_of(&self.named(name).await?))
+    }
+
     /// All accounts, by name. Only administrators may ask.
     ///
     /// # Errors

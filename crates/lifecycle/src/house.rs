@@ -143,6 +143,7 @@ impl House {
             dns_providers.clone(),
             examiner,
         );
+        let watch = Watch::new(store.clone(), surroundings.clone(), issuers.clone());
         let tally = Tally::default();
         let notices = Notices::new(
             store.clone(),
@@ -183,7 +184,7 @@ impl House {
             webhooks: Webhooks::new(store.clone(), surroundings.clone()),
             tally,
             notices,
-            watch: Watch::new(store.clone(), surroundings.clone()),
+            watch,
             scheduler,
             beginning: Arc::default(),
             store,

@@ -60,7 +60,7 @@ pub use house::{House, ServerIdentity};
 pub use instances::{InstanceView, Instances, NewInstanceRequest, ServiceChoice};
 pub use issuers::{
     Budget, DirectoryInfo, DirectoryView, ExternalAccount, HealthView, IssuerDetails, IssuerKind,
-    IssuerView, Issuers, NewIssuer,
+    IssuerView, Issuers, NewIssuer, Wait,
 };
 pub use labour::{Unfinished, off_the_reactor};
 pub use network::Network;
@@ -76,7 +76,7 @@ pub use settings::{
     AcmeSettings, Addresses, AuthorityTemplate, DEFAULT_AUTHORITY, DEFAULT_METRO_DOMAIN, Probe,
     Settings, Tiers,
 };
-pub use standing::Standing;
+pub use standing::{DirectoryBudget, Standing};
 pub use store::{
     Account, AccountId, Certificate, CertificateId, CertificateRef, EventId, Handlers, Instance,
     InstanceId, InstanceRef, Order, Origin, PAGE_LIMIT, Page, PageStart, Protocol, PublishedPort,

@@ -61,6 +61,8 @@ pub struct Principal {
     account_name: String,
     role: Role,
     limits: Limits,
+    /// Whether an administrator stands in for the account; it is not the actor then.
+    stands_in: bool,
 }
 
 /// What a token narrows of its account's rights.
@@ -84,6 +86,7 @@ impl Principal {
                 scopes: token.scopes.clone(),
                 expires_at: token.expires_at,
             },
+            stands_in: false,
         }
     }
 
@@ -94,7 +97,22 @@ impl Principal {
             account_name: account.name.clone(),
             role: account.role,
             limits: Limits::default(),
+            stands_in: false,
         }
+    }
+
+    /// This caller in the place of `account`, with its own name and rights.
+    pub(crate) fn in_place_of(&self, account: &store::Account) -> Self {
+        Self {
+            account_id: account.id,
+            stands_in: true,
+            ..self.clone()
+        }
+    }
+
+    /// Whether the caller stands in for an account: what is everybody's is not meant then.
+    pub(crate) fn stands_in(&self) -> bool {
+        self.stands_in
     }
 
     /// The account that acts.

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::schedule::Reason;
+
 /// Stands for all directories that accounts brought along: what they are named is theirs to choose,
 /// and how many there are, too.
 const OWN: &str = "(own)";
@@ -68,6 +70,9 @@ pub struct Tally(Arc<Mutex<Counts>>);
 pub struct Counts {
     /// Attempts at orders, by directory and outcome. Directories of single accounts count together.
     pub orders: BTreeMap<(String, OrderOutcome), u64>,
+    /// Orders that were put off because of a limit, by directory and limit. Directories of single
+    /// accounts count together.
+    pub denials: BTreeMap<(String, Reason), u64>,
     /// Attempts at deliveries, by outcome.
     pub deliveries: BTreeMap<DeliveryOutcome, u64>,
 }
@@ -83,6 +88,12 @@ impl Tally {
     pub(crate) fn order(&self, shared_directory: Option<&str>, outcome: OrderOutcome) {
         let directory = shared_directory.unwrap_or(OWN).to_owned();
         *self.inner().orders.entry((directory, outcome)).or_default() += 1;
+    }
+
+    /// Counts an order that a limit of a directory puts off, which is named if everybody uses it.
+    pub(crate) fn denied(&self, shared_directory: Option<&str>, limit: Reason) {
+        let directory = shared_directory.unwrap_or(OWN).to_owned();
+        *self.inner().denials.entry((directory, limit)).or_default() += 1;
     }
 
     /// Counts an attempt at a delivery.

@@ -465,3 +465,47 @@ async fn what_is_shown_of_a_directory_names_its_limits_and_what_it_says() {
     assert_eq!(shown.issuer.kind, IssuerKind::Authority);
     assert!(shown.issuer.is_default);
 }
+
+#[tokio::test]
+async fn an_administrator_reaches_what_is_an_account_s_own_and_nothing_of_everybody_s() {
+    let site = Site::new(Manners::default()).await;
+    let administrator = site.principal().clone();
+    let tenant = site.fixture.tenant("tenant", TokenLimits::default()).await;
+    let gift = NewIssuer {
+        account: Some("tenant".to_owned()),
+        is_default: true,
+        ..issuer("gift")
+    };
+    site.add(&administrator, gift).await.unwrap();
+    let (issuers, accounts) = (&site.house().issuers, &site.house().accounts);
+    let hidden = issuers.show(&administrator, "gift").await;
+    assert!(matches!(hidden, Err(Error::NotFound { .. })), "{hidden:?}");
+    let standing_in = accounts.stand_in(&administrator, "tenant").await.unwrap();
+    assert!(site.names(&standing_in).await.contains(&"gift".to_owned()));
+    let shown = issuers.show(&standing_in, "gift").await.unwrap();
+    assert!(shown.issuer.is_default && !shown.issuer.is_shared);
+    issuers.change_key(&standing_in, "gift").await.unwrap();
+    issuers.rank(&standing_in, "gift", 7).await.unwrap();
+    let spared = issuers.remove(&standing_in, MAIN, None).await;
+    assert!(matches!(spared, Err(Error::NotFound { .. })), "{spared:?}");
+    let default = DEFAULT_AUTHORITY;
+    issuers
+        .make_default(&standing_in, default, false)
+        .await
+        .unwrap();
+    let of_tenant = issuers.default_name(&tenant).await.unwrap();
+    assert_eq!(of_tenant, default);
+    issuers.remove(&standing_in, "gift", None).await.unwrap();
+    assert!(!site.names(&tenant).await.contains(&"gift".to_owned()));
+    let refused = accounts
+        .stand_in(&tenant, administrator.account_name())
+        .await;
+    assert!(
+        matches!(refused, Err(Error::Forbidden { .. })),
+        "{refused:?}"
+    );
+    // For oneself, too, it means what is one's own.
+    let own = accounts.stand_in(&tenant, "tenant").await.unwrap();
+    let spared = issuers.remove(&own, MAIN, None).await;
+    assert!(matches!(spared, Err(Error::NotFound { .. })), "{spared:?}");
+}

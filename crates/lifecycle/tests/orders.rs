@@ -496,3 +496,70 @@ async fn a_name_that_the_authority_has_paused_is_told_and_ends_in_error() {
     site.house().obtain_due_now().await.unwrap();
     assert_eq!(site.find(other).await.state, State::Valid);
 }
+
+#[tokio::test]
+async fn whoever_asks_for_a_renewal_learns_at_once_which_limit_is_in_the_way() {
+    for (has_renewal_info, is_told) in [(false, true), (true, false)] {
+        let site = Site::new(Manners {
+            has_renewal_info,
+            ..Manners::default()
+        })
+        .await;
+        site.add_issuer("narrow", Some(r#"{"duplicates":"1/7d"}"#))
+            .await;
+        site.house()
+            .issuers
+            .rank(site.principal(), MAIN, 0)
+            .await
+            .unwrap();
+        let request = ManagedRequest {
+            issuer: Some("narrow".to_owned()),
+            ..named("a.test")
+        };
+        let certificates = &site.house().certificates;
+        let requested = certificates
+            .request_managed(site.principal(), request)
+            .await;
+        let id = requested.unwrap().id;
+        site.work(site.house(), &[id], HOUR).await;
+        assert_eq!(site.find(id).await.state, State::Valid);
+        let reference = CertificateRef::Id(id);
+        let wait = certificates.wait_before_renewal(site.principal(), &reference);
+        let wait = wait.await.unwrap();
+        assert_eq!(wait.is_some(), is_told, "{wait:?}");
+        let Some(wait) = wait else { continue };
+        assert_eq!(
+            (wait.issuer.as_str(), wait.limit.as_str()),
+            ("narrow", "duplicates")
+        );
+        assert!(wait.until > site.fixture.now(), "{wait:?}");
+        for part in ["exactly these names", "(1/7d)", "ordered at 2"] {
+            assert!(wait.reason.contains(part), "{part}: {}", wait.reason);
+        }
+        // Asking takes nothing, and what was asked for is done in its time.
+        certificates
+            .renew(site.principal(), &reference)
+            .await
+            .unwrap();
+        site.house().obtain_due_now().await.unwrap();
+        let waiting = site.find(id).await;
+        let failure = waiting.failure.unwrap_or_default();
+        assert!(failure.contains("exactly these names"), "{failure}");
+        let counts = site.house().tally.counts();
+        let put_off: u64 = counts.denials.values().sum();
+        assert_eq!(put_off, 1, "{counts:?}");
+        let standing = site.house().standing().await.unwrap();
+        let budget = standing
+            .budgets
+            .iter()
+            .find(|budget| budget.directory == "narrow");
+        let budget = budget.unwrap();
+        assert_eq!((budget.left, budget.burst), (299, 300));
+        // What was the matter before is not told any more once somebody asks again.
+        certificates
+            .renew(site.principal(), &reference)
+            .await
+            .unwrap();
+        assert_eq!(site.find(id).await.failure, None);
+    }
+}

@@ -109,7 +109,7 @@ impl Store {
     }
 
     /// Makes the next version of a certificate due at `now` that is valid or pending, with as many
-    /// attempts as if none had failed. An order that is under way goes on as it would have anyway.
+    /// attempts as if none had failed, and no reason yet why one did. An order that is under way goes on as it would have anyway.
     /// [`Error::NotFound`] when there is no such certificate in the scope, or it is neither.
     pub async fn renew_now(
         &self,
@@ -119,7 +119,7 @@ impl Store {
         event: NewEvent,
     ) -> Result<(), Error> {
         let update = Statement::new(
-            "update certificates set attempt = 0, renew_at = ?, next_action_at = case when exists \
+            "update certificates set attempt = 0, reason = null, renew_at = ?, next_action_at = case when exists \
              (select 1 from orders where orders.certificate_id = certificates.id) \
              then next_action_at else ? end where id = ? and state in ('pending', 'valid')",
         )

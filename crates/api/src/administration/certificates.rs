@@ -88,6 +88,23 @@ struct DetailView<'a> {
 }
 
 #[derive(Serialize)]
+struct RenewalView<'a> {
+    #[serde(flatten)]
+    certificate: View<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waiting: Option<WaitView>,
+}
+
+/// Why it is not ordered at once.
+#[derive(Serialize)]
+struct WaitView {
+    issuer: String,
+    limit: &'static str,
+    until: String,
+    reason: String,
+}
+
+#[derive(Serialize)]
 struct IssuedView {
     uuid: String,
     name: String,
@@ -302,8 +319,20 @@ fn identifiers(names: &[String]) -> Result<Vec<Identifier>, Error> {
 /// Has the next version obtained now; the answer does not wait for it.
 pub(super) async fn renew(call: Call<'_>, reference: &CertificateRef) -> Result<Response, Fault> {
     let certificates = &call.context.house.certificates;
+    // What this request itself takes does not count.
+    let wait = certificates.wait_before_renewal(&call.principal, reference);
+    let wait = wait.await?;
     let certificate = certificates.renew(&call.principal, reference).await?;
-    Ok(json(StatusCode::OK, &view(certificates, &certificate)))
+    let renewal = RenewalView {
+        certificate: view(certificates, &certificate),
+        waiting: wait.map(|wait| WaitView {
+            issuer: wait.issuer,
+            limit: wait.limit.as_str(),
+            until: timestamp(wait.until),
+            reason: wait.reason,
+        }),
+    };
+    Ok(json(StatusCode::OK, &renewal))
 }
 
 pub(super) async fn upload(call: Call<'_>) -> Result<Response, Fault> {

@@ -57,12 +57,21 @@ async fn dispatch(context: &Context, request: Request) -> Result<Response, Fault
         _ => return Err(Fault::new(StatusCode::NOT_FOUND, "no such route")),
     };
     let principal = authenticate(context, &request).await?;
-    let call = Call {
+    let mut call = Call {
         context,
         principal,
         request,
     };
     let method = call.request.method().clone();
+    // What is added names its account in its body.
+    let is_addition = method == Method::POST && route.len() == 1;
+    if let ["issuers" | "dns", ..] = route
+        && !is_addition
+        && let Some(account) = call.parameter("account")?
+    {
+        let accounts = &context.house.accounts;
+        call.principal = accounts.stand_in(&call.principal, &account).await?;
+    }
     match (method, route) {
         (Method::GET, ["certificates"]) => certificates::list(call).await,
         (Method::POST, ["certificates"]) => certificates::issue(call).await,

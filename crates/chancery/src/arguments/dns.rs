@@ -9,6 +9,9 @@ pub(crate) enum DnsCommand {
     Add(DnsAdd),
     /// List zones, without credentials
     Ls {
+        /// The account whose zones are listed (administrators) [default: your own]
+        #[arg(long)]
+        account: Option<String>,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -23,11 +26,17 @@ pub(crate) enum DnsCommand {
     Rm {
         /// The name at its top
         zone: String,
+        /// The account whose zone it is (administrators) [default: your own]
+        #[arg(long)]
+        account: Option<String>,
     },
     /// Publish a record in a zone, look for it at all of its servers, and withdraw it
     Test {
         /// The name at its top
         zone: String,
+        /// The account whose zone it is (administrators) [default: your own]
+        #[arg(long)]
+        account: Option<String>,
         /// Print JSON
         #[arg(long)]
         json: bool,

@@ -10,6 +10,9 @@ pub(crate) enum IssuerCommand {
     Add(Box<IssuerAdd>),
     /// List private authorities and ACME directories
     Ls {
+        /// The account whose issuers are listed (administrators) [default: your own]
+        #[arg(long)]
+        account: Option<String>,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -18,6 +21,9 @@ pub(crate) enum IssuerCommand {
     Show {
         /// Its name
         name: String,
+        /// The account whose issuer it is (administrators) [default: your own]
+        #[arg(long)]
+        account: Option<String>,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -29,14 +35,20 @@ pub(crate) enum IssuerCommand {
         /// The issuer that renews its certificates; needed while there are any
         #[arg(long, value_name = "NAME")]
         successor: Option<String>,
+        /// The account whose issuer it is (administrators) [default: your own]
+        #[arg(long)]
+        account: Option<String>,
     },
-    /// Have this issuer obtain certificates when none is named
+    /// Have this issuer obtain your certificates when none is named
     Default {
         /// Its name
         name: String,
         /// For all accounts that have not chosen themselves (administrators)
         #[arg(long)]
         for_all: bool,
+        /// For that account, which has not to choose itself then (administrators)
+        #[arg(long, conflicts_with = "for_all")]
+        account: Option<String>,
     },
     /// Change the place of an ACME directory in the order of preference
     Rank {
@@ -44,11 +56,17 @@ pub(crate) enum IssuerCommand {
         name: String,
         /// The lowest comes first; 0: it steps in for no other one
         rank: u32,
+        /// The account whose issuer it is (administrators) [default: your own]
+        #[arg(long)]
+        account: Option<String>,
     },
     /// Give the account at an ACME directory a new key
     RotateKey {
         /// Its name
         name: String,
+        /// The account whose issuer it is (administrators) [default: your own]
+        #[arg(long)]
+        account: Option<String>,
     },
 }
 
@@ -101,7 +119,8 @@ pub(crate) struct IssuerAdd {
     /// [default: behind all others]
     #[arg(long)]
     pub(crate) rank: Option<u32>,
-    /// Have it obtain certificates when none is named
+    /// Have it obtain certificates when none is named: for all accounts that have not chosen
+    /// themselves, if an administrator adds it for all; else for the account that it is for
     #[arg(long)]
     pub(crate) default: bool,
     /// The account that it is for (administrators) [default: all accounts, or your own]

@@ -68,6 +68,7 @@ fn obtained(issue: &Issue, certificate: &Value) -> anyhow::Result<()> {
 pub(super) async fn renew(client: &Client, renew: Renew) -> anyhow::Result<()> {
     let path = format!("certificates/{}/renew", segment(&renew.reference));
     let asked = with_spinner("asking", client.post(&path, &json!({}))).await?;
+    obtaining::check_limits(&asked, &renew.patience)?;
     let renewed = obtaining::wait(client, &asked, &renew.patience).await?;
     if renew.json {
         return print_json(&renewed);

@@ -4,7 +4,7 @@ use anyhow::bail;
 use http::Method;
 use serde_json::{Map, Value, json};
 
-use super::{checks, is_true, print_json, segment, text};
+use super::{checks, is_true, of_account, owner, print_json, segment, text};
 use crate::arguments::{DnsAdd, DnsCommand};
 use crate::client::Client;
 use crate::output::{safe, table, with_spinner};
@@ -13,16 +13,21 @@ use crate::secrets;
 pub(super) async fn run(client: &Client, command: DnsCommand) -> anyhow::Result<()> {
     match command {
         DnsCommand::Add(add) => self::add(client, add).await,
-        DnsCommand::Ls { json } => list(client, json).await,
+        DnsCommand::Ls { account, json } => list(client, account.as_deref(), json).await,
         DnsCommand::Kinds { json } => kinds(client, json).await,
-        DnsCommand::Rm { zone } => {
-            let path = format!("dns/{}", segment(&zone));
+        DnsCommand::Rm { zone, account } => {
+            let path = of_account(&format!("dns/{}", segment(&zone)), account.as_deref());
             with_spinner("removing", client.send(Method::DELETE, &path)).await?;
             println!("removed {zone}");
             Ok(())
         }
-        DnsCommand::Test { zone, json } => {
+        DnsCommand::Test {
+            zone,
+            account,
+            json,
+        } => {
             let path = format!("dns/{}/test", segment(&zone));
+            let path = of_account(&path, account.as_deref());
             let nothing = json!({});
             let post = client.post(&path, &nothing);
             let found = with_spinner("waiting for the servers of the zone", post).await?;
@@ -66,8 +71,9 @@ fn credentials(texts: &[String]) -> anyhow::Result<Value> {
     Ok(Value::Object(members))
 }
 
-async fn list(client: &Client, json: bool) -> anyhow::Result<()> {
-    let listed = with_spinner("listing", client.send(Method::GET, "dns")).await?;
+async fn list(client: &Client, account: Option<&str>, json: bool) -> anyhow::Result<()> {
+    let path = of_account("dns", account);
+    let listed = with_spinner("listing", client.send(Method::GET, &path)).await?;
     let providers = listed.get("providers").unwrap_or(&Value::Null);
     if json {
         return print_json(providers);
@@ -76,7 +82,7 @@ async fn list(client: &Client, json: bool) -> anyhow::Result<()> {
         .as_array()
         .into_iter()
         .flatten()
-        .map(row)
+        .map(|provider| row(provider, account))
         .collect();
     print!(
         "{}",
@@ -85,19 +91,14 @@ async fn list(client: &Client, json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn row(provider: &Value) -> Vec<String> {
+fn row(provider: &Value, account: Option<&str>) -> Vec<String> {
     let fields = provider.get("fields").and_then(Value::as_array);
     let fields = fields.into_iter().flatten().filter_map(Value::as_str);
     vec![
         text(provider, "zone"),
         text(provider, "kind"),
         fields.map(safe).collect::<Vec<_>>().join(","),
-        if is_true(provider, "shared") {
-            "everybody"
-        } else {
-            "you"
-        }
-        .to_owned(),
+        owner(provider, account),
         text(provider, "created_at"),
     ]
 }

@@ -4,22 +4,35 @@ use anyhow::{Context as _, bail};
 use http::Method;
 use serde_json::{Map, Value, json};
 
-use super::{is_true, print_json, segment, text};
+use super::{is_true, of_account, owner, print_json, segment, text};
 use crate::arguments::{IssuerAdd, IssuerCommand};
 use crate::client::Client;
 use crate::output::{safe, span, table, with_spinner};
 use crate::secrets;
 
+/// Whose certificates an issuer obtains when none is named.
+const EVERYBODY: &str = "of all accounts that have not chosen themselves";
+const OWN: &str = "of your account";
+
 pub(super) async fn run(client: &Client, command: IssuerCommand) -> anyhow::Result<()> {
     match command {
         IssuerCommand::Add(add) => self::add(client, *add).await,
-        IssuerCommand::Ls { json } => list(client, json).await,
-        IssuerCommand::Show { name, json } => show(client, &name, json).await,
-        IssuerCommand::Rm { name, successor } => {
+        IssuerCommand::Ls { account, json } => list(client, account.as_deref(), json).await,
+        IssuerCommand::Show {
+            name,
+            account,
+            json,
+        } => show(client, &name, account.as_deref(), json).await,
+        IssuerCommand::Rm {
+            name,
+            successor,
+            account,
+        } => {
             let mut path = format!("issuers/{}", segment(&name));
             if let Some(successor) = &successor {
                 path.push_str(&format!("?successor={}", segment(successor)));
             }
+            let path = of_account(&path, account.as_deref());
             let answer = with_spinner("removing", client.send(Method::DELETE, &path)).await?;
             println!("removed {name}");
             if let (Some(successor), Some(moved)) =
@@ -29,21 +42,37 @@ pub(super) async fn run(client: &Client, command: IssuerCommand) -> anyhow::Resu
             }
             Ok(())
         }
-        IssuerCommand::Default { name, for_all } => {
+        IssuerCommand::Default {
+            name,
+            for_all,
+            account,
+        } => {
             let path = format!("issuers/{}/default", segment(&name));
+            let path = of_account(&path, account.as_deref());
             let body = json!({ "for_all": for_all });
             with_spinner("changing", client.post(&path, &body)).await?;
-            println!("{name} obtains certificates when no issuer is named");
+            let whose = match account {
+                _ if for_all => EVERYBODY.to_owned(),
+                Some(account) => format!("of {account}"),
+                None => OWN.to_owned(),
+            };
+            println!("{name} obtains the certificates {whose} when no issuer is named");
             Ok(())
         }
-        IssuerCommand::Rank { name, rank } => {
+        IssuerCommand::Rank {
+            name,
+            rank,
+            account,
+        } => {
             let path = format!("issuers/{}/rank", segment(&name));
+            let path = of_account(&path, account.as_deref());
             with_spinner("changing", client.post(&path, &json!({ "rank": rank }))).await?;
             println!("{name} has rank {rank}");
             Ok(())
         }
-        IssuerCommand::RotateKey { name } => {
+        IssuerCommand::RotateKey { name, account } => {
             let path = format!("issuers/{}/key", segment(&name));
+            let path = of_account(&path, account.as_deref());
             with_spinner("changing the key", client.post(&path, &json!({}))).await?;
             println!("the account at {name} has a new key");
             Ok(())
@@ -81,6 +110,14 @@ async fn add(client: &Client, add: IssuerAdd) -> anyhow::Result<()> {
     if !text(&added, "account_url").is_empty() {
         println!("account {}", text(&added, "account_url"));
     }
+    if add.default {
+        let whose = match &add.account {
+            _ if is_true(&added, "shared") => EVERYBODY.to_owned(),
+            Some(account) => format!("of {account}"),
+            None => OWN.to_owned(),
+        };
+        println!("it obtains the certificates {whose} when no issuer is named");
+    }
     println!(
         "try it: chancery issue NAME --issuer {}; see what is in its way: chancery check NAME",
         text(&added, "name")
@@ -108,19 +145,21 @@ fn limits(texts: &[String]) -> anyhow::Result<Option<Value>> {
     Ok(Some(Value::Object(members)))
 }
 
-async fn list(client: &Client, json: bool) -> anyhow::Result<()> {
-    let listed = with_spinner("listing", client.send(Method::GET, "issuers")).await?;
+async fn list(client: &Client, account: Option<&str>, json: bool) -> anyhow::Result<()> {
+    let path = of_account("issuers", account);
+    let listed = with_spinner("listing", client.send(Method::GET, &path)).await?;
     let issuers = listed.get("issuers").unwrap_or(&Value::Null);
     if json {
         return print_json(issuers);
     }
-    let rows: Vec<Vec<String>> = issuers.as_array().into_iter().flatten().map(row).collect();
+    let issuers = issuers.as_array().into_iter().flatten();
+    let rows: Vec<Vec<String>> = issuers.map(|issuer| row(issuer, account)).collect();
     let headings = ["NAME", "KIND", "DEFAULT", "FOR", "RANK", "HEALTH", "URL"];
     print!("{}", table(&headings, &rows));
     Ok(())
 }
 
-fn row(issuer: &Value) -> Vec<String> {
+fn row(issuer: &Value, account: Option<&str>) -> Vec<String> {
     let rank = issuer.get("rank").and_then(Value::as_u64);
     let of_directory = |text: String| if rank.is_some() { text } else { "-".to_owned() };
     vec![
@@ -132,12 +171,7 @@ fn row(issuer: &Value) -> Vec<String> {
             "-"
         }
         .to_owned(),
-        if is_true(issuer, "shared") {
-            "everybody"
-        } else {
-            "you"
-        }
-        .to_owned(),
+        owner(issuer, account),
         of_directory(rank.unwrap_or_default().to_string()),
         of_directory(health(issuer)),
         of_directory(text(issuer, "acme")),
@@ -156,18 +190,23 @@ fn health(issuer: &Value) -> String {
     }
 }
 
-async fn show(client: &Client, name: &str, json: bool) -> anyhow::Result<()> {
-    let path = format!("issuers/{}", segment(name));
+async fn show(
+    client: &Client,
+    name: &str,
+    account: Option<&str>,
+    json: bool,
+) -> anyhow::Result<()> {
+    let path = of_account(&format!("issuers/{}", segment(name)), account);
     let shown = with_spinner("asking the directory", client.send(Method::GET, &path)).await?;
     if json {
         return print_json(&shown);
     }
-    print!("{}", details(&shown));
+    print!("{}", details(&shown, account));
     Ok(())
 }
 
 /// Everything about an issuer, for people.
-fn details(issuer: &Value) -> String {
+fn details(issuer: &Value, account: Option<&str>) -> String {
     let mut lines = String::new();
     let mut line = |label: &str, value: String| {
         if !value.is_empty() {
@@ -185,15 +224,7 @@ fn details(issuer: &Value) -> String {
         }
         .to_owned(),
     );
-    line(
-        "For",
-        if is_true(issuer, "shared") {
-            "everybody"
-        } else {
-            "you"
-        }
-        .to_owned(),
-    );
+    line("For", owner(issuer, account));
     if issuer.get("acme").is_none() {
         return lines;
     }
@@ -273,7 +304,7 @@ mod tests {
 
     #[test]
     fn what_is_left_and_what_is_on_offer_is_shown() {
-        let shown = details(&json!({
+        let directory = json!({
             "name": "le", "kind": "acme", "shared": true, "default": true,
             "acme": "https://acme.test/directory", "account_url": "https://acme.test/acct/1",
             "email": null, "eab_kid": null, "profile": "shortlived", "preferred_chain": null,
@@ -287,7 +318,8 @@ mod tests {
                 "caa_identities": ["acme.test"],
                 "renewal_information": true,
             },
-        }));
+        });
+        let shown = details(&directory, None);
         for line in [
             "Name             le\n",
             "Health           50 %\n",
@@ -302,7 +334,9 @@ mod tests {
         assert!(!shown.contains("E-mail"), "{shown}");
         let authority =
             json!({ "name": "default", "kind": "authority", "shared": true, "default": false });
-        assert!(!details(&authority).contains("Health"));
-        assert_eq!(row(&authority)[4..], ["-", "-", "-"]);
+        assert!(!details(&authority, None).contains("Health"));
+        assert_eq!(row(&authority, None)[4..], ["-", "-", "-"]);
+        let own = json!({ "name": "own", "kind": "acme", "shared": false });
+        assert_eq!(row(&own, Some("bob"))[3], "bob");
     }
 }

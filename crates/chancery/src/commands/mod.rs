@@ -73,6 +73,24 @@ fn text(value: &Value, key: &str) -> String {
         .unwrap_or_default()
 }
 
+/// A path that is about another account's object where one is named.
+fn of_account(path: &str, account: Option<&str>) -> String {
+    let Some(account) = account else {
+        return path.to_owned();
+    };
+    let joint = if path.contains('?') { '&' } else { '?' };
+    format!("{path}{joint}account={}", segment(account))
+}
+
+/// Whom an object is for, as people are told who ask for those of `account` or for their own.
+fn owner(object: &Value, account: Option<&str>) -> String {
+    if is_true(object, "shared") {
+        "everybody".to_owned()
+    } else {
+        account.unwrap_or("you").to_owned()
+    }
+}
+
 fn is_true(value: &Value, key: &str) -> bool {
     value.get(key) == Some(&Value::Bool(true))
 }

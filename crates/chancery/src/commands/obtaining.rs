@@ -44,6 +44,19 @@ pub(super) async fn wait(
     }
 }
 
+/// Fails when a limit of the directory puts off what was asked for: nobody waits for days.
+pub(super) fn check_limits(asked: &Value, patience: &Patience) -> anyhow::Result<()> {
+    let waiting = asked.get("waiting").filter(|waiting| waiting.is_object());
+    match waiting {
+        Some(waiting) if !patience.no_wait => bail!(
+            "{}\nthe server goes on with it then: chancery show {}",
+            text(waiting, "reason"),
+            text(asked, "name")
+        ),
+        _ => Ok(()),
+    }
+}
+
 /// One line about a certificate that was obtained, or is being obtained.
 pub(super) fn summary(certificate: &Value) -> String {
     let name = text(certificate, "name");
@@ -165,6 +178,24 @@ mod tests {
         let again =
             json!({ "state": "valid", "current": { "uuid": "a" }, "reason": "old", "attempt": 3 });
         assert_eq!(stage(&before, &again), Stage::Failed("old".to_owned()));
+    }
+
+    #[test]
+    fn a_limit_is_told_at_once_unless_nobody_waits() {
+        let patience = |no_wait| Patience {
+            wait: Duration::from_secs(1),
+            no_wait,
+        };
+        let asked = json!({ "name": "a-1", "waiting": { "reason": "waiting for le: a limit" } });
+        let told = check_limits(&asked, &patience(false))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            told.contains("waiting for le") && told.contains("chancery show a-1"),
+            "{told}"
+        );
+        assert!(check_limits(&asked, &patience(true)).is_ok());
+        assert!(check_limits(&json!({ "name": "a-1" }), &patience(false)).is_ok());
     }
 
     #[test]

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use super::upload::{NAME_DRAWS, account_gone, fully_qualified};
 use super::{Certificates, naming};
 use crate::accounts::HOUSE_ACCOUNT;
-use crate::issuers::Issuer;
+use crate::issuers::{Issuer, Wait};
 use crate::settings::DEFAULT_AUTHORITY;
 use crate::{Error, Noun, Principal, events};
 
@@ -203,6 +203,20 @@ impl Certificates {
                 ),
             }),
         }
+    }
+
+    /// Which limit would keep [`Self::renew`] from being followed by an order at once, and when the
+    /// next place is free; `None` if none does.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Store`].
+    pub async fn wait_before_renewal(
+        &self,
+        principal: &Principal,
+        reference: &CertificateRef,
+    ) -> Result<Option<Wait>, Error> {
+        let certificate = self.find(principal, reference).await?;
+        self.issuers.wait_of(&certificate).await
     }
 
     /// Begins the attempts for a managed certificate anew after they were given up, or after its

@@ -8,6 +8,7 @@ mod adding;
 mod directory;
 mod health;
 mod views;
+mod waiting;
 
 use std::sync::Arc;
 
@@ -26,6 +27,8 @@ pub use adding::NewIssuer;
 pub(crate) use directory::{Concurrency, Directory, LoginError};
 pub(crate) use health::HealthBook;
 pub use views::{Budget, DirectoryView, HealthView, IssuerDetails, IssuerKind, IssuerView};
+pub use waiting::Wait;
+pub(crate) use waiting::{WAITING, moment, waiting_for};
 
 /// Operations on issuers.
 #[derive(Debug, Clone)]
@@ -350,7 +353,10 @@ impl Issuers {
                 reason: format!("'{name}' is an authority of this server, not an ACME directory"),
             }),
             Issuer::Directory(directory) => {
-                if directory.row.account_id.is_none() {
+                if directory.is_shared() && principal.stands_in() {
+                    return Err(Error::not_found(Noun::Issuer, name));
+                }
+                if directory.is_shared() {
                     principal.require_administrator()?;
                 }
                 Ok(*directory)

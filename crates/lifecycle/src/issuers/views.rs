@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use acme::client::DirectoryInfo;
-use store::AccountId;
+use store::{AccountId, Scope};
 use time::OffsetDateTime;
 
 use super::{Directory, Issuers};
 use crate::Error;
-use crate::schedule::{Demand, Limits, Purpose, Urgency, left};
+use crate::schedule::{Demand, Limits, ORDERS, Purpose, Urgency, left};
+use crate::standing::DirectoryBudget;
 
 /// An issuer as it is listed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,6 +120,27 @@ impl Issuers {
                 created_at: row.created_at,
             })),
         })
+    }
+
+    /// What is left of the orders of each directory that everybody uses and that limits them.
+    pub(crate) async fn shared_budgets(&self) -> Result<Vec<DirectoryBudget>, Error> {
+        let rows = self.store.directories(Scope::Everything).await?;
+        let shared = rows.into_iter().map(Directory::of);
+        let mut budgets = Vec::new();
+        for directory in shared.filter(Directory::is_shared) {
+            let Some(limit) = directory.limits.orders else {
+                continue;
+            };
+            let buckets = [ORDERS.to_owned()];
+            let levels = self.store.levels(directory.row.id, &buckets).await?;
+            let level = levels.first().copied().flatten();
+            budgets.push(DirectoryBudget {
+                directory: directory.row.name,
+                left: left(limit, level, self.surroundings.now()),
+                burst: limit.burst(),
+            });
+        }
+        Ok(budgets)
     }
 
     /// What is left of the limits of a directory that an account can see.

@@ -4,12 +4,11 @@ use acme::client::{ChallengeKind, Failure};
 use acme::{ErrorKind, Problem};
 
 use super::step::Complaint;
+pub(super) use crate::issuers::WAITING;
 use crate::schedule::Cause;
 
 /// Nobody has to do anything.
 const TRIED_AGAIN: &str = "; it is tried again, or at another directory";
-/// What a text begins with that tells what a name waits for.
-pub(super) const WAITING: &str = "waiting for ";
 /// What stands before the moment until which a limit is kept.
 pub(super) const WAITS: &str = "; waits until ";
 

@@ -4,11 +4,10 @@ use std::sync::{Mutex, PoisonError};
 
 use acme::client::Failure;
 
-use super::failures::WAITING;
-use super::placing::{Considered, moment};
+use super::placing::Considered;
 use super::{Attempt, Pause, Refund};
-use crate::issuers::Directory;
-use crate::schedule::{Cause, Demand, Mark, Purpose, Reason, Urgency, Verdict};
+use crate::issuers::{Directory, waiting_for};
+use crate::schedule::{Cause, Demand, Mark, Purpose, Urgency, Verdict};
 
 impl Attempt<'_> {
     /// Takes what the order needs of the limits of its directory.
@@ -33,10 +32,14 @@ impl Attempt<'_> {
         }
         let verdict = verdict.into_inner().unwrap_or_else(PoisonError::into_inner);
         match verdict {
-            Some(Verdict::Denied { at, by }) => Err(Pause::Denied {
-                at,
-                reason: waiting_for(&chosen.directory.row.name, by, at),
-            }),
+            Some(Verdict::Denied { at, by }) => {
+                let tally = &self.orders.tally;
+                tally.denied(chosen.directory.shared_name(), by);
+                Err(Pause::Denied {
+                    at,
+                    reason: waiting_for(&chosen.directory, by, at),
+                })
+            }
             _ => {
                 self.is_counted = Some(is_counted);
                 Ok(())
@@ -119,19 +122,4 @@ impl Attempt<'_> {
         let what = if is_binding { "aside" } else { "disliked" };
         format!("{what} {}", self.certificate.id)
     }
-}
-
-fn waiting_for(directory: &str, by: Reason, until: time::OffsetDateTime) -> String {
-    let limit = match by {
-        Reason::Refused => "it takes no orders now",
-        Reason::Orders => "the limit of orders is reached",
-        Reason::Share => "the account's share of its orders is used up",
-        Reason::Domain => "the limit of certificates for the registered domain is reached",
-        Reason::Duplicates => "the limit of certificates for exactly these names is reached",
-        Reason::Failures => "the limit of failed validations of the name is reached",
-    };
-    format!(
-        "{WAITING}{directory}: {limit}; ordered at {}",
-        moment(until)
-    )
 }

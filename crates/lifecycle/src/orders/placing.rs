@@ -3,7 +3,6 @@
 use acme::client::{DirectoryInfo, Failure, Login, NewOrder};
 use pki::{KeyAlgorithm, PrivateKey};
 use store::{DirectoryOrder, NewDirectoryOrder, Scope};
-use time::OffsetDateTime;
 
 use super::failures::{
     Fault, Request, WAITING, WAITS, fault, is_about_replacing, may_be_about_key, told,
@@ -13,7 +12,7 @@ use super::{Attempt, Pause, Refund, Setback, held};
 use crate::accounts::HOUSE_ACCOUNT;
 use crate::certificates::identifiers;
 use crate::challenges::Assignment;
-use crate::issuers::{Directory, HealthBook, Issuer, LoginError};
+use crate::issuers::{Directory, HealthBook, Issuer, LoginError, moment};
 use crate::schedule::{
     AGAIN, Aside, Candidate, Cause, Choice, Demand, Purpose, UNANSWERED, after_wait, choose,
 };
@@ -409,10 +408,4 @@ impl Attempt<'_> {
         }
         .into())
     }
-}
-
-/// A moment as people read it.
-pub(super) fn moment(at: OffsetDateTime) -> String {
-    let format = time::macros::format_description!("[year]-[month]-[day] [hour]:[minute] UTC");
-    at.format(format).unwrap_or_default()
 }

@@ -17,6 +17,7 @@ mod moment;
 mod renewal;
 mod retry;
 
+pub(crate) use budget::ORDERS;
 pub use budget::{Decision, Demand, Mark, Purpose, Reason, Verdict};
 pub use candidates::{Aside, Candidate, Choice, alternative, choose};
 pub use domains::registered_domain;

@@ -190,6 +190,9 @@ impl DnsProviders {
         let found = self.store.dns_providers_for(account, &[&name]).await?;
         let found = found.into_iter().next();
         let found = found.ok_or_else(|| Error::not_found(Noun::DnsProvider, zone))?;
+        if found.account_id.is_none() && principal.stands_in() {
+            return Err(Error::not_found(Noun::DnsProvider, zone));
+        }
         if found.account_id.is_none() {
             principal.require_administrator()?;
         }

@@ -13,7 +13,7 @@ use super::super::moment::later;
 
 /// The bucket that the directory closes altogether.
 pub(super) const REFUSED: &str = "refused";
-pub(super) const ORDERS: &str = "orders";
+pub(crate) const ORDERS: &str = "orders";
 /// How long a directory is left alone that says that a limit is reached, but not until when.
 pub(super) const PATIENCE: Duration = Duration::from_secs(900);
 /// How long a directory can close itself at most; it is asked again then.

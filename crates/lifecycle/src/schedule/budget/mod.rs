@@ -19,7 +19,8 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 pub use self::mark::Mark;
-use self::mark::{LONGEST_REFUSAL, ORDERS, REFUSED, domain_bucket, failure_bucket, set_bucket};
+pub(crate) use self::mark::ORDERS;
+use self::mark::{LONGEST_REFUSAL, REFUSED, domain_bucket, failure_bucket, set_bucket};
 use super::domains::{plain, registered_domain};
 use super::limit::Limit;
 use super::limits::Limits;
@@ -87,7 +88,7 @@ pub enum Verdict {
 }
 
 /// A limit that is in the way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reason {
     /// The directory refused orders altogether.
     Refused,
@@ -101,6 +102,21 @@ pub enum Reason {
     Duplicates,
     /// Failed validations of one name.
     Failures,
+}
+
+impl Reason {
+    /// The word for programs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::Orders => "orders",
+            Self::Share => "share",
+            Self::Domain => "domain",
+            Self::Duplicates => "duplicates",
+            Self::Failures => "failures",
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
