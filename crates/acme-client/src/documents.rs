@@ -44,6 +44,8 @@ pub(crate) struct Directory {
 struct Meta {
     terms_of_service: Option<String>,
     caa_identities: Vec<String>,
+    issuer_domain_names: Vec<String>,
+    account_hash_prefix: Option<String>,
     external_account_required: bool,
     profiles: BTreeMap<String, String>,
 }
@@ -63,6 +65,13 @@ impl Directory {
                 .map(|(name, text)| (shown(name), shown(text)))
                 .collect(),
             caa_identities: meta.caa_identities.iter().map(|name| shown(name)).collect(),
+            persistent_issuers: meta
+                .issuer_domain_names
+                .iter()
+                .take(MAX_LIST)
+                .map(|name| shown(name))
+                .collect(),
+            account_hash_prefix: meta.account_hash_prefix.as_deref().map(shown),
             requires_external_account: meta.external_account_required,
             has_renewal_info: self.renewal_info.is_some(),
         }
@@ -215,8 +224,11 @@ struct ChallengeDocument {
     status: Status,
     token: Option<String>,
     error: Option<Box<RawValue>>,
-    #[serde(rename = "issuer-domain-names", default)]
+    #[serde(rename = "issuerDomainNames", default)]
     issuer_domain_names: Vec<String>,
+    /// The same in the drafts before draft-ietf-acme-dns-persist-02.
+    #[serde(rename = "issuer-domain-names", default)]
+    earlier_issuer_domain_names: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -252,7 +264,12 @@ fn challenge(document: ChallengeDocument) -> Result<Challenge, Failure> {
     if document.url.len() > MAX_URL {
         return Err(garbled(WHAT, "it has a URL that is too long"));
     }
-    let names = document.issuer_domain_names.iter().take(MAX_LIST);
+    let names = if document.issuer_domain_names.is_empty() {
+        &document.earlier_issuer_domain_names
+    } else {
+        &document.issuer_domain_names
+    };
+    let names = names.iter().take(MAX_LIST);
     Ok(Challenge {
         kind: ChallengeKind::from(shown(&document.kind).as_str()),
         url: document.url,

@@ -112,6 +112,12 @@ pub struct DirectoryInfo {
     pub profiles: BTreeMap<String, String>,
     /// Names that it goes by in CAA records.
     pub caa_identities: Vec<String>,
+    /// Names that it goes by in records that stay (draft-ietf-acme-dns-persist-02); none where it does
+    /// not say that it offers `dns-persist-01`.
+    pub persistent_issuers: Vec<String>,
+    /// What hashed names of accounts in such records begin with (the same). Without it, accounts go
+    /// by their URLs, as in earlier drafts.
+    pub account_hash_prefix: Option<String>,
     /// Whether accounts have to be bound to an account elsewhere.
     pub requires_external_account: bool,
     /// Whether it tells when to renew (RFC 9773).

@@ -54,7 +54,7 @@ pub use certificates::{
 };
 pub use challenges::{Answers, ChallengeError};
 pub use device::KeyDevice;
-pub use diagnosis::{Actor, Diagnosis, Finding, Verdict};
+pub use diagnosis::{Actor, Diagnosis, Finding, StandingRecord, Verdict};
 pub use error::{Error, Noun};
 pub use house::{House, ServerIdentity};
 pub use instances::{InstanceView, Instances, NewInstanceRequest, ServiceChoice};

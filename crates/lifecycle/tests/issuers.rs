@@ -509,3 +509,50 @@ async fn an_administrator_reaches_what_is_an_account_s_own_and_nothing_of_everyb
     let spared = issuers.remove(&own, MAIN, None).await;
     assert!(matches!(spared, Err(Error::NotFound { .. })), "{spared:?}");
 }
+
+#[tokio::test]
+async fn a_wildcard_without_a_provider_is_told_what_to_add_or_which_record_to_publish() {
+    let site = Site::new(Manners::default()).await;
+    let certificates = &site.house().certificates;
+    let refused = certificates.request_managed(site.principal(), named("*.shop.a.test"));
+    let refused = refused.await.unwrap_err();
+    assert!(
+        matches!(refused, Error::NoCertificate { .. }),
+        "{refused:?}"
+    );
+    for part in [
+        "chancery dns add a.test --provider",
+        "_acme-challenge.shop.a.test",
+        "_validation-persist.shop.a.test with the text \"directory.test; accounturi=https://",
+        "policy=wildcard",
+    ] {
+        assert!(refused.to_string().contains(part), "{part}: {refused}");
+    }
+
+    // This one says that such a record will do.
+    let site = Site::new(Manners {
+        has_standing_records: true,
+        ..Manners::default()
+    })
+    .await;
+    let (certificates, diagnosis) = (&site.house().certificates, &site.house().diagnosis);
+    let request = certificates.request_managed(site.principal(), named("*.a.test"));
+    let requested = request.await.unwrap();
+    let records = diagnosis.records_to_publish(site.principal(), &requested);
+    assert_eq!(records.await.unwrap(), []);
+    site.house().obtain_due_now().await.unwrap();
+    let failed = site.find(requested.id).await;
+    assert_eq!(site.directory.calls(Call::NewOrder), 0);
+    let records = diagnosis.records_to_publish(site.principal(), &failed);
+    let records = records.await.unwrap();
+    let [record] = records.as_slice() else {
+        panic!("{records:?}");
+    };
+    assert_eq!(record.name, "_validation-persist.a.test");
+    assert_eq!(record.proves, "*.a.test");
+    let start = "directory.test; accounturi=https://directory.test/hash/sha-256/";
+    let hash = record.value.strip_prefix(start).unwrap();
+    assert_eq!(hash.strip_suffix("; policy=wildcard").unwrap().len(), 43);
+    let reason = failed.failure.unwrap();
+    assert!(reason.contains(&record.value), "{reason}");
+}

@@ -5,8 +5,8 @@ use std::time::Duration;
 use http::StatusCode;
 use lifecycle::{
     Certificate, CertificateFilter, CertificateId, CertificateRef, Certificates, Error,
-    IssueRequest, KeySource, ManagedRequest, Principal, RevocationTarget, StateKind, Upload,
-    Version, off_the_reactor, parse_identifiers,
+    IssueRequest, KeySource, ManagedRequest, Principal, RevocationTarget, StandingRecord,
+    StateKind, Upload, Version, off_the_reactor, parse_identifiers,
 };
 use pki::{CertificateRequest, Identifier, KeyAlgorithm, RevocationReason, SubjectFields};
 use serde::Serialize;
@@ -82,9 +82,22 @@ struct PageView<'a> {
 struct DetailView<'a> {
     #[serde(flatten)]
     certificate: View<'a>,
+    /// What the owner of a domain publishes once so that it can be obtained.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    records_to_publish: Vec<RecordView>,
     versions: Vec<VersionView>,
     /// The current leaf and what to send after it.
     chain: String,
+}
+
+/// A DNS record that proves control for as long as it is there.
+#[derive(Serialize)]
+struct RecordView {
+    name: String,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    value: String,
+    proves: String,
 }
 
 #[derive(Serialize)]
@@ -216,7 +229,10 @@ pub(super) async fn show(call: Call<'_>, reference: &CertificateRef) -> Result<R
     let chain = certificates.chain(&certificate).await?;
     let reference = CertificateRef::Id(certificate.id);
     let versions = certificates.versions(&call.principal, &reference).await?;
+    let diagnosis = &call.context.house.diagnosis;
+    let records = diagnosis.records_to_publish(&call.principal, &certificate);
     let detail = DetailView {
+        records_to_publish: records.await?.into_iter().map(record_view).collect(),
         certificate: view(certificates, &certificate),
         versions: versions.iter().map(version_view).collect(),
         chain: chain.iter().map(pki::Certificate::to_pem).collect(),
@@ -396,6 +412,15 @@ fn view<'a>(certificates: &Certificates, certificate: &'a Certificate) -> View<'
         attempt: attempts.map(|attempts| attempts.failed),
         next_attempt_at: attempts.map(|attempts| timestamp(attempts.next)),
         current: certificate.current.as_ref().map(version_view),
+    }
+}
+
+fn record_view(record: StandingRecord) -> RecordView {
+    RecordView {
+        name: record.name,
+        kind: "TXT",
+        value: record.value,
+        proves: record.proves,
     }
 }
 

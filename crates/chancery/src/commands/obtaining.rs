@@ -86,7 +86,23 @@ pub(super) fn prospects(certificate: &Value) -> Vec<(&'static str, String)> {
         ("Renewal", text(certificate, "renew_at")),
     ];
     let told = lines.into_iter().filter(|(_, value)| !value.is_empty());
-    told.collect()
+    told.chain(records(certificate)).collect()
+}
+
+/// What its owner is to publish, once.
+fn records(certificate: &Value) -> impl Iterator<Item = (&'static str, String)> {
+    let records = certificate.get("records_to_publish");
+    let records = records.and_then(Value::as_array).into_iter().flatten();
+    records.map(|record| {
+        let line = format!(
+            "{} {} \"{}\" (once, if the directory offers dns-persist-01; proves {})",
+            text(record, "name"),
+            text(record, "type"),
+            text(record, "value"),
+            text(record, "proves")
+        );
+        ("To publish", line)
+    })
 }
 
 /// How far it is.
@@ -196,6 +212,21 @@ mod tests {
         );
         assert!(check_limits(&asked, &patience(true)).is_ok());
         assert!(check_limits(&json!({ "name": "a-1" }), &patience(false)).is_ok());
+    }
+
+    #[test]
+    fn a_record_to_be_published_is_shown_as_it_is_written() {
+        let certificate = json!({ "records_to_publish": [{
+            "name": "_validation-persist.a.test", "type": "TXT",
+            "value": "ca.test; accounturi=x; policy=wildcard", "proves": "*.a.test",
+        }] });
+        let (label, line) = prospects(&certificate).pop().unwrap();
+        assert_eq!(label, "To publish");
+        let record = "_validation-persist.a.test TXT \"ca.test; accounturi=x; policy=wildcard\"";
+        assert!(
+            line.starts_with(record) && line.ends_with("proves *.a.test)"),
+            "{line}"
+        );
     }
 
     #[test]

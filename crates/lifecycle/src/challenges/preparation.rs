@@ -87,8 +87,10 @@ impl Solvers {
             let mut looking = JoinSet::new();
             for offer in offers.by_ref().take(AT_A_TIME) {
                 let (solvers, url) = (self.clone(), url.clone());
+                let uri = persistent_uri(assignment, &offer)?;
                 looking.spawn(async move {
-                    let places = solvers.places(account, &url, &offer, has_providers).await;
+                    let urls = (url.as_str(), uri.as_str());
+                    let places = solvers.places(account, urls, &offer, has_providers).await;
                     (offer, places)
                 });
             }
@@ -179,7 +181,7 @@ impl Solvers {
     async fn places(
         &self,
         account: AccountId,
-        account_url: &str,
+        (account_url, account_uri): (&str, &str),
         offer: &Offer,
         has_providers: bool,
     ) -> Result<Places, ChallengeError> {
@@ -202,7 +204,7 @@ impl Solvers {
         }
         if offers(ChallengeKind::DnsPersist01) {
             let record = records::persist_name(domain);
-            places.persists = self.persists(account_url, offer, &record).await;
+            places.persists = self.persists(account_uri, offer, &record).await;
             if has_providers && !places.persists {
                 places.persist = self.place(account, &record, &mut places.trouble).await?;
             }
@@ -227,7 +229,7 @@ impl Solvers {
     }
 
     /// Whether a record that stays is there and does for what is offered.
-    async fn persists(&self, account_url: &str, offer: &Offer, record: &str) -> bool {
+    async fn persists(&self, account_uri: &str, offer: &Offer, record: &str) -> bool {
         let resolver = &self.surroundings.network().resolver;
         let Ok(texts) = resolver.text(record).await else {
             return false;
@@ -238,7 +240,8 @@ impl Solvers {
             .find(|challenge| challenge.kind == ChallengeKind::DnsPersist01)
             .is_some_and(|challenge| {
                 texts.iter().any(|text| {
-                    records::persists(text, challenge, account_url, offer.is_wildcard, now)
+                    let issuers = &challenge.issuer_domain_names;
+                    records::persists(text, issuers, account_uri, offer.is_wildcard, now)
                 })
             })
     }
@@ -275,7 +278,6 @@ impl Solvers {
             kind: challenge.kind.clone(),
             reason: reason.to_owned(),
         };
-        let account_url = &assignment.login.account_url;
         let authorization = match &challenge.token {
             Some(token) if challenge.kind != ChallengeKind::DnsPersist01 => {
                 let key = assignment.login.key.jwk().map_err(Error::signing)?;
@@ -293,7 +295,11 @@ impl Solvers {
             record = Some(written(place, value.dns_01_value()));
         }
         if let (ChallengeKind::DnsPersist01, Some(place)) = (&challenge.kind, places.persist) {
-            let value = records::persist_value(challenge, account_url, offer.is_wildcard);
+            let (issuers, uri) = (
+                &challenge.issuer_domain_names,
+                persistent_uri(assignment, offer)?,
+            );
+            let value = records::persist_value(issuers, &uri, offer.is_wildcard);
             let value = value.ok_or_else(|| malformed("it names no authority"))?;
             record = Some(written(place, value));
         }
@@ -326,6 +332,12 @@ impl Solvers {
     }
 }
 
+/// What our account goes by in the record of an offer that stays.
+fn persistent_uri(assignment: &Assignment<'_>, offer: &Offer) -> Result<String, Error> {
+    let uri = records::account_uri(assignment.info, assignment.login, &offer.domain);
+    uri.map_err(Error::signing)
+}
+
 fn written(place: Place, value: String) -> ChallengeRecord {
     ChallengeRecord {
         provider_id: place.provider.id,
@@ -352,7 +364,7 @@ fn not_provable(assignment: &Assignment<'_>, offer: &Offer, places: &Places) -> 
     let reason = if let Some(trouble) = &places.trouble {
         format!("{trouble}; correct these records")
     } else if offer.is_wildcard {
-        wildcard_remedy(offer, &assignment.login.account_url)
+        wildcard_remedy(assignment, offer)
     } else {
         format!(
             "the directory offers {}, and none of these can be used; allow one of them in \
@@ -368,7 +380,7 @@ fn not_provable(assignment: &Assignment<'_>, offer: &Offer, places: &Places) -> 
 }
 
 /// What the owner of a domain or the platform can do so that a wildcard can be proven.
-fn wildcard_remedy(offer: &Offer, account_url: &str) -> String {
+fn wildcard_remedy(assignment: &Assignment<'_>, offer: &Offer) -> String {
     let domain = &offer.domain;
     let mut remedy = format!(
         "a wildcard is proven by a DNS record; {}",
@@ -378,8 +390,9 @@ fn wildcard_remedy(offer: &Offer, account_url: &str) -> String {
         .challenges
         .iter()
         .find(|challenge| challenge.kind == ChallengeKind::DnsPersist01);
-    if let Some(value) =
-        persist.and_then(|challenge| records::persist_value(challenge, account_url, true))
+    if let Some(challenge) = persist
+        && let Ok(uri) = persistent_uri(assignment, offer)
+        && let Some(value) = records::persist_value(&challenge.issuer_domain_names, &uri, true)
     {
         let name = records::persist_name(domain);
         remedy.push_str(&format!(

@@ -1,7 +1,10 @@
 //! Names and texts of the TXT records that prove control over a domain.
 
-use acme::client::Challenge;
+use acme::UnusableKey;
+use acme::client::{DirectoryInfo, Login};
 use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::diagnosis::caa::IssueValue;
 
@@ -31,34 +34,64 @@ pub(crate) fn persist_name(domain: &str) -> String {
     format!("{PERSIST_LABEL}.{domain}")
 }
 
-/// The text of a record that lets an account prove control again and again; over all names below
-/// the domain, too, when it is about a wildcard. `None` when the challenge names no authority.
+/// What an account goes by in such a record at `domain`: a hash that tells nobody which account that
+/// is (draft-ietf-acme-dns-persist-02), or its URL at directories that know no hashes.
+///
+/// # Errors
+/// [`UnusableKey`].
+pub(crate) fn account_uri(
+    info: &DirectoryInfo,
+    login: &Login,
+    domain: &str,
+) -> Result<String, UnusableKey> {
+    let Some(prefix) = &info.account_hash_prefix else {
+        return Ok(login.account_url.clone());
+    };
+    let thumbprint = URL_SAFE_NO_PAD.encode(login.key.jwk()?.thumbprint());
+    let hash = account_hash(domain, &thumbprint, &login.account_url);
+    Ok(format!("{prefix}sha-256/{hash}"))
+}
+
+fn account_hash(domain: &str, thumbprint: &str, account_url: &str) -> String {
+    // No domain is longer than 253 octets.
+    let length = u8::try_from(domain.len()).unwrap_or(u8::MAX);
+    let mut hashed = vec![length];
+    for part in [domain, thumbprint, account_url] {
+        hashed.extend_from_slice(part.as_bytes());
+    }
+    URL_SAFE_NO_PAD.encode(digest(&SHA256, &hashed))
+}
+
+/// The text of a record that lets an account prove control again and again to an authority of these
+/// names; over all names below the domain, too, when it is about a wildcard. `None` when there is no
+/// name.
 pub(crate) fn persist_value(
-    challenge: &Challenge,
-    account_url: &str,
+    issuers: &[String],
+    account_uri: &str,
     is_wildcard: bool,
 ) -> Option<String> {
-    let issuer = challenge.issuer_domain_names.first()?;
+    let issuer = issuers.first()?;
     let policy = if is_wildcard { "; policy=wildcard" } else { "" };
-    let value = format!("{issuer}; accounturi={account_url}{policy}");
+    let value = format!("{issuer}; accounturi={account_uri}{policy}");
     // What a directory says must not smuggle a parameter in.
     let read = IssueValue::parse(&value)?;
-    (read.issuer.eq_ignore_ascii_case(issuer) && read.parameter("accounturi") == Some(account_url))
+    (read.issuer.eq_ignore_ascii_case(issuer) && read.parameter("accounturi") == Some(account_uri))
         .then_some(value)
 }
 
-/// Whether a record that is there does for a challenge at `now`, in seconds of Unix time.
+/// Whether a record that is there does for an authority of these names at `now`, in seconds of Unix
+/// time.
 pub(crate) fn persists(
     record: &str,
-    challenge: &Challenge,
-    account_url: &str,
+    issuers: &[String],
+    account_uri: &str,
     is_wildcard: bool,
     now: i64,
 ) -> bool {
     let Some(value) = IssueValue::parse(record) else {
         return false;
     };
-    let mut issuers = challenge.issuer_domain_names.iter();
+    let mut issuers = issuers.iter();
     let is_in_time = value
         .parameter("persistuntil")
         .is_none_or(|end| end.parse::<i64>().is_ok_and(|end| now < end));
@@ -66,7 +99,7 @@ pub(crate) fn persists(
         .parameter("policy")
         .is_some_and(|policy| policy.eq_ignore_ascii_case("wildcard"));
     issuers.any(|issuer| issuer.eq_ignore_ascii_case(&value.issuer))
-        && value.parameter("accounturi") == Some(account_url)
+        && value.parameter("accounturi") == Some(account_uri)
         && is_in_time
         && (covers_wildcards || !is_wildcard)
 }
@@ -91,21 +124,23 @@ fn base32(octets: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use acme::client::{ChallengeKind, ChallengeStatus};
-
     use super::*;
 
     const ACCOUNT: &str = "https://ca.test/account/1";
 
-    fn challenge(issuers: &[&str]) -> Challenge {
-        Challenge {
-            kind: ChallengeKind::DnsPersist01,
-            url: "https://ca.test/challenge/1".to_owned(),
-            status: ChallengeStatus::Pending,
-            token: None,
-            error: None,
-            issuer_domain_names: issuers.iter().map(|issuer| (*issuer).to_owned()).collect(),
-        }
+    fn issuers(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn an_account_is_hashed_as_in_the_draft() {
+        // The example of draft-ietf-acme-dns-persist-02 section 10.2.
+        let hash = account_hash(
+            "example.com",
+            "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs",
+            "https://ca.example/acct/123",
+        );
+        assert_eq!(hash, "5SQm7n6tPh2-PlLbCKGnViTXX5z19SCN4cPGQHSk-kw");
     }
 
     #[test]
@@ -121,22 +156,22 @@ mod tests {
 
     #[test]
     fn a_record_that_stays_names_authority_account_and_policy() {
-        let challenge = challenge(&["ca.test", "other.test"]);
-        let single = persist_value(&challenge, ACCOUNT, false).unwrap();
+        let issuers = issuers(&["ca.test", "other.test"]);
+        let single = persist_value(&issuers, ACCOUNT, false).unwrap();
         assert_eq!(single, "ca.test; accounturi=https://ca.test/account/1");
-        let wildcard = persist_value(&challenge, ACCOUNT, true).unwrap();
+        let wildcard = persist_value(&issuers, ACCOUNT, true).unwrap();
         assert_eq!(wildcard, format!("{single}; policy=wildcard"));
-        assert!(persists(&single, &challenge, ACCOUNT, false, 0));
-        assert!(!persists(&single, &challenge, ACCOUNT, true, 0));
+        assert!(persists(&single, &issuers, ACCOUNT, false, 0));
+        assert!(!persists(&single, &issuers, ACCOUNT, true, 0));
         for is_wildcard in [true, false] {
-            assert!(persists(&wildcard, &challenge, ACCOUNT, is_wildcard, 0));
+            assert!(persists(&wildcard, &issuers, ACCOUNT, is_wildcard, 0));
         }
     }
 
     #[test]
     fn a_record_of_others_or_of_the_past_does_not_do() {
-        let challenge = challenge(&["ca.test"]);
-        let found = |text: &str| persists(text, &challenge, ACCOUNT, false, 1_000);
+        let issuers = issuers(&["ca.test"]);
+        let found = |text: &str| persists(text, &issuers, ACCOUNT, false, 1_000);
         let start = format!("ca.test; accounturi={ACCOUNT}");
         assert!(found(&format!("{start}; persistUntil=1001")));
         assert!(found(&format!("{start}; unknown=1")));
@@ -160,13 +195,13 @@ mod tests {
     #[test]
     fn an_authority_that_lies_gets_no_parameter_in() {
         for issuer in ["ca.test; accounturi=x", "", "a b", "ca.test;"] {
-            let lying = challenge(&[issuer]);
+            let lying = issuers(&[issuer]);
             let value = persist_value(&lying, ACCOUNT, false);
             assert!(
                 value.is_none_or(|value| value.starts_with(';')),
                 "{issuer:?}"
             );
         }
-        assert_eq!(persist_value(&challenge(&[]), ACCOUNT, false), None);
+        assert_eq!(persist_value(&[], ACCOUNT, false), None);
     }
 }

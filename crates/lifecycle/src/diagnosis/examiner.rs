@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use acme::client::ChallengeKind;
+use acme::client::{ChallengeKind, DirectoryInfo, Login};
 use egress::Resolver;
 use pki::Identifier;
 use store::{AccountId, Role, Scope, Store};
@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::reach::Landmarks;
 use super::{Finding, Verdict};
 use crate::accounts::HOUSE_ACCOUNT;
-use crate::challenges::{Answers, Assignment, ChallengeError, Circumstances};
+use crate::challenges::{Answers, Assignment, ChallengeError, Circumstances, records};
 use crate::schedule::registered_domain;
 use crate::zones::DnsProviders;
 use crate::{Error, Settings, Surroundings};
@@ -47,9 +47,28 @@ pub(super) struct Subject {
     pub(super) identities: Vec<String>,
     /// The account with the directory.
     pub(super) account_url: Option<String>,
+    /// Names of the authority in records that stay.
+    pub(super) persistent_issuers: Vec<String>,
+    /// What the account goes by in them.
+    pub(super) persistent_uri: Option<String>,
 }
 
 impl Subject {
+    /// The same with what a directory says of itself, where we have an account.
+    pub(super) fn at(self, info: &DirectoryInfo, login: &Login) -> Self {
+        let issuers = match info.persistent_issuers.as_slice() {
+            [] => &info.caa_identities,
+            issuers => issuers,
+        };
+        Self {
+            identities: info.caa_identities.clone(),
+            account_url: Some(login.account_url.clone()),
+            persistent_issuers: issuers.to_vec(),
+            persistent_uri: records::account_uri(info, login, &self.host).ok(),
+            ..self
+        }
+    }
+
     /// The name as people write it.
     pub(super) fn name(&self) -> String {
         if self.is_wildcard {
@@ -76,6 +95,8 @@ impl Subject {
             is_address,
             identities: Vec::new(),
             account_url: None,
+            persistent_issuers: Vec::new(),
+            persistent_uri: None,
         })
     }
 }
@@ -111,11 +132,8 @@ impl Examiner {
         self.check_ownership(certificate.account_id, &certificate.identifiers)
             .await?;
         let subjects = certificate.identifiers.iter().filter_map(|name| {
-            Some(Subject {
-                identities: assignment.info.caa_identities.clone(),
-                account_url: Some(assignment.login.account_url.clone()),
-                ..Subject::of(name, certificate.account_id)?
-            })
+            let subject = Subject::of(name, certificate.account_id)?;
+            Some(subject.at(assignment.info, assignment.login))
         });
         let subjects: Vec<Subject> = subjects.collect();
         let looking = self.preflight_all(subjects, certificate.attempt);
@@ -161,7 +179,12 @@ impl Examiner {
             let reason = if coverage.verdict == Verdict::Ok {
                 "none of [acme] challenges suits it; allow http-01 or tls-alpn-01".to_owned()
             } else {
-                format!("{}; {}", coverage.found, coverage.remedy)
+                let record = self
+                    .persistent_record(subject)
+                    .map_or_else(String::new, |record| {
+                        format!(", or {record}, if the directory offers dns-persist-01")
+                    });
+                format!("{}; {}{record}", coverage.found, coverage.remedy)
             };
             return Err(ChallengeError::NotProvable {
                 name: subject.name(),

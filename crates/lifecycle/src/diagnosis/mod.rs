@@ -12,11 +12,14 @@ mod records;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
-use acme::client::ChallengeKind;
+use acme::client::{ChallengeKind, Login};
 use store::{CertificateFilter, Order, Page, PageStart, Store};
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use self::examiner::Subject;
 use crate::issuers::{IssuerDetails, IssuerKind, Issuers};
@@ -28,6 +31,33 @@ pub use finding::{Actor, Finding, Verdict};
 /// Checks under way at a time; whoever asks for more waits. Each asks around for some seconds, and
 /// for names that the caller chooses.
 const AT_A_TIME: usize = 16;
+
+/// Most records that are told to be published for one certificate.
+const MOST_RECORDS: usize = 10;
+/// How long is looked for which they are.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A TXT record that is published once, and proves control over a name from then on
+/// (draft-ietf-acme-dns-persist).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StandingRecord {
+    /// Its name.
+    pub name: String,
+    /// Its text.
+    pub value: String,
+    /// What it proves: a domain or a wildcard.
+    pub proves: String,
+}
+
+impl fmt::Display for StandingRecord {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, value, .. } = self;
+        write!(
+            formatter,
+            "publish the TXT record {name} with the text \"{value}\""
+        )
+    }
+}
 
 /// Live checks of names.
 #[derive(Debug, Clone)]
@@ -73,11 +103,64 @@ impl Diagnosis {
             Err(Error::NotFound { .. }) => None,
             Err(error) => return Err(error),
         };
-        let subject = known_to(subject, details.as_ref());
+        let account = principal.account_id();
+        let login = self.issuers.login_of(account, &issuer).await?;
+        let subject = known_to(subject, details.as_ref(), login.as_ref());
         let mut findings = issuance::issuer(&issuer, details.as_ref());
         findings.extend(self.examine(&subject, details.as_ref()).await?);
         findings.extend(certificate.as_ref().map(issuance::last_attempt));
         Ok(findings)
+    }
+
+    /// The records that the owner of a domain has to publish so that a certificate that has failed can
+    /// be obtained, if nothing else would do; none while nothing has failed. Takes some seconds.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn records_to_publish(
+        &self,
+        principal: &Principal,
+        certificate: &store::Certificate,
+    ) -> Result<Vec<StandingRecord>, Error> {
+        let (Some(issuer), Some(_)) = (&certificate.issuer, &certificate.failure) else {
+            return Ok(Vec::new());
+        };
+        let account = principal.account_id();
+        let mut subjects = certificate.identifiers.iter();
+        let is_needed = |subject: &Subject| self.examiner.need_of_records(subject) != Verdict::Ok;
+        if !subjects.any(|name| Subject::of(name, account).is_some_and(|name| is_needed(&name))) {
+            return Ok(Vec::new());
+        }
+        let looking = self.missing_records(principal, certificate, issuer);
+        // Whoever looks at a certificate is told the rest in any case.
+        timeout(PATIENCE, looking).await.unwrap_or(Ok(Vec::new()))
+    }
+
+    async fn missing_records(
+        &self,
+        principal: &Principal,
+        certificate: &store::Certificate,
+        issuer: &str,
+    ) -> Result<Vec<StandingRecord>, Error> {
+        let account = principal.account_id();
+        let details = match self.issuers.show(principal, issuer).await {
+            Ok(details) => details,
+            Err(Error::NotFound { .. }) => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let login = self.issuers.login_of(account, issuer).await?;
+        let mut missing = Vec::new();
+        for name in &certificate.identifiers {
+            let Some(subject) = Subject::of(name, account) else {
+                continue;
+            };
+            let subject = known_to(subject, Some(&details), login.as_ref());
+            missing.extend(self.examiner.missing_record(&subject).await?);
+            if missing.len() == MOST_RECORDS {
+                break;
+            }
+        }
+        Ok(missing)
     }
 
     async fn examine(
@@ -138,10 +221,13 @@ impl Diagnosis {
 }
 
 /// The subject with what the directory says that would issue for it.
-fn known_to(subject: Subject, details: Option<&IssuerDetails>) -> Subject {
+fn known_to(subject: Subject, details: Option<&IssuerDetails>, login: Option<&Login>) -> Subject {
     let Some(details) = details else {
         return subject;
     };
+    if let (Some(Ok(info)), Some(login)) = (&details.directory, login) {
+        return subject.at(info, login);
+    }
     let identities = match &details.directory {
         Some(Ok(info)) => info.caa_identities.clone(),
         _ => Vec::new(),

@@ -1,11 +1,11 @@
 //! What DNS records say about who may issue for a name, and who can prove control over it.
 
-use acme::client::{Challenge, ChallengeKind, ChallengeStatus};
+use acme::client::ChallengeKind;
 use egress::LookupError;
 
 use super::caa::{self, Demand, Refusal};
 use super::examiner::{Examiner, Subject, not_for_addresses};
-use super::{Actor, Finding, Verdict};
+use super::{Actor, Finding, StandingRecord, Verdict};
 use crate::Error;
 use crate::challenges::records;
 use crate::zones::{self, PlaceError};
@@ -119,7 +119,7 @@ impl Examiner {
     /// do until then.
     pub(super) async fn may_persist(&self, subject: &Subject) -> bool {
         let kind = ChallengeKind::DnsPersist01;
-        let Some(account_url) = &subject.account_url else {
+        let Some(account_uri) = &subject.persistent_uri else {
             return false;
         };
         if subject.is_address || !self.settings.acme.challenges.contains(&kind) {
@@ -130,23 +130,48 @@ impl Examiner {
             return false;
         };
         let now = self.surroundings.now().unix_timestamp();
-        let challenge = persistent(subject);
+        let (issuers, is_wildcard) = (&subject.persistent_issuers, subject.is_wildcard);
         texts
             .iter()
-            .any(|text| records::persists(text, &challenge, account_url, subject.is_wildcard, now))
+            .any(|text| records::persists(text, issuers, account_uri, is_wildcard, now))
+    }
+
+    /// The record that would let the account prove control at any time, if that is known.
+    pub(super) fn persistent_record(&self, subject: &Subject) -> Option<StandingRecord> {
+        let kind = ChallengeKind::DnsPersist01;
+        if subject.is_address || !self.settings.acme.challenges.contains(&kind) {
+            return None;
+        }
+        let uri = subject.persistent_uri.as_deref()?;
+        let issuers = &subject.persistent_issuers;
+        Some(StandingRecord {
+            name: records::persist_name(&subject.host),
+            value: records::persist_value(issuers, uri, subject.is_wildcard)?,
+            proves: subject.name(),
+        })
+    }
+
+    /// That record, where a name cannot be proven by anything else and it is not there.
+    ///
+    /// # Errors
+    /// When the store cannot be asked.
+    pub(super) async fn missing_record(
+        &self,
+        subject: &Subject,
+    ) -> Result<Option<StandingRecord>, Error> {
+        let Some(record) = self.persistent_record(subject) else {
+            return Ok(None);
+        };
+        let (coverage, _) = self.coverage(subject).await?;
+        let is_needed = coverage.verdict == Verdict::Problem && !self.may_persist(subject).await;
+        Ok(is_needed.then_some(record))
     }
 
     /// The record that would let the account prove control at any time, to be shown to people.
     pub(super) async fn persistence(&self, subject: &Subject) -> Option<Finding> {
         const CHECK: &str = "dns-persist";
-        let kind = ChallengeKind::DnsPersist01;
-        if subject.is_address || !self.settings.acme.challenges.contains(&kind) {
-            return None;
-        }
-        let account_url = subject.account_url.as_deref()?;
-        let value = records::persist_value(&persistent(subject), account_url, subject.is_wildcard)?;
-        let record = records::persist_name(&subject.host);
-        let expected = format!("the TXT record {record} has the text \"{value}\"");
+        let StandingRecord { name, value, .. } = self.persistent_record(subject)?;
+        let expected = format!("the TXT record {name} has the text \"{value}\"");
         if self.may_persist(subject).await {
             return Some(Finding::ok(CHECK, expected, "it does"));
         }
@@ -166,7 +191,7 @@ impl Examiner {
     }
 
     /// A wildcard cannot do without records.
-    fn need_of_records(&self, subject: &Subject) -> Verdict {
+    pub(super) fn need_of_records(&self, subject: &Subject) -> Verdict {
         let mut kinds = self.settings.acme.challenges.iter();
         let has_ports =
             kinds.any(|kind| matches!(kind, ChallengeKind::Http01 | ChallengeKind::TlsAlpn01));
@@ -175,18 +200,6 @@ impl Examiner {
         } else {
             Verdict::Ok
         }
-    }
-}
-
-/// The challenge that a directory would offer for a record that stays.
-fn persistent(subject: &Subject) -> Challenge {
-    Challenge {
-        kind: ChallengeKind::DnsPersist01,
-        url: String::new(),
-        status: ChallengeStatus::Pending,
-        token: None,
-        error: None,
-        issuer_domain_names: subject.identities.clone(),
     }
 }
 

@@ -258,6 +258,8 @@ async fn a_wildcard_needs_a_provider_or_a_record_that_stays() {
     let findings = check(&fixture, "*.example.com").await;
     assert!(findings.iter().all(|finding| finding.check != "dns"));
     let text = format!("ca.test; accounturi={ACCOUNT_URL}; policy=wildcard");
+    let told = obstacle(&fixture, "*.example.com").await;
+    assert_says(told, &["TXT record _validation-persist.example.com", &text]);
     fixture.world.text("_validation-persist.example.com", &text);
     assert_eq!(obstacle(&fixture, "*.example.com").await, None);
     fixture

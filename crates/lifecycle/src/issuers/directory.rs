@@ -8,7 +8,7 @@ use acme::client::{AccountKey, Endpoint, Login, Registration};
 use store::{AccountId, Scope};
 use zeroize::Zeroizing;
 
-use super::Issuers;
+use super::{Issuer, Issuers};
 use crate::Error;
 use crate::schedule::Limits;
 
@@ -144,6 +144,27 @@ impl Issuers {
         let concurrency = Concurrency::new(shared, own);
         *known = Some((now, concurrency.clone()));
         Ok(concurrency)
+    }
+
+    /// The account with the directory that an account means by a name, if one was opened.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub(crate) async fn login_of(
+        &self,
+        account: AccountId,
+        name: &str,
+    ) -> Result<Option<Login>, Error> {
+        let directory = match self.resolve(account, name).await {
+            Ok(Issuer::Directory(directory)) if directory.row.account_url.is_some() => directory,
+            Ok(_) | Err(Error::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        match self.login(&directory).await {
+            Ok(login) => Ok(Some(login)),
+            Err(LoginError::House(Error::NotFound { .. }) | LoginError::Directory(_)) => Ok(None),
+            Err(LoginError::House(error)) => Err(error),
+        }
     }
 
     /// Our account with a directory, opened if that was not done yet.

@@ -12,6 +12,7 @@ mod waiting;
 
 use std::sync::Arc;
 
+use acme::client::ChallengeKind;
 pub use acme::client::{DirectoryInfo, ExternalAccount};
 use pki::DnsName;
 use store::{AccountId, Removal, Scope, Store};
@@ -19,6 +20,7 @@ use time::OffsetDateTime;
 use tokio::sync::Mutex;
 
 use crate::accounts::HOUSE_ACCOUNT;
+use crate::challenges::records;
 use crate::places::Places;
 use crate::settings::Settings;
 use crate::{Authorities, DnsProviders, Error, Noun, Principal, Surroundings, events, zones};
@@ -307,13 +309,53 @@ impl Issuers {
                     return Ok(None);
                 }
                 let advice = zones::advice(wildcard.as_str());
-                Ok(Some(format!(
-                    "a wildcard is proven by a DNS record; {advice}"
-                )))
+                let obstacle = format!("a wildcard is proven by a DNS record; {advice}");
+                self.without_standing_record(account, issuer, wildcard, obstacle)
+                    .await
             }
             Err(error @ Error::NotFound { .. }) => Ok(Some(error.to_string())),
             Err(error) => Err(error),
         }
+    }
+
+    /// What is in the way of a wildcard whose zone has no provider: nothing if its owner has published
+    /// a record that stays, or the directory says that one will do: then the certificate tells which.
+    async fn without_standing_record(
+        &self,
+        account: AccountId,
+        issuer: &str,
+        wildcard: &DnsName,
+        obstacle: String,
+    ) -> Result<Option<String>, Error> {
+        let kind = ChallengeKind::DnsPersist01;
+        let login = self.login_of(account, issuer).await?;
+        let Some(login) = login.filter(|_| self.settings.acme.challenges.contains(&kind)) else {
+            return Ok(Some(obstacle));
+        };
+        let network = self.surroundings.network();
+        let Ok(info) = network.directories.directory(&login.endpoint).await else {
+            return Ok(Some(obstacle));
+        };
+        if !info.persistent_issuers.is_empty() {
+            return Ok(None);
+        }
+        let host = wildcard.as_str();
+        let host = host.strip_prefix("*.").unwrap_or(host);
+        let uri = records::account_uri(&info, &login, host).map_err(Error::signing)?;
+        let issuers = &info.caa_identities;
+        let Some(value) = records::persist_value(issuers, &uri, true) else {
+            return Ok(Some(obstacle));
+        };
+        let record = records::persist_name(host);
+        let now = self.surroundings.now().unix_timestamp();
+        let texts = network.resolver.text(&record).await.unwrap_or_default();
+        let does = |text: &String| records::persists(text, issuers, &uri, true, now);
+        Ok((!texts.iter().any(does)).then(|| {
+            format!(
+                "{obstacle}, or publish the TXT record {record} with the text \"{value}\", if the \
+                 directory offers dns-persist-01, and ask again"
+            )
+        }))
     }
 
     /// The directories that may obtain a certificate of an account which names `directory`: itself,

@@ -111,6 +111,8 @@ impl Fixture {
                 terms_of_service: None,
                 profiles: BTreeMap::new(),
                 caa_identities: vec!["ca.test".to_owned()],
+                persistent_issuers: Vec::new(),
+                account_hash_prefix: None,
                 requires_external_account: false,
                 has_renewal_info: false,
             },

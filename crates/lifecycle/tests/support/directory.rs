@@ -58,6 +58,8 @@ pub(crate) struct Manners {
     pub(crate) profiles: Vec<String>,
     pub(crate) terms: Option<String>,
     pub(crate) requires_external_account: bool,
+    /// Whether it says that records which stay will do, and hashes accounts in them.
+    pub(crate) has_standing_records: bool,
 }
 
 impl Default for Manners {
@@ -71,6 +73,7 @@ impl Default for Manners {
             profiles: Vec::new(),
             terms: None,
             requires_external_account: false,
+            has_standing_records: false,
         }
     }
 }
@@ -479,6 +482,14 @@ impl Client for FakeDirectory {
                 terms_of_service: manners.terms.clone(),
                 profiles: profiles.map(|name| (name, String::new())).collect(),
                 caa_identities: vec!["directory.test".to_owned()],
+                persistent_issuers: manners
+                    .has_standing_records
+                    .then(|| "directory.test".to_owned())
+                    .into_iter()
+                    .collect(),
+                account_hash_prefix: manners
+                    .has_standing_records
+                    .then(|| "https://directory.test/hash/".to_owned()),
                 requires_external_account: manners.requires_external_account,
                 has_renewal_info: manners.has_renewal_info,
             }
