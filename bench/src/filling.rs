@@ -172,6 +172,7 @@ impl Filling {
                 created_at: at,
             },
             version: Some(NewVersion {
+                crl_shard: 0,
                 id: VersionId::at(at),
                 authority_id: None,
                 directory_id: None,

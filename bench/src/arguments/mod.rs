@@ -161,6 +161,7 @@ impl Command {
             }),
             Self::Ocsp(Ocsp {
                 certificates: OCSP_CERTIFICATES,
+                revocations: OCSP_REVOCATIONS,
             }),
             Self::Api(Api { prefill: PREFILL }),
         ]
@@ -181,6 +182,7 @@ impl Command {
 
 const POOL: usize = 4_096;
 const OCSP_CERTIFICATES: usize = 1_000;
+const OCSP_REVOCATIONS: usize = 5_000;
 const PREFILL: u64 = 1_000;
 
 /// `bench issue`
@@ -209,6 +211,9 @@ pub(crate) struct Ocsp {
     /// Certificates that are issued first and then asked about in turn
     #[arg(long, default_value_t = OCSP_CERTIFICATES, value_parser = at_least_one)]
     pub(crate) certificates: usize,
+    /// Other certificates that are revoked while those are asked about
+    #[arg(long, default_value_t = OCSP_REVOCATIONS, value_parser = at_least_one)]
+    pub(crate) revocations: usize,
 }
 
 /// `bench api`

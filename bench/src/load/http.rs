@@ -1,4 +1,4 @@
-//! HTTP/1.1 requests on connections that are kept alive, plain or over TLS.
+//! HTTP/1.1 requests on connections that are kept alive where the server allows it, plain or over TLS.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
@@ -140,10 +140,10 @@ impl Client for Visitor {
         let (Some(prepared), Some(mut sender)) = (requests.get(at), self.connection.take()) else {
             return Err("nothing to send".to_owned());
         };
-        let (status, body) = send(&mut sender, prepared)
-            .await
-            .map_err(|error| format!("connection: {error}"))?;
-        self.connection = Some(sender);
+        let answer = send(&mut sender, prepared).await;
+        let (status, body, is_kept_alive) =
+            answer.map_err(|error| format!("connection: {error}"))?;
+        self.connection = is_kept_alive.then_some(sender);
         if status == self.traffic.expected && (self.traffic.is_good)(&body) {
             return Ok(body);
         }
@@ -182,9 +182,15 @@ async fn connect(
 async fn send(
     sender: &mut SendRequest<Full<Bytes>>,
     prepared: &Prepared,
-) -> Result<(StatusCode, Bytes), hyper::Error> {
+) -> Result<(StatusCode, Bytes, bool), hyper::Error> {
     sender.ready().await?;
     let response = sender.send_request(prepared.to_request()).await?;
     let status = response.status();
-    Ok((status, response.into_body().collect().await?.to_bytes()))
+    let closes = response
+        .headers()
+        .get(header::CONNECTION)
+        .map(|value| value.as_bytes().eq_ignore_ascii_case(b"close"));
+    let is_kept_alive = !closes.unwrap_or(response.version() == Version::HTTP_10);
+    let body = response.into_body().collect().await?.to_bytes();
+    Ok((status, body, is_kept_alive))
 }

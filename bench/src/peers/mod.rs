@@ -1,11 +1,13 @@
 //! Other servers that end TLS: where they are, and how they are told to do the same as the edge.
 //!
 //! Each gets the smallest configuration that serves the names it is given with the certificates it
-//! is given, refuses other names, passes requests on to the backend, and logs nothing.
+//! is given, refuses other names, passes requests on to the backend, and logs nothing. And another OCSP
+//! responder.
 
 mod caddy;
 mod haproxy;
 mod nginx;
+mod openssl;
 mod traefik;
 
 use std::collections::BTreeMap;
@@ -13,6 +15,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+
+pub(crate) use openssl::OpensslResponder;
 
 use crate::arguments::{Edge, Options};
 use crate::standing::{Standing, Start, free_port};

@@ -1,5 +1,5 @@
 //! OCSP: answers that may be repeated against a bare HTTP server, answers with a nonce against the
-//! signature that each of them needs.
+//! signature that each of them needs; and what revocations do to both.
 
 use anyhow::Context as _;
 use base64::Engine as _;
@@ -8,11 +8,12 @@ use http::header::{CONTENT_TYPE, HeaderName};
 use http::{Method, StatusCode};
 use pki::{CertId, Certificate, HashAlgorithm, IssuerHashes, OcspRequest};
 
-use super::{bench, certificate_requests, measure};
+use super::{TOKEN_HEADER, bench, certificate_requests, measure};
 use crate::arguments::{Ocsp, Options};
 use crate::hello::Hello;
 use crate::load::http::{Prepared, Traffic, drive};
 use crate::load::{Limit, Measurement, Target};
+use crate::peers::OpensslResponder;
 use crate::report::{Budget, Line, Ratio, Report};
 use crate::server::{Server, Side, pin_load_generator};
 
@@ -44,11 +45,13 @@ pub(crate) async fn run(options: &Options, ocsp: &Ocsp) -> anyhow::Result<Report
     let fetched = Line::of(&measure(options, &server, questions.traffic(Form::Get)?).await?);
     let signed = questions.traffic(Form::PostWithNonce)?;
     let signed = Line::of(&measure(options, &server, signed).await?);
+    let (meanwhile, revoked) = revoke(options, &server, &questions, ocsp.revocations).await?;
     let mut report = Report::new("ocsp");
     report.peak_memory = server.peak_memory()?;
     server.stop().await?;
     let bare = bare(options, &questions, length).await?;
     let bare = Line::of(&bare);
+    let openssl = openssl(options, &mut report).await?;
 
     report.ratios.push(Ratio::new(
         "rate of OCSP by POST without nonce / rate of the bare HTTP server",
@@ -68,7 +71,13 @@ pub(crate) async fn run(options: &Options, ocsp: &Ocsp) -> anyhow::Result<Report
         signed.server_cpu,
         Some(SIGNED_BUDGET),
     ));
+    report.ratios.extend(openssl.as_ref().map(|openssl| {
+        let what = "rate of OCSP by POST without nonce / rate of `openssl ocsp` as a server";
+        Ratio::new(what, posted.rate, openssl.rate, None)
+    }));
     report.lines.extend([posted, fetched, bare, signed]);
+    report.lines.extend([meanwhile, revoked]);
+    report.lines.extend(openssl);
     report.lines.push(Line::from(&answering));
     report.lines.push(Line::from(&signing));
     Ok(report)
@@ -180,6 +189,74 @@ async fn issue(options: &Options, server: &Server, count: usize) -> anyhow::Resu
             .map(cert_id)
             .collect::<anyhow::Result<_>>()?,
     })
+}
+
+/// OCSP by POST without nonce while other certificates are revoked.
+async fn revoke(
+    options: &Options,
+    server: &Server,
+    questions: &Questions,
+    count: usize,
+) -> anyhow::Result<(Line, Line)> {
+    let victims = issue(options, server, count).await?;
+    let revocation = |cert_id: &CertId| -> anyhow::Result<Prepared> {
+        let serial = cert_id.serial().context("a certificate has no serial")?;
+        let octets = serial.as_be_bytes().iter();
+        let number = octets.fold(0_u128, |number, octet| number << 8 | u128::from(*octet));
+        let target = format!("/api/v1/certificate/{number}/revoke");
+        let headers = [(TOKEN_HEADER, server.token.as_str())];
+        Prepared::new(
+            Method::POST,
+            &target,
+            &headers,
+            r#"{"Reason":"superseded"}"#,
+        )
+    };
+    let revocations = Traffic {
+        name: format!("{count} revocations, one at a time"),
+        requests: victims
+            .cert_ids
+            .iter()
+            .map(revocation)
+            .collect::<anyhow::Result<_>>()?,
+        expected: StatusCode::OK,
+        is_good: <[u8]>::is_empty,
+    };
+    let limit = Limit::Count {
+        requests: count as u64,
+        keep: false,
+    };
+    let plain = Traffic {
+        name: "OCSP by POST, no nonce, during revocations".to_owned(),
+        ..questions.traffic(Form::Post)?
+    };
+    let (meanwhile, revoked) = tokio::join!(
+        measure(options, server, plain),
+        drive(server.target, 1, limit, revocations),
+    );
+    Ok((Line::of(&meanwhile?), Line::of(&revoked?)))
+}
+
+/// `openssl ocsp` under the same kind of question, if there is one here.
+async fn openssl(options: &Options, report: &mut Report) -> anyhow::Result<Option<Line>> {
+    let responder = match OpensslResponder::start(options).await {
+        Ok(responder) => responder,
+        Err(error) => {
+            report
+                .notes
+                .push(format!("not compared with openssl: {error:#}"));
+            return Ok(None);
+        }
+    };
+    let traffic = Traffic {
+        name: "`openssl ocsp` as a server, a connection for each answer".to_owned(),
+        requests: vec![post(responder.question.clone())?],
+        expected: StatusCode::OK,
+        is_good: is_successful,
+    };
+    let limit = Limit::Time(options.measured());
+    let measurement = drive(responder.target, options.clients, limit, traffic).await?;
+    Ok(Some(Line::of(&measurement)))
 }
 
 /// How long the answers are that the bare server has to match.

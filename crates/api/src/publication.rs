@@ -146,7 +146,7 @@ pub(crate) fn ca_certificate(der: &[u8]) -> Response {
     answer(StatusCode::OK, "application/pkix-cert", der.to_vec())
 }
 
-/// `<key identifier>.cer` or `<key identifier>.crl`.
+/// `<key identifier>.cer`, `<key identifier>.crl`, or `<key identifier>-<shard>.crl`.
 async fn ca_file(context: &Context, request: &Request, file: &str) -> Response {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let refusal = plain_error(StatusCode::METHOD_NOT_ALLOWED, "method not allowed");
@@ -158,10 +158,15 @@ async fn ca_file(context: &Context, request: &Request, file: &str) -> Response {
             .certificate_by_key_identifier(key_identifier)
             .await
             .map(|certificate| ca_certificate(certificate.der())),
-        Some((key_identifier, "crl")) => authorities
-            .revocation_list_by_key_identifier(key_identifier)
-            .await
-            .map(revocation_list),
+        Some((list, "crl")) => {
+            let Some((key_identifier, shard)) = list_of(list) else {
+                return plain_error(StatusCode::NOT_FOUND, "not found");
+            };
+            authorities
+                .revocation_list_by_key_identifier(key_identifier, shard)
+                .await
+                .map(revocation_list)
+        }
         _ => return plain_error(StatusCode::NOT_FOUND, "not found"),
     };
     match found {
@@ -175,6 +180,20 @@ async fn ca_file(context: &Context, request: &Request, file: &str) -> Response {
             plain_error(StatusCode::INTERNAL_SERVER_ERROR, "internal error")
         }
     }
+}
+
+/// The key identifier and the shard in the name of a list.
+fn list_of(name: &str) -> Option<(&str, u64)> {
+    match name.split_once('-') {
+        Some((key_identifier, shard)) => Some((key_identifier, shard_of(shard)?)),
+        None => Some((name, 0)),
+    }
+}
+
+/// The number of a shard with an address of its own. Each has one spelling.
+pub(crate) fn shard_of(text: &str) -> Option<u64> {
+    let shard: u64 = text.parse().ok()?;
+    (shard > 0 && shard.to_string() == text && i64::try_from(shard).is_ok()).then_some(shard)
 }
 
 /// The request in a GET path. Clients write raw slashes, percent-encoded ones, the URL-safe
@@ -197,7 +216,15 @@ fn requested_in_path(rest: &str) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::requested_in_path;
+    use super::{requested_in_path, shard_of};
+
+    #[test]
+    fn a_shard_has_one_spelling() {
+        assert_eq!(shard_of("12"), Some(12));
+        for other in ["", "0", "+1", "01", "1 ", "-1", "x", "9223372036854775808"] {
+            assert_eq!(shard_of(other), None, "{other}");
+        }
+    }
 
     #[test]
     fn every_spelling_of_base64_in_a_path_is_read() {

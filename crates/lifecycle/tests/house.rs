@@ -131,7 +131,13 @@ async fn a_list_is_built_again_after_a_revocation_and_after_a_day_and_not_in_bet
     let principal = fixture.principal.clone();
     let house = fixture.house();
     let authority = house.authorities.named(DEFAULT_AUTHORITY).await.unwrap();
-    let list = || async { house.authorities.revocation_list(&authority).await.unwrap() };
+    let list = || async {
+        house
+            .authorities
+            .revocation_list(&authority, 0)
+            .await
+            .unwrap()
+    };
     let first = list().await;
     fixture.turn(DAY - MINUTE);
     assert_eq!(list().await, first);
@@ -159,7 +165,11 @@ async fn deleting_a_certificate_does_not_undo_its_revocation() {
     let principal = fixture.principal.clone();
     let house = fixture.house();
     let authority = house.authorities.named(DEFAULT_AUTHORITY).await.unwrap();
-    let empty = house.authorities.revocation_list(&authority).await.unwrap();
+    let empty = house
+        .authorities
+        .revocation_list(&authority, 0)
+        .await
+        .unwrap();
     let issued = fixture.issue("a.test", 30).await;
     let reference = CertificateRef::Id(issued.id);
     let target = RevocationTarget::Certificate(reference.clone());
@@ -174,7 +184,11 @@ async fn deleting_a_certificate_does_not_undo_its_revocation() {
         .await
         .unwrap();
     fixture.turn(2 * DAY);
-    let list = house.authorities.revocation_list(&authority).await.unwrap();
+    let list = house
+        .authorities
+        .revocation_list(&authority, 0)
+        .await
+        .unwrap();
     assert!(list.len() > empty.len());
     let again = RevocationTarget::Serial(serial_of(&issued.leaf));
     let refused = house

@@ -27,7 +27,7 @@ impl Node {
 
     async fn list(&self) -> Bytes {
         let authority = self.authority().await;
-        let list = self.house.authorities.revocation_list(&authority).await;
+        let list = self.house.authorities.revocation_list(&authority, 0).await;
         list.unwrap()
     }
 
@@ -200,7 +200,7 @@ async fn a_list_that_may_no_longer_be_relied_upon_is_not_published() {
     node.list().await;
     fixture.turn(HOUR);
     let authorities = &node.house.authorities;
-    let refused = authorities.revocation_list(&authority).await;
+    let refused = authorities.revocation_list(&authority, 0).await;
     assert!(refused.is_err());
 }
 
@@ -212,7 +212,9 @@ async fn the_list_of_a_root_does_not_change_with_revocations_of_leaves() {
     let root = key_identifier(authority.root_certificate());
     let authorities = &node.house.authorities;
     let list = || async {
-        let list = authorities.revocation_list_by_key_identifier(&root).await;
+        let list = authorities
+            .revocation_list_by_key_identifier(&root, 0)
+            .await;
         list.unwrap()
     };
     let first = list().await;
@@ -236,7 +238,7 @@ async fn of_two_nodes_lists_the_one_with_the_higher_number_holds_no_less() {
             let mut lists = Vec::new();
             while !*stopped.borrow() {
                 let authority = house.authorities.named(DEFAULT_AUTHORITY).await.unwrap();
-                let list = house.authorities.revocation_list(&authority).await;
+                let list = house.authorities.revocation_list(&authority, 0).await;
                 lists.push(list.unwrap());
             }
             lists
@@ -361,7 +363,7 @@ async fn questions_about_foreign_issuers_reach_the_store_once_a_second() {
             .await
             .map(drop),
         authorities
-            .revocation_list_by_key_identifier(&name)
+            .revocation_list_by_key_identifier(&name, 0)
             .await
             .map(drop),
     ] {

@@ -9,6 +9,7 @@ use crate::ids::{AuthorityId, CaCertificateId, PrivateKeyId};
 use crate::inventory::NAME_LIMIT;
 use crate::private_keys::{self, NewPrivateKey, SealedKey};
 use crate::scope::{PAGE_LIMIT, page_limit};
+use crate::shards;
 use crate::sql::{Row, Statement};
 use crate::store::Store;
 use crate::versions::{self, RevokedVersion};
@@ -145,8 +146,6 @@ pub struct Authority {
     pub name: String,
     /// When it was made, to the microsecond.
     pub created_at: OffsetDateTime,
-    /// How many revocations it has made: when it changes, answers and lists are out of date.
-    pub revocations: u64,
     /// How often its certificates or keys were changed: when it changes, they are out of date.
     pub changes: u64,
     /// The certificate that is its trust anchor.
@@ -184,6 +183,52 @@ pub struct CaCertificate {
     pub last_list: Option<Vec<u8>>,
 }
 
+/// CRLs whose numbers follow one another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CrlSeries {
+    /// Those of a shard other than the first, whichever certificate of the authority signs them.
+    Shard(AuthorityId, u64),
+    /// Those of the first shard, or the only one, that this certificate signs.
+    Signer(CaCertificateId),
+}
+
+impl From<CaCertificateId> for CrlSeries {
+    fn from(certificate: CaCertificateId) -> Self {
+        Self::Signer(certificate)
+    }
+}
+
+impl CrlSeries {
+    fn reading(self) -> Statement {
+        match self {
+            Self::Shard(authority, shard) => Statement::new(
+                "select crl_number from crl_shards where authority_id = ? and shard = ?",
+            )
+            .bind(authority)
+            .bind(shard.cast_signed()),
+            Self::Signer(certificate) => {
+                Statement::new("select crl_number from ca_certificates where id = ?")
+                    .bind(certificate)
+            }
+        }
+    }
+
+    fn counting(self) -> Statement {
+        match self {
+            Self::Shard(authority, shard) => Statement::new(
+                "update crl_shards set crl_number = crl_number + 1 \
+                 where authority_id = ? and shard = ?",
+            )
+            .bind(authority)
+            .bind(shard.cast_signed()),
+            Self::Signer(certificate) => Statement::new(
+                "update ca_certificates set crl_number = crl_number + 1 where id = ?",
+            )
+            .bind(certificate),
+        }
+    }
+}
+
 impl Store {
     /// Makes an authority with its certificates and keys, all or nothing. [`Error::DuplicateName`]
     /// when there is one of that name, for instance because another node was quicker.
@@ -207,8 +252,8 @@ impl Store {
         };
         let root = with_role(CaRole::Root);
         let insert = Statement::new(
-            "insert into authorities (id, name, revocations, created_at, root_id, issuing_id) \
-             values (?, ?, 0, ?, ?, ?)",
+            "insert into authorities (id, name, created_at, root_id, issuing_id) \
+             values (?, ?, ?, ?, ?)",
         )
         .bind(id)
         .bind(name)
@@ -222,6 +267,7 @@ impl Store {
         let event = event.into_row();
         in_transaction!(self.backend(), |transaction| {
             transaction.execute(insert.clone()).await?;
+            shards::begin(transaction, id).await?;
             for member in &members {
                 member.insert(transaction).await?;
             }
@@ -250,7 +296,7 @@ impl Store {
     /// The authority of this name.
     pub async fn authority(&self, name: &str) -> Result<Option<Authority>, Error> {
         let statement = Statement::new(
-            "select id, name, created_at, revocations, changes, root_id, issuing_id, next_key_id \
+            "select id, name, created_at, changes, root_id, issuing_id, next_key_id \
              from authorities where name = ?",
         )
         .bind(name);
@@ -264,7 +310,7 @@ impl Store {
     /// The authorities by name, at most 1,000.
     pub async fn authorities(&self) -> Result<Vec<Authority>, Error> {
         let statement = Statement::new(
-            "select id, name, created_at, revocations, changes, root_id, issuing_id, next_key_id \
+            "select id, name, created_at, changes, root_id, issuing_id, next_key_id \
              from authorities order by name limit ?",
         )
         .bind(page_limit(PAGE_LIMIT));
@@ -288,63 +334,56 @@ impl Store {
         rows.into_iter().map(read_ca_certificate).collect()
     }
 
-    /// The number of the last CRL that a certificate began, 0 before the first.
-    /// [`Error::NotFound`] when there is no such certificate.
-    pub async fn crl_number(&self, certificate: CaCertificateId) -> Result<u64, Error> {
-        let statement =
-            Statement::new("select crl_number from ca_certificates where id = ?").bind(certificate);
-        let row = self.backend().row(statement).await?;
+    /// The number of the last CRL of a series, 0 before the first. [`Error::NotFound`] when there is no
+    /// such series.
+    pub async fn crl_number(&self, series: impl Into<CrlSeries>) -> Result<u64, Error> {
+        let row = self.backend().row(series.into().reading()).await?;
         row.ok_or(Error::NotFound)?.take()
     }
 
-    /// The number for the next CRL that a certificate signs, if `last` is still the last one; no
-    /// number is given twice. A list whose entries were read after `last` was, thus holds all that
-    /// lists of lower numbers hold, whichever node built them. [`Error::NotFound`] when there is no
-    /// such certificate.
+    /// The number for the next CRL of a series, if `last` is still the last one; no number is given
+    /// twice. A list whose entries were read after `last` was, thus holds all that lists of lower
+    /// numbers hold, whichever node built them. [`Error::NotFound`] when there is no such series.
     pub async fn next_crl_number(
         &self,
-        certificate: CaCertificateId,
+        series: impl Into<CrlSeries>,
         last: u64,
     ) -> Result<Option<u64>, Error> {
-        let update = Statement::new(
-            "update ca_certificates set crl_number = crl_number + 1 \
-             where id = ? and crl_number = ? returning crl_number",
-        )
-        .bind(certificate)
-        .bind(last.cast_signed());
+        let series = series.into();
+        let update = series
+            .counting()
+            .text(" and crl_number = ?")
+            .bind(last.cast_signed())
+            .text(" returning crl_number");
         let taken = in_transaction!(self.backend(), |transaction| {
             let row = transaction.row(update.clone()).await?;
             row.map(|mut row| row.take()).transpose()
         })?;
         if taken.is_none() {
-            self.crl_number(certificate).await?;
+            self.crl_number(series).await?;
         }
         Ok(taken)
     }
 
-    /// The number for the next CRL that a certificate signs, and the revoked versions for it: those
-    /// of `authority` that have not ended at `not_after_from`, by identifier. They hold all that
+    /// The number for the next CRL of a series, and the revoked versions for it: those of a shard of
+    /// an authority that have not ended at `not_after_from`, by identifier. They hold all that
     /// lists of lower numbers hold, as with [`Self::next_crl_number`], but this cannot come too
     /// late: others wait for their numbers meanwhile, and on SQLite all who write wait.
-    /// [`Error::NotFound`] when there is no such certificate.
+    /// [`Error::NotFound`] when there is no such series.
     pub async fn next_crl(
         &self,
-        certificate: CaCertificateId,
-        authority: AuthorityId,
+        series: impl Into<CrlSeries>,
+        shard: (AuthorityId, u64),
         not_after_from: OffsetDateTime,
     ) -> Result<(u64, Vec<RevokedVersion>), Error> {
-        let update = Statement::new(
-            "update ca_certificates set crl_number = crl_number + 1 where id = ? \
-             returning crl_number",
-        )
-        .bind(certificate);
+        let update = series.into().counting().text(" returning crl_number");
         in_transaction!(self.backend(), |transaction| {
             let row = transaction.row(update.clone()).await?;
             let number = row.ok_or(Error::NotFound)?.take()?;
             let mut revoked: Vec<RevokedVersion> = Vec::new();
             loop {
                 let after = revoked.last().map(|version| version.id);
-                let page = versions::revoked(authority, after, PAGE_LIMIT, not_after_from);
+                let page = versions::revoked(shard, after, PAGE_LIMIT, not_after_from);
                 let rows = transaction.rows(page).await?;
                 let is_last = rows.len() < PAGE_LIMIT;
                 for mut row in rows {
@@ -417,7 +456,6 @@ fn read_authority(mut row: Row) -> Result<Authority, Error> {
         id: row.take()?,
         name: row.take()?,
         created_at: row.take()?,
-        revocations: row.take()?,
         changes: row.take()?,
         root_id: certificate_of_tier(&mut row)?,
         issuing_id: certificate_of_tier(&mut row)?,

@@ -47,6 +47,7 @@ mod private_keys;
 mod recorder;
 mod references;
 mod renewals;
+mod responders;
 mod revocations;
 mod scope;
 mod seal;
@@ -54,6 +55,7 @@ mod secret;
 mod served;
 mod service_changes;
 mod services;
+mod shards;
 mod sql;
 mod store;
 mod ticket_keys;
@@ -66,7 +68,7 @@ pub use account_keys::DirectoryKeys;
 pub use accounts::{ACCOUNT_NAME_LIMIT, Account, AccountBar, AccountStatus, NewAccount, Role};
 pub use attachments::Attachment;
 pub use authorities::{
-    Authority, CaCertificate, CaRole, KeyPlace, NewAuthority, NewCaCertificate, NewCaKey,
+    Authority, CaCertificate, CaRole, CrlSeries, KeyPlace, NewAuthority, NewCaCertificate, NewCaKey,
 };
 pub use authority_changes::AuthorityChange;
 pub use budgets::BUCKET_LIMIT;
@@ -110,6 +112,7 @@ pub use secret::Secret;
 pub use served::{ServedKey, ServedVersion};
 pub use service_changes::{PORTS_LIMIT, ServiceChange};
 pub use services::{NewService, Service};
+pub use shards::ShardStanding;
 pub use store::Store;
 pub use ticket_keys::{TICKET_SECRET_LENGTH, TicketKey};
 pub use tokens::{NewToken, Token};

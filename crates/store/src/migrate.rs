@@ -162,6 +162,13 @@ const MIGRATIONS: &[Migration] = &[
         postgres: "",
     },
     Migration {
+        version: 24,
+        name: "crl_shards",
+        script: include_str!("../migrations/0024_crl_shards.sql"),
+        sqlite: "",
+        postgres: "",
+    },
+    Migration {
         version: 26,
         name: "policies",
         script: include_str!("../migrations/0026_policies.sql"),

@@ -20,7 +20,7 @@ use crate::sql::{Statement, Value};
 use crate::url::DatabaseUrl;
 use crate::{
     domains, events, feed, instances, leases, migrate, names, private_keys, served, services,
-    versions,
+    shards, versions,
 };
 
 mod obtaining;
@@ -179,8 +179,16 @@ async fn single_rows_are_found_by_index() {
 #[tokio::test]
 async fn feeds_and_sweeps_use_their_indexes() {
     let (backend, _directory) = database().await;
-    let statement = versions::revoked(AuthorityId::random(), None, 100, NOW);
+    let statement = versions::revoked((AuthorityId::random(), 3), None, 100, NOW);
     assert_uses(&backend, "COVERING INDEX versions_revoked", statement).await;
+    let authority = AuthorityId::random();
+    for statement in [
+        shards::standing(authority, 3),
+        shards::taking(authority, 1_000, 20_000),
+        shards::counting(authority, 3),
+    ] {
+        assert_uses(&backend, "autoindex_crl_shards", statement).await;
+    }
     let statement = private_keys::expired(NOW);
     assert_uses(&backend, "private_keys_exportable_until", statement).await;
     let statement = events::after_place(Scope::Everything, None, 100);

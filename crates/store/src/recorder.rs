@@ -43,8 +43,8 @@ pub(crate) const CERTIFICATES: Table = Table {
 
 pub(crate) const VERSIONS: Table = Table {
     name: "versions",
-    columns: "serial_low, not_before, not_after, revoked_at, revocation_reason, created_at, id, \
-              certificate_id, account_id, authority_id, directory_id, private_key_id, serial, \
+    columns: "serial_low, not_before, not_after, revoked_at, revocation_reason, created_at, crl_shard, \
+              id, certificate_id, account_id, authority_id, directory_id, private_key_id, serial, \
               subject, issuer, leaf, intermediates",
 };
 

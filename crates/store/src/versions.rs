@@ -10,6 +10,7 @@ use crate::ids::{AccountId, AuthorityId, CertificateId, DirectoryId, PrivateKeyI
 use crate::orders;
 use crate::revocations;
 use crate::scope::{PAGE_LIMIT, Scope, page_limit};
+use crate::shards;
 use crate::sql::{Row, Statement, Value};
 use crate::store::Store;
 
@@ -20,6 +21,8 @@ pub struct NewVersion {
     pub id: VersionId,
     /// The authority of ours that signed it.
     pub authority_id: Option<AuthorityId>,
+    /// The shard of the authority's revocation list that it names, see [`Store::take_places`].
+    pub crl_shard: u64,
     /// The ACME directory that it was ordered from; it may have been removed since.
     pub directory_id: Option<DirectoryId>,
     /// Its serial number, big-endian.
@@ -175,16 +178,16 @@ impl Store {
         }))
     }
 
-    /// Revoked versions of an authority that have not ended at `not_after_from`, by identifier,
-    /// those after `after`, at most `limit` (and never more than 1,000).
+    /// Revoked versions of a shard of an authority that have not ended at `not_after_from`, by
+    /// identifier, those after `after`, at most `limit` (and never more than 1,000).
     pub async fn revoked_page(
         &self,
-        authority: AuthorityId,
+        shard: (AuthorityId, u64),
         after: Option<VersionId>,
         limit: usize,
         not_after_from: OffsetDateTime,
     ) -> Result<Vec<RevokedVersion>, Error> {
-        let statement = revoked(authority, after, limit, not_after_from);
+        let statement = revoked(shard, after, limit, not_after_from);
         let rows = self.backend().rows(statement).await?;
         rows.into_iter()
             .map(|mut row| read_revoked(&mut row))
@@ -192,7 +195,7 @@ impl Store {
     }
 
     /// Revokes a version, or writes down that its issuer did. In one transaction: the version, the
-    /// state of its certificate and an order for it that is under way, if it is the current one, the revocation counter of its authority, its private key if that was
+    /// state of its certificate and an order for it that is under way, if it is the current one, the revocation counter of its shard, its private key if that was
     /// stored for a limited time, what its directory is to be told (see
     /// [`Store::claim_revocations`]), and the event (which is written only when it is revoked now).
     pub async fn revoke_version(
@@ -217,7 +220,7 @@ impl Store {
         let version = revoking(id, revocation);
         let version = scope
             .restrict(version, "account_id")
-            .text(" returning authority_id, private_key_id");
+            .text(" returning authority_id, crl_shard, private_key_id");
         let exists = Statement::new("select 1 from versions where id = ?").bind(id);
         let exists = scope.restrict(exists, "account_id");
         let event = event.into_row();
@@ -230,11 +233,11 @@ impl Store {
                     None => RevokeOutcome::NotFound,
                 });
             };
-            if let Some(authority) = row.take::<Option<AuthorityId>>()? {
-                let count = Statement::new(
-                    "update authorities set revocations = revocations + 1 where id = ?",
-                );
-                transaction.execute(count.bind(authority)).await?;
+            let authority = row.take::<Option<AuthorityId>>()?;
+            let shard = row.take()?;
+            if let Some(authority) = authority {
+                let count = shards::counting(authority, shard);
+                transaction.execute(count).await?;
             }
             if let Some(key) = row.take::<Option<PrivateKeyId>>()? {
                 let erase = Statement::new(
@@ -268,6 +271,7 @@ impl NewVersion {
         let Self {
             id,
             authority_id,
+            crl_shard,
             directory_id,
             serial,
             subject,
@@ -293,6 +297,7 @@ impl NewVersion {
             Value::Integer(None),
             Value::Integer(None),
             created_at.into(),
+            crl_shard.cast_signed().into(),
             id.into(),
             certificate.into(),
             account.into(),
@@ -368,17 +373,19 @@ pub(crate) fn issued(authority: AuthorityId, serial: &[u8]) -> Statement {
 }
 
 pub(crate) fn revoked(
-    authority: AuthorityId,
+    (authority, shard): (AuthorityId, u64),
     after: Option<VersionId>,
     limit: usize,
     not_after_from: OffsetDateTime,
 ) -> Statement {
     Statement::new(
         "select id, serial, not_after, revoked_at, revocation_reason from versions \
-         where authority_id = ? and id > ? and not_after >= ? and revoked_at is not null \
+         where authority_id = ? and crl_shard = ? and id > ? and not_after >= ? \
+         and revoked_at is not null \
          order by id limit ?",
     )
     .bind(authority)
+    .bind(shard.cast_signed())
     .bind(after.unwrap_or_else(|| VersionId::from_uuid(uuid::Uuid::nil())))
     .bind(not_after_from)
     .bind(page_limit(limit))

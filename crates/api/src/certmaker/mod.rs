@@ -66,6 +66,7 @@ enum Route<'a> {
     PrivateKey(&'a str),
     RevocationList,
     RevocationListPem,
+    RevocationListShard(&'a str),
     Revoke,
     RevokeSerial(&'a str),
     RootCertificate,
@@ -82,6 +83,7 @@ impl<'a> Route<'a> {
             ["certificate", serial, "obtain"] => Self::Certificate(serial),
             ["certificate", serial, "revoke"] => Self::RevokeSerial(serial),
             ["crl"] => Self::RevocationList,
+            ["crl", shard] => Self::RevocationListShard(shard),
             ["crl.pem"] => Self::RevocationListPem,
             ["privatekey", serial, "obtain"] => Self::PrivateKey(serial),
             ["root-certificate", "obtain"] => Self::RootCertificate,
@@ -97,6 +99,7 @@ impl<'a> Route<'a> {
             | Self::PrivateKey(_)
             | Self::RevocationList
             | Self::RevocationListPem
+            | Self::RevocationListShard(_)
             | Self::RootCertificate => "GET, HEAD",
             Self::RevokeSerial(_) if context.settings.certmaker.allow_get_revoke => "GET, POST",
             Self::OrderByLocation
@@ -128,8 +131,12 @@ impl<'a> Route<'a> {
                 orders::by_simple_request(context, &caller.await?, &head, body).await
             }
             Self::PrivateKey(serial) => obtain::private_key(context, &caller.await?, serial).await,
-            Self::RevocationList => obtain::revocation_list(context, &head).await,
+            Self::RevocationList => obtain::revocation_list(context, &head, 0).await,
             Self::RevocationListPem => obtain::revocation_list_pem(context, &head).await,
+            Self::RevocationListShard(shard) => {
+                let shard = publication::shard_of(shard).ok_or(Fault::NotFound)?;
+                obtain::revocation_list(context, &head, shard).await
+            }
             Self::Revoke => revocation::named_in_body(context, &caller.await?, body).await,
             Self::RevokeSerial(serial) => {
                 revocation::named_in_path(context, &caller.await?, serial, body).await

@@ -59,13 +59,17 @@ pub(super) async fn ca_certificate(context: &Context, head: &Parts) -> Result<Re
     ))
 }
 
-/// `GET /crl`.
-pub(super) async fn revocation_list(context: &Context, head: &Parts) -> Result<Response, Fault> {
+/// `GET /crl`, or `/crl/<shard>` of a later shard.
+pub(super) async fn revocation_list(
+    context: &Context,
+    head: &Parts,
+    shard: u64,
+) -> Result<Response, Fault> {
     let authority = authority_of(context, &head.headers).await?;
     let list = context
         .house
         .authorities
-        .revocation_list(&authority)
+        .revocation_list(&authority, shard)
         .await?;
     Ok(publication::revocation_list(list))
 }
@@ -79,7 +83,7 @@ pub(super) async fn revocation_list_pem(
     let list = context
         .house
         .authorities
-        .revocation_list(&authority)
+        .revocation_list(&authority, 0)
         .await?;
     Ok(answer(StatusCode::OK, PEM, pki::crl::to_pem(&list)))
 }

@@ -8,6 +8,7 @@ mod orders;
 mod publication;
 mod requests;
 mod revocation;
+mod shards;
 #[path = "../support/mod.rs"]
 mod support;
 

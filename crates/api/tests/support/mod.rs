@@ -45,6 +45,7 @@ pub(crate) struct Server {
     pub(crate) house: House,
     /// The store below it.
     pub(crate) store: Store,
+    settings: lifecycle::Settings,
     api: Api,
     clock: SteppedClock,
     runtime: Runtime,
@@ -80,6 +81,7 @@ impl Server {
             .block_on(Store::open(&database, &master_key))
             .unwrap();
         let surroundings = Surroundings::new(clock.clone(), SystemRandomness);
+        let settings = options.house.clone();
         let house = House::new(store.clone(), surroundings, options.house);
         let mut token = String::new();
         let keep = |text: &str| {
@@ -97,6 +99,7 @@ impl Server {
             token,
             house,
             store,
+            settings,
             api,
             clock,
             runtime,
@@ -150,6 +153,12 @@ impl Server {
     /// Runs a future to its end.
     pub(crate) fn run<T>(&self, future: impl Future<Output = T>) -> T {
         self.runtime.block_on(future)
+    }
+
+    /// Another house over the same store, as another node has one.
+    pub(crate) fn another_house(&self) -> House {
+        let surroundings = Surroundings::new(self.clock.clone(), SystemRandomness);
+        House::new(self.store.clone(), surroundings, self.settings.clone())
     }
 
     /// The administrator.

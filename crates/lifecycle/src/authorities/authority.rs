@@ -6,6 +6,7 @@ use pki::{Certificate, Serial, Urls};
 use store::AuthorityId;
 
 use super::tier::Tier;
+use crate::publication::Places;
 
 /// An authority whose keys are open.
 pub struct Authority {
@@ -22,8 +23,10 @@ pub struct Authority {
     pub(super) others: Vec<Arc<Tier>>,
     /// The row that this was opened from.
     pub(super) row: store::Authority,
-    /// What leaves say about where to ask.
+    /// What leaves of the first shard say about where to ask.
     pub(crate) leaf_urls: Urls,
+    /// Places for leaves on revocation lists.
+    pub(crate) places: Arc<Places>,
 }
 
 impl std::fmt::Debug for Authority {

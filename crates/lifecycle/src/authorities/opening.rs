@@ -142,8 +142,9 @@ impl Authorities {
             others: tiers,
             row: row.clone(),
             leaf_urls: Urls::default(),
+            places: before.map_or_else(Arc::default, |before| before.places.clone()),
         };
-        authority.leaf_urls = self.leaf_urls(&authority);
+        authority.leaf_urls = self.leaf_urls(&authority, &authority.issuing);
         Ok(authority)
     }
 
@@ -196,10 +197,10 @@ impl Authorities {
         SigningKey::Outside(key)
     }
 
-    fn leaf_urls(&self, authority: &Authority) -> Urls {
-        let issuing = &authority.issuing;
+    /// What leaves of the first shard that `tier` signs say about where to ask.
+    pub(crate) fn leaf_urls(&self, authority: &Authority, tier: &Tier) -> Urls {
         let template = self.settings.authorities.get(&authority.name);
-        let template = template.filter(|_| authority.addressed().has_key_of(issuing));
+        let template = template.filter(|_| authority.addressed().has_key_of(tier));
         match template.map(|template| &template.addresses) {
             Some(Addresses::At {
                 ocsp,
@@ -214,7 +215,7 @@ impl Authorities {
                 }
             }
             Some(Addresses::ByKeyIdentifier) | None => {
-                let key_identifier = hex_key_identifier(issuing.certificate());
+                let key_identifier = hex_key_identifier(tier.certificate());
                 urls_by_key_identifier(&self.settings.public_url, &key_identifier)
             }
         }

@@ -20,6 +20,7 @@ use super::{Certificates, naming, validation};
 use crate::authorities::Authority;
 use crate::ceremony;
 use crate::labour::off_the_reactor;
+use crate::publication::urls_of_shard;
 use crate::{Error, Noun, Policy, Principal, events};
 
 /// Lifetime of a leaf when nobody says otherwise, in days.
@@ -114,6 +115,7 @@ impl Certificates {
         let validity = ceremony::validity(now, ceremony::days(days))?;
         let name = request.name.clone();
         let draft = self.draft(principal, request, &policy, now).await?;
+        let shard = self.authorities.place(&authority).await?;
         for _ in 0..SERIAL_DRAWS {
             let serial = self.authorities.serial();
             let profile = LeafProfile {
@@ -122,13 +124,20 @@ impl Certificates {
                 public_key: draft.public_key.clone(),
                 validity,
                 usages: policy.usages.unwrap_or_default(),
-                urls: authority.leaf_urls.clone(),
+                urls: urls_of_shard(&authority.leaf_urls, shard),
             };
             let leaf = sign_leaf(authority.clone(), profile, serial.clone()).await?;
             let name = name
                 .clone()
                 .unwrap_or_else(|| naming::name_after_serial(&draft.common_name, &serial));
-            let record = self.record(principal, &authority, &draft, &leaf, name.clone(), now);
+            let record = self.record(
+                principal,
+                (&authority, shard),
+                &draft,
+                &leaf,
+                name.clone(),
+                now,
+            );
             let id = record.certificate.id;
             match self.store.add_certificate(record).await {
                 Ok(()) => {
@@ -240,7 +249,7 @@ impl Certificates {
     fn record(
         &self,
         principal: &Principal,
-        authority: &Authority,
+        (authority, shard): (&Authority, u64),
         draft: &Draft,
         leaf: &pki::Certificate,
         name: String,
@@ -265,6 +274,7 @@ impl Certificates {
         let version = NewVersion {
             id: VersionId::from_time_and_random(now, self.surroundings.random()),
             authority_id: Some(authority.id),
+            crl_shard: shard,
             directory_id: None,
             serial: leaf.serial().as_be_bytes().to_vec(),
             subject: leaf.subject().to_string(),

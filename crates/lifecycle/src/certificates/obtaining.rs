@@ -10,6 +10,7 @@ use super::Certificates;
 use super::issue::{generate_key, sign_leaf};
 use crate::accounts::HOUSE_ACCOUNT;
 use crate::ceremony::{days, validity};
+use crate::publication::urls_of_shard;
 use crate::schedule::renew_at;
 use crate::{Error, events};
 
@@ -39,13 +40,14 @@ impl Certificates {
         let policy = self.policies.of(certificate.account_id).await?;
         policy.check_names(&identifiers, &[])?;
         policy.check_key(key.algorithm())?;
+        let shard = self.authorities.place(&authority).await?;
         let profile = LeafProfile {
             subject: subject(&certificate.common_name)?,
             identifiers,
             public_key: key.public_key().clone(),
             validity: validity(now, days(policy.days(None, LIFETIME_DAYS)?))?,
             usages: policy.usages.unwrap_or_default(),
-            urls: authority.leaf_urls.clone(),
+            urls: urls_of_shard(&authority.leaf_urls, shard),
         };
         let leaf = sign_leaf(authority.clone(), profile, self.authorities.serial()).await?;
         let key = NewPrivateKey {
@@ -56,6 +58,7 @@ impl Certificates {
         let version = NewVersion {
             id: VersionId::from_time_and_random(now, self.surroundings.random()),
             authority_id: Some(authority.id),
+            crl_shard: shard,
             directory_id: None,
             serial: leaf.serial().as_be_bytes().to_vec(),
             subject: leaf.subject().to_string(),

@@ -144,6 +144,7 @@ impl Pair {
         let version = NewVersion {
             id: VersionId::from_time_and_random(now, surroundings.random()),
             authority_id: None,
+            crl_shard: 0,
             directory_id: None,
             serial: chain.leaf.serial().as_be_bytes().to_vec(),
             subject: chain.leaf.subject().to_string(),

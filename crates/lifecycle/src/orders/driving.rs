@@ -233,6 +233,7 @@ impl Attempt<'_> {
         let version = NewVersion {
             id: VersionId::from_time_and_random(now, surroundings.random()),
             authority_id: None,
+            crl_shard: 0,
             directory_id: Some(order.directory_id),
             serial: leaf.serial().as_be_bytes().to_vec(),
             subject: leaf.subject().to_string(),

@@ -1,18 +1,23 @@
 //! Revocation lists (RFC 5280 section 5).
 //!
 //! Revoking changes a row and a counter and nothing else; a list is built when somebody asks for
-//! it and the counter has moved, or when it is a day old. One task at a time builds the list of a
-//! tier. It belongs to nobody who waits for it, and goes on when they hang up.
+//! it and the counter of its shard has moved, or when it is a day old. One task at a time builds the
+//! list of a shard for a tier. It belongs to nobody who waits for it, and goes on when they hang up.
+//!
+//! As long as an authority has one shard, its list is complete. Once there are more, each list says
+//! for which leaves it counts: those that name its address.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use pki::{CrlError, RevokedEntry, Serial};
-use store::{AuthorityId, PAGE_LIMIT, RevokedVersion, Store};
+use store::{AuthorityId, CrlSeries, PAGE_LIMIT, RevokedVersion, Store};
 use time::OffsetDateTime;
 use tokio::sync::watch;
 
+use super::shards::url_of_shard;
 use crate::authorities::{Authorities, Authority, Tier, TierKey};
 use crate::ceremony::{self, BACKDATING};
 use crate::publication::is_younger;
@@ -30,9 +35,14 @@ const KEPT_AFTER_END: Duration = Duration::from_secs(8 * 24 * 60 * 60);
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How often a build may lose its number to a faster node before it keeps the others from theirs.
 const ATTEMPTS: u32 = 3;
-/// The revocation lists of a tier on this node.
+
+/// The revocation lists of a tier on this node, by shard. Shards are here that somebody asked for
+/// and the store had.
 #[derive(Default)]
-pub(crate) struct ListSlot(Mutex<Lists>);
+pub(crate) struct ListSlot(Mutex<HashMap<u64, Arc<ShardSlot>>>);
+
+#[derive(Default)]
+struct ShardSlot(Mutex<Lists>);
 
 #[derive(Default)]
 struct Lists {
@@ -44,8 +54,17 @@ struct Lists {
 struct PublishedList {
     der: Bytes,
     built_at: OffsetDateTime,
-    /// The authority's counter before the entries were read.
+    /// How its shard stood before the entries were read.
+    standing: Standing,
+}
+
+/// What a list has to be up to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Standing {
+    /// Revocations that its shard has seen.
     revocations: u64,
+    /// Whether there are other shards, so that it has to say for which leaves it counts.
+    is_partial: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -56,6 +75,21 @@ enum Build {
 }
 
 impl ListSlot {
+    fn known(&self, shard: u64) -> Option<Arc<ShardSlot>> {
+        self.shards().get(&shard).cloned()
+    }
+
+    fn begin(&self, shard: u64) -> Arc<ShardSlot> {
+        self.shards().entry(shard).or_default().clone()
+    }
+
+    fn shards(&self) -> MutexGuard<'_, HashMap<u64, Arc<ShardSlot>>> {
+        // Each change is one call on the map, so a panic elsewhere leaves nothing half done.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ShardSlot {
     fn lists(&self) -> MutexGuard<'_, Lists> {
         // Each change is one assignment, so a panic elsewhere leaves nothing half done.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -69,7 +103,8 @@ impl ListSlot {
 }
 
 impl Authorities {
-    /// The current revocation list of the CA certificate with this subject key identifier, DER.
+    /// The current revocation list of a shard of the CA certificate with this subject key
+    /// identifier, DER.
     ///
     /// It holds everything that was revoked before the call, unless building it takes longer than
     /// two seconds or fails: then the list before is returned while it may be relied upon.
@@ -80,58 +115,72 @@ impl Authorities {
     pub async fn revocation_list_by_key_identifier(
         &self,
         key_identifier: &str,
+        shard: u64,
     ) -> Result<Bytes, Error> {
         let (authority, tier) = self.tier_by_key_identifier(key_identifier).await?;
-        self.builder(&authority, &tier).list().await
+        self.list(&authority, &tier, shard).await
     }
 
-    /// The current revocation list of the leaves of `authority`, of those of its first tier if it
-    /// had several; DER, as current as
+    /// The current revocation list of a shard of the leaves of `authority`, of those of its first
+    /// tier if it had several; DER, as current as
     /// [`Self::revocation_list_by_key_identifier`] says.
     ///
     /// # Errors
-    /// [`Error::Store`] or [`Error::Signing`].
-    pub async fn revocation_list(&self, authority: &Authority) -> Result<Bytes, Error> {
-        self.builder(authority, authority.addressed()).list().await
+    /// [`Error::NotFound`] for a shard that was not begun, [`Error::Store`] or [`Error::Signing`].
+    pub async fn revocation_list(&self, authority: &Authority, shard: u64) -> Result<Bytes, Error> {
+        self.list(authority, authority.addressed(), shard).await
     }
 
-    fn builder(&self, authority: &Authority, tier: &Arc<Tier>) -> Builder {
-        Builder {
+    async fn list(
+        &self,
+        authority: &Authority,
+        tier: &Arc<Tier>,
+        shard: u64,
+    ) -> Result<Bytes, Error> {
+        let not_begun = || Error::not_found(Noun::Authority, &authority.name);
+        // Without a key there is the list that was signed for that time, if any.
+        if let TierKey::Absent { last_list } = &tier.key {
+            let last_list = last_list.clone().filter(|_| shard == 0);
+            return last_list.map(Bytes::from_owner).ok_or_else(not_begun);
+        }
+        let builder = Builder {
             store: self.store.clone(),
             surroundings: self.surroundings.clone(),
             authority_id: authority.id,
             authority_name: authority.name.clone(),
-            lists_leaves: tier.signs_leaves,
+            address: self.leaf_urls(authority, tier).crl.unwrap_or_default(),
+            slot: tier.list.known(shard).unwrap_or_default(),
             tier: tier.clone(),
+            shard,
+        };
+        if tier.list.known(shard).is_some() {
+            return builder.list().await;
         }
+        builder.standing().await?.ok_or_else(not_begun)?;
+        let slot = tier.list.begin(shard);
+        Builder { slot, ..builder }.list().await
     }
 }
 
-/// What it takes to build the list of a tier.
+/// What it takes to build the list of a shard for a tier. What the root of two tiers signed is not
+/// revoked here, so it has one shard, whose list is empty and only ages.
 #[derive(Clone)]
 struct Builder {
     store: Store,
     surroundings: Surroundings,
     authority_id: AuthorityId,
     authority_name: String,
-    /// Whether the tier signs leaves. What the root of two tiers signed is not revoked here, so
-    /// its list is empty and only ages.
-    lists_leaves: bool,
+    /// Where leaves of the first shard say that their list is.
+    address: String,
     tier: Arc<Tier>,
+    shard: u64,
+    slot: Arc<ShardSlot>,
 }
 
 impl Builder {
     async fn list(&self) -> Result<Bytes, Error> {
-        // Without a key there is the list that was signed for that time, if any.
-        if let TierKey::Absent { last_list } = &self.tier.key {
-            let unlisted = || Error::not_found(Noun::Authority, &self.authority_name);
-            return last_list
-                .clone()
-                .map(Bytes::from_owner)
-                .ok_or_else(unlisted);
-        }
         let now = self.surroundings.now();
-        let Some(before) = self.tier.list.younger_than(LIFETIME, now) else {
+        let Some(before) = self.slot.younger_than(LIFETIME, now) else {
             return self.newest().await;
         };
         match tokio::time::timeout(PATIENCE, self.newest()).await {
@@ -139,6 +188,7 @@ impl Builder {
             Ok(Err(error)) => {
                 tracing::warn!(
                     authority = self.authority_name,
+                    shard = self.shard,
                     error = &error as &dyn std::error::Error,
                     "published the revocation list before the newest"
                 );
@@ -150,11 +200,12 @@ impl Builder {
 
     /// A list with all that has been revoked up to now.
     async fn newest(&self) -> Result<Bytes, Error> {
-        let revocations = self.revocations().await?;
+        let wanted = self.standing().await?.unwrap_or_default();
         loop {
             let now = self.surroundings.now();
-            if let Some(list) = self.tier.list.younger_than(RENEWAL, now)
-                && list.revocations >= revocations
+            if let Some(list) = self.slot.younger_than(RENEWAL, now)
+                && list.standing.revocations >= wanted.revocations
+                && list.standing.is_partial >= wanted.is_partial
             {
                 return Ok(list.der);
             }
@@ -170,7 +221,7 @@ impl Builder {
     }
 
     fn join_or_begin(&self) -> watch::Receiver<Build> {
-        let mut lists = self.tier.list.lists();
+        let mut lists = self.slot.lists();
         if let Some(build) = &lists.build
             && matches!(*build.borrow(), Build::Running)
             && build.has_changed().is_ok()
@@ -183,12 +234,13 @@ impl Builder {
         tokio::spawn(async move {
             let outcome = match builder.build().await {
                 Ok(list) => {
-                    builder.tier.list.lists().last = Some(list);
+                    builder.slot.lists().last = Some(list);
                     Build::Done
                 }
                 Err(error) => {
                     tracing::error!(
                         authority = builder.authority_name,
+                        shard = builder.shard,
                         error = &error as &dyn std::error::Error,
                         "could not build a revocation list"
                     );
@@ -202,15 +254,18 @@ impl Builder {
 
     async fn build(&self) -> Result<PublishedList, Error> {
         let mut attempt = 1;
-        let (now, revocations, number, revoked) = loop {
+        let (now, standing, number, revoked) = loop {
             let now = self.surroundings.now();
-            let revocations = self.revocations().await?;
+            let standing = self.standing().await?.unwrap_or_default();
             if let Some((number, revoked)) = self.contents(now, attempt).await? {
-                break (now, revocations, number, revoked);
+                break (now, standing, number, revoked);
             }
             attempt += 1;
         };
         let tier = self.tier.clone();
+        let address = standing
+            .is_partial
+            .then(|| url_of_shard(&self.address, self.shard));
         let signing = tokio::task::spawn_blocking(move || {
             let entries: Vec<_> = revoked.iter().map(entry).collect::<Result<_, _>>()?;
             let (this_update, next_update) = (now - BACKDATING, now + LIFETIME);
@@ -220,7 +275,7 @@ impl Builder {
                 this_update,
                 next_update,
                 entries,
-                None,
+                address.as_deref(),
             )
             .map_err(|error| match error {
                 CrlError::Key(error) => ceremony::unsigned(error),
@@ -231,7 +286,7 @@ impl Builder {
         Ok(PublishedList {
             der: der.into(),
             built_at: now,
-            revocations,
+            standing,
         })
     }
 
@@ -243,37 +298,44 @@ impl Builder {
         attempt: u32,
     ) -> Result<Option<(u64, Vec<RevokedVersion>)>, Error> {
         let ends_from = now - KEPT_AFTER_END;
-        if self.lists_leaves && attempt > ATTEMPTS {
-            let next = self
-                .store
-                .next_crl(self.tier.id, self.authority_id, ends_from);
+        let series = match self.shard {
+            0 => CrlSeries::Signer(self.tier.id),
+            shard => CrlSeries::Shard(self.authority_id, shard),
+        };
+        if self.tier.signs_leaves && attempt > ATTEMPTS {
+            let shard = (self.authority_id, self.shard);
+            let next = self.store.next_crl(series, shard, ends_from);
             return Ok(Some(next.await?));
         }
-        let last = self.store.crl_number(self.tier.id).await?;
+        let last = self.store.crl_number(series).await?;
         let revoked = self.revoked(ends_from).await?;
-        let number = self.store.next_crl_number(self.tier.id, last).await?;
+        let number = self.store.next_crl_number(series, last).await?;
         Ok(number.map(|number| (number, revoked)))
     }
 
-    /// The counter that says whether there were revocations since a list was built.
-    async fn revocations(&self) -> Result<u64, Error> {
-        if !self.lists_leaves {
-            return Ok(0);
+    /// How the shard stands; `None` if it was not begun.
+    async fn standing(&self) -> Result<Option<Standing>, Error> {
+        if !self.tier.signs_leaves {
+            return Ok((self.shard == 0).then(Standing::default));
         }
-        let row = self.store.authority(&self.authority_name).await?;
-        Ok(row.map_or(0, |row| row.revocations))
+        let found = self.store.shard(self.authority_id, self.shard).await?;
+        Ok(found.map(|found| Standing {
+            revocations: found.revocations,
+            is_partial: found.last_shard > 0,
+        }))
     }
 
     async fn revoked(&self, ends_from: OffsetDateTime) -> Result<Vec<RevokedVersion>, Error> {
         let mut revoked: Vec<RevokedVersion> = Vec::new();
-        if !self.lists_leaves {
+        if !self.tier.signs_leaves {
             return Ok(revoked);
         }
+        let shard = (self.authority_id, self.shard);
         loop {
             let after = revoked.last().map(|version| version.id);
             let page = self
                 .store
-                .revoked_page(self.authority_id, after, PAGE_LIMIT, ends_from)
+                .revoked_page(shard, after, PAGE_LIMIT, ends_from)
                 .await?;
             let is_last = page.len() < PAGE_LIMIT;
             revoked.extend(page);

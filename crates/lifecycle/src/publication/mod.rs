@@ -11,6 +11,7 @@ mod ocsp;
 #[cfg(test)]
 mod remembering;
 mod responders;
+mod shards;
 mod signing;
 
 use std::time::Duration;
@@ -22,6 +23,7 @@ pub(crate) use list::ListSlot;
 pub(crate) use memory::Memory;
 pub use ocsp::{OcspAnswer, Repeatable};
 pub(crate) use responders::ResponderSlot;
+pub(crate) use shards::{Places, urls_of_shard};
 pub(crate) use signing::SigningQueue;
 
 /// Whether `then` is less than `age` ago. What lies in the future is not: the clock was set back

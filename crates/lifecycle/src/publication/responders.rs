@@ -17,6 +17,9 @@ use crate::{Error, ceremony, events};
 /// Lifetime of a delegated responder's certificate; it is replaced at a third of it left.
 const RESPONDER_LIFETIME: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
+/// How long a responder is kept after its end, for clocks that differ.
+const ENDED: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// The responder of a tier, made on first use and replaced before its certificate ends.
 #[derive(Default)]
 pub(crate) struct ResponderSlot {
@@ -85,6 +88,24 @@ impl Authorities {
         tier: &Tier,
         now: OffsetDateTime,
     ) -> Result<CurrentResponder, Error> {
+        loop {
+            let known = self.store.certified_responders(tier.id).await?;
+            if let Some(found) = self.stored_delegate(authority, tier, now).await? {
+                return Ok(found);
+            }
+            // Another node may have been faster; then there is one in the store.
+            if let Some(made) = self.new_delegate(authority, tier, known, now).await? {
+                return Ok(made);
+            }
+        }
+    }
+
+    async fn stored_delegate(
+        &self,
+        authority: &Authority,
+        tier: &Tier,
+        now: OffsetDateTime,
+    ) -> Result<Option<CurrentResponder>, Error> {
         let issuer_key = tier.certificate().subject_key_identifier();
         for stored in self.store.ca_certificates(authority.id).await? {
             let term = term(stored.not_before, stored.not_after);
@@ -96,13 +117,24 @@ impl Authorities {
             if certificate.authority_key_identifier() == issuer_key {
                 let key = self.ca_key(stored.private_key_id).await?;
                 let responder = Responder::delegated(certificate, key).map_err(Error::signing)?;
-                return Ok(CurrentResponder {
+                return Ok(Some(CurrentResponder {
                     responder: Arc::new(responder),
                     not_after: stored.not_after,
                     term: Some(term),
-                });
+                }));
             }
         }
+        Ok(None)
+    }
+
+    /// A new responder, unless the tier has certified another one since it had certified `known`.
+    async fn new_delegate(
+        &self,
+        authority: &Authority,
+        tier: &Tier,
+        known: u64,
+        now: OffsetDateTime,
+    ) -> Result<Option<CurrentResponder>, Error> {
         let key = PrivateKey::generate(KeyAlgorithm::P256).map_err(Error::signing)?;
         let subject = SubjectFields {
             common_name: Some(format!("{} OCSP responder", authority.name)),
@@ -133,15 +165,18 @@ impl Authorities {
             Some(authority.id.as_uuid()),
             &authority.name,
         );
-        self.store
-            .add_ca_certificate(authority.id, row, event)
-            .await?;
+        let ended = now - ENDED;
+        let issuer = (authority.id, tier.id);
+        let added = self.store.add_responder(issuer, known, row, ended, event);
+        if !added.await? {
+            return Ok(None);
+        }
         let responder = Responder::delegated(certificate, key).map_err(Error::signing)?;
-        Ok(CurrentResponder {
+        Ok(Some(CurrentResponder {
             responder: Arc::new(responder),
             not_after,
             term: Some(term),
-        })
+        }))
     }
 }
 

@@ -29,6 +29,7 @@ mod renewals;
 mod scopes;
 mod served;
 mod services;
+mod shards;
 mod ticket_keys;
 mod versions;
 mod webhooks;

@@ -66,8 +66,9 @@ async fn a_database_of_any_earlier_release_is_brought_up_to_date(database: &Data
     let newest = database.count("schema_migrations").await;
     store.close().await;
 
-    let (last, _) = *UNDONE.last().unwrap();
-    assert_eq!(last, newest, "what takes back a migration is missing");
+    let (first, _) = UNDONE[0];
+    let taken_back = i64::try_from(UNDONE.len()).unwrap() + first - 1;
+    assert_eq!(taken_back, newest, "what takes back a migration is missing");
     for (version, _) in UNDONE {
         database.take_back_to(version - 1).await;
         let store = database.open().await;

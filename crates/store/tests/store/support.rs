@@ -75,6 +75,16 @@ pub(crate) const UNDONE: &[(i64, &str)] = &[
          alter table authorities drop column issuing_id; \
          alter table authorities drop column root_id",
     ),
+    (
+        24,
+        "alter table ca_certificates drop column responders; drop index versions_revoked; \
+         create index versions_revoked on versions \
+         (authority_id, id, not_after, revoked_at, revocation_reason, serial) \
+         where revoked_at is not null; alter table versions drop column crl_shard; \
+         alter table authorities add column revocations bigint not null default 0; \
+         update authorities set revocations = (select s.revocations from crl_shards s \
+         where s.authority_id = authorities.id and s.shard = 0); drop table crl_shards",
+    ),
     (26, "drop table policies"),
 ];
 
@@ -217,6 +227,7 @@ pub(crate) async fn authority(store: &Store) -> AuthorityId {
 pub(crate) fn version(authority: Option<AuthorityId>) -> NewVersion {
     let number = unique();
     NewVersion {
+        crl_shard: 0,
         id: VersionId::at(moment(0)),
         authority_id: authority,
         directory_id: None,

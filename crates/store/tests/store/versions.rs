@@ -43,12 +43,8 @@ async fn revoke(store: &Store, version: VersionId, revocation: Revocation) -> Re
 }
 
 async fn revocations(store: &Store, authority: AuthorityId) -> u64 {
-    let authorities = store.authorities().await.unwrap();
-    authorities
-        .iter()
-        .find(|found| found.id == authority)
-        .unwrap()
-        .revocations
+    let standing = store.shard(authority, 0).await.unwrap();
+    standing.unwrap().revocations
 }
 
 /// Adds a certificate issued by that authority; returns it and its version.
@@ -313,7 +309,7 @@ async fn revoked_versions_are_paged_until_they_end(database: &Database) {
     loop {
         let after = found.last().map(|(id, _)| *id);
         let page = store
-            .revoked_page(ours, after, 2, moment(100))
+            .revoked_page((ours, 0), after, 2, moment(100))
             .await
             .unwrap();
         if page.is_empty() {
@@ -382,7 +378,7 @@ async fn removing_a_certificate_keeps_what_was_issued(database: &Database) {
     );
     assert_eq!(
         store
-            .revoked_page(authority, None, 10, moment(0))
+            .revoked_page((authority, 0), None, 10, moment(0))
             .await
             .unwrap()
             .len(),
