@@ -1,5 +1,6 @@
 //! The command line. Every flag has an environment variable `CHANCERY_<FLAG>`.
 
+mod audit;
 mod dns;
 mod issuers;
 mod policies;
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+pub(crate) use audit::{AuditCommand, AuditLs, AuditVerify};
 pub(crate) use dns::{DnsAdd, DnsCommand};
 pub(crate) use issuers::{IssuerAdd, IssuerCommand};
 pub(crate) use policies::{PolicyCommand, PolicySet};
@@ -148,6 +150,9 @@ pub(crate) enum ClientCommand {
     /// Manage accounts
     #[command(subcommand)]
     Account(AccountCommand),
+    /// See who did what, and verify that nobody has changed the record of it
+    #[command(subcommand)]
+    Audit(AuditCommand),
 }
 
 /// `chancery issue`
@@ -421,7 +426,7 @@ pub(crate) enum AccountCommand {
 }
 
 /// A number with one of the units s, m, h, d, w.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("'{text}' is not a time such as 30d, 12h or 15m");
     let unit = text.chars().last().ok_or_else(wrong)?;
     let seconds = match unit {

@@ -122,6 +122,13 @@ pub(crate) async fn serve(configuration: Configuration) -> anyhow::Result<()> {
     obtaining
         .await
         .context("obtaining certificates ended badly")?;
+    // Nobody else may be there to do it.
+    if let Err(error) = house.audit.link_now().await {
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "the last events are not in the audit chain yet"
+        );
+    }
     store.close().await;
     Ok(())
 }
@@ -135,6 +142,8 @@ fn upkeep(house: &House, edge: &Edge) -> JoinSet<()> {
     upkeep.spawn(async move { cleaner.withdraw_records().await });
     let notifier = house.clone();
     upkeep.spawn(async move { notifier.send_notices().await });
+    let linker = house.clone();
+    upkeep.spawn(async move { linker.link_events().await });
     let (follower, told) = (house.clone(), edge.clone());
     upkeep.spawn(async move {
         follower

@@ -11,6 +11,8 @@ pub(crate) const ACCOUNT_DISABLED: &str = "account.disabled";
 pub(crate) const ACCOUNT_ENABLED: &str = "account.enabled";
 pub(crate) const ACCOUNT_LOCKED: &str = "account.locked";
 pub(crate) const ACCOUNT_UNLOCKED: &str = "account.unlocked";
+/// That the end of the audit chain, as a node knew it, is gone.
+pub(crate) const AUDIT_CUT: &str = "audit.cut";
 pub(crate) const AUTHORITY_CREATED: &str = "authority.created";
 pub(crate) const CERTIFICATE_DELETED: &str = "certificate.deleted";
 /// That a certificate ends soon and nobody has renewed it.

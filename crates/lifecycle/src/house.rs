@@ -18,7 +18,7 @@ use crate::settings::{DEFAULT_AUTHORITY, Settings};
 use crate::standing::{Standing, Watch};
 use crate::tokens::TokenLimits;
 use crate::{
-    Accounts, Answers, Authorities, Certificates, Change, Diagnosis, DnsProviders, Error,
+    Accounts, Answers, Audit, Authorities, Certificates, Change, Diagnosis, DnsProviders, Error,
     Instances, Issuers, Policies, Principal, Routing, Services, Surroundings, Tally, Tokens,
     Webhooks, feed,
 };
@@ -37,6 +37,8 @@ const BUDGETS_KEPT: Duration = Duration::from_secs(60 * 60);
 /// All operations of the house, by noun.
 #[derive(Debug, Clone)]
 pub struct House {
+    /// What was done, by whom, and the chain that proves it.
+    pub audit: Audit,
     /// Tenants.
     pub accounts: Accounts,
     /// What each account may have certified by private authorities.
@@ -168,6 +170,7 @@ impl House {
             orders,
         );
         Self {
+            audit: Audit::new(store.clone(), surroundings.clone()),
             accounts,
             policies,
             tokens: Tokens::new(store.clone(), surroundings.clone()),
@@ -336,6 +339,12 @@ impl House {
     /// ever. Each node does; they share the work. Faults are logged and tried again.
     pub async fn send_notices(&self) {
         self.notices.run().await;
+    }
+
+    /// Links events into the audit chain, about a second after they were written, for ever. Each
+    /// node does; one at a time succeeds. Faults are logged and tried again.
+    pub async fn link_events(&self) {
+        self.audit.link().await;
     }
 
     /// Posts each delivery that is due now. Returns how many attempts that were.

@@ -5,6 +5,7 @@
 //! return. This crate knows no wire format and no SQL.
 
 mod accounts;
+mod audit;
 mod authorities;
 mod ceremony;
 mod certificates;
@@ -46,6 +47,7 @@ pub use ::acme::client::ChallengeKind;
 pub use ::dns::{Kind as DnsKind, kinds as dns_kinds};
 pub use ::egress::EgressPolicy;
 pub use accounts::{AccountChange, Accounts, FIRST_ADMINISTRATOR, HOUSE_ACCOUNT};
+pub use audit::Audit;
 pub use authorities::{Authorities, Authority};
 pub use certificates::{
     Attempts, CertificateFilter, Certificates, IssueRequest, Issued, KeySource, MAX_REFERENCES,
@@ -78,9 +80,10 @@ pub use settings::{
 };
 pub use standing::{DirectoryBudget, Standing};
 pub use store::{
-    Account, AccountId, Certificate, CertificateId, CertificateRef, EventId, Handlers, Instance,
-    InstanceId, InstanceRef, Order, Origin, PAGE_LIMIT, Page, PageStart, Protocol, PublishedPort,
-    Reference, Role, ServedKey, Service, ServiceId, ServiceRef, State, StateKind, Token, TokenId,
+    Account, AccountId, AuditLink, Certificate, CertificateId, CertificateRef, ChainBreak,
+    ChainHead, Event, EventFilter, EventId, EventPage, Handlers, Instance, InstanceId, InstanceRef,
+    Late, Order, Origin, PAGE_LIMIT, Page, PageStart, Protocol, PublishedPort, Reference, Role,
+    ServedKey, Service, ServiceId, ServiceRef, State, StateKind, Token, TokenId, VerifiedStretch,
     Version, VersionId, Webhook, WebhookId,
 };
 pub use surroundings::{Clock, Randomness, Surroundings, SystemClock, SystemRandomness};

@@ -202,6 +202,15 @@ impl EventId {
         Self(i64::try_from(number).unwrap_or(i64::MAX))
     }
 
+    /// The place as the database has it, sense or none.
+    pub(crate) fn from_place(place: i64) -> Self {
+        Self(place)
+    }
+
+    pub(crate) fn place(self) -> i64 {
+        self.0
+    }
+
     /// The number; it grows from event to event, but not always by one.
     pub fn as_number(&self) -> u64 {
         u64::try_from(self.0).unwrap_or(0)

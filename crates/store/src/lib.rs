@@ -14,6 +14,7 @@
 mod account_keys;
 mod accounts;
 mod attachments;
+mod audit;
 mod authorities;
 mod authority_changes;
 mod backend;
@@ -27,6 +28,7 @@ mod directories;
 mod dns_providers;
 mod domains;
 mod error;
+mod event_search;
 mod events;
 mod expiring;
 mod expiry_places;
@@ -67,6 +69,10 @@ mod webhooks;
 pub use account_keys::DirectoryKeys;
 pub use accounts::{ACCOUNT_NAME_LIMIT, Account, AccountBar, AccountStatus, NewAccount, Role};
 pub use attachments::Attachment;
+pub use audit::{
+    AuditLink, ChainBreak, ChainHead, ChainHeadParseError, CoveredEvents, Late, Linking,
+    VerifiedStretch,
+};
 pub use authorities::{
     Authority, CaCertificate, CaRole, CrlSeries, KeyPlace, NewAuthority, NewCaCertificate, NewCaKey,
 };
@@ -84,6 +90,7 @@ pub use dns_providers::{
 };
 pub use domains::{DOMAIN_NAME_LIMIT, DOMAIN_NAMES_LIMIT, DOMAINS_LIMIT, Domain, NewDomain};
 pub use error::Error;
+pub use event_search::{EventFilter, EventPage};
 pub use events::{ACTOR_LIMIT, DETAIL_LIMIT, Event, NewEvent};
 pub use expiry_places::ExpiryPlace;
 pub use feed::{Stretch, Wanted};

@@ -169,6 +169,13 @@ const MIGRATIONS: &[Migration] = &[
         postgres: "",
     },
     Migration {
+        version: 25,
+        name: "audit_links",
+        script: include_str!("../migrations/0025_audit_links.sql"),
+        sqlite: "",
+        postgres: "",
+    },
+    Migration {
         version: 26,
         name: "policies",
         script: include_str!("../migrations/0026_policies.sql"),

@@ -10,7 +10,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
-use aws_lc_rs::digest;
+use aws_lc_rs::{digest, hkdf, hmac};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
@@ -87,6 +87,15 @@ impl MasterKey {
         }
         MasterKeyId(id)
     }
+
+    /// The key for authenticating what `purpose` says (HKDF, RFC 5869). It reveals nothing of the
+    /// master key nor of keys for other purposes.
+    pub(crate) fn authenticator(&self, purpose: &[u8]) -> Result<hmac::Key, SealError> {
+        let extracted = hkdf::Salt::new(hkdf::HKDF_SHA256, &[]).extract(self.0.as_ref());
+        let purpose = [purpose];
+        let derived = extracted.expand(&purpose, hmac::HMAC_SHA256);
+        Ok(derived.map_err(|_| SealError::Failed)?.into())
+    }
 }
 
 /// Prints the name of the key only.
@@ -99,6 +108,16 @@ impl fmt::Debug for MasterKey {
 /// Names a master key without revealing it; 16 hexadecimal digits as text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MasterKeyId([u8; KEY_ID_LENGTH]);
+
+impl MasterKeyId {
+    pub(crate) fn from_slice(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
 
 impl fmt::Display for MasterKeyId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

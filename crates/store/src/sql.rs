@@ -205,7 +205,7 @@ fn numbered(text: &str) -> String {
     numbered
 }
 
-fn from_microseconds(microseconds: i64) -> Result<OffsetDateTime, Error> {
+pub(crate) fn from_microseconds(microseconds: i64) -> Result<OffsetDateTime, Error> {
     OffsetDateTime::from_unix_timestamp_nanos(i128::from(microseconds) * 1_000)
         .map_err(|_| Error::Corrupt("a time is outside the calendar"))
 }

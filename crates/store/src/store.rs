@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::audit::ChainKey;
 use crate::backend::Backend;
 use crate::error::Error;
 use crate::migrate;
@@ -24,6 +25,7 @@ struct Inner {
     backend: Backend,
     recorder: Recorder,
     sealer: Sealer,
+    chain_key: ChainKey,
 }
 
 impl Store {
@@ -36,6 +38,7 @@ impl Store {
     /// [`Error::NewerSchema`] when a newer release has written it.
     pub async fn open(url: &DatabaseUrl, master_key: &MasterKey) -> Result<Self, Error> {
         let sealer = Sealer::new(master_key)?;
+        let chain_key = ChainKey::derive(master_key)?;
         let backend = Backend::open(url).await?;
         migrate::run(&backend).await?;
         let recorder = Recorder::start(&backend);
@@ -44,6 +47,7 @@ impl Store {
                 backend,
                 recorder,
                 sealer,
+                chain_key,
             }),
         })
     }
@@ -73,6 +77,10 @@ impl Store {
 
     pub(crate) fn sealer(&self) -> &Sealer {
         &self.inner.sealer
+    }
+
+    pub(crate) fn chain_key(&self) -> &ChainKey {
+        &self.inner.chain_key
     }
 }
 

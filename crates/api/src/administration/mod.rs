@@ -2,6 +2,7 @@
 //! `/openapi.json`. Errors are problem documents (RFC 9457).
 
 mod accounts;
+mod audit;
 mod certificates;
 mod checks;
 mod dns;
@@ -51,7 +52,7 @@ async fn dispatch(context: &Context, request: Request) -> Result<Response, Fault
         | ["dns" | "webhooks", _, "test"]
         | ["accounts", _, "disable" | "enable" | "lock" | "unlock"] => "POST",
         ["accounts", _, "policy"] => "GET, PUT, DELETE",
-        ["dns", "kinds"] | ["check", _] => "GET",
+        ["dns", "kinds"] | ["check", _] | ["audit", "events" | "verify"] => "GET",
         ["certificates" | "services" | "issuers", _] => "GET, DELETE",
         ["tokens" | "accounts" | "dns" | "webhooks", _] => "DELETE",
         _ => return Err(Fault::new(StatusCode::NOT_FOUND, "no such route")),
@@ -111,6 +112,8 @@ async fn dispatch(context: &Context, request: Request) -> Result<Response, Fault
         (Method::DELETE, ["webhooks", id]) => webhooks::remove(call, &decoded(id)?).await,
         (Method::POST, ["webhooks", id, "test"]) => webhooks::test(call, &decoded(id)?).await,
         (Method::GET, ["check", name]) => checks::check(call, &decoded(name)?).await,
+        (Method::GET, ["audit", "events"]) => audit::events(call).await,
+        (Method::GET, ["audit", "verify"]) => audit::verify(call).await,
         (Method::GET, ["tokens"]) => tokens::list(call).await,
         (Method::POST, ["tokens"]) => tokens::create(call).await,
         (Method::DELETE, ["tokens", id]) => tokens::delete(call, &decoded(id)?).await,

@@ -1,6 +1,7 @@
 //! Chancery's own API: what its document promises, and what it refuses.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
+mod audit;
 mod issuing;
 mod policies;
 mod secrets;

@@ -2,6 +2,7 @@
 //! as JSON.
 
 mod accounts;
+mod audit;
 mod certificates;
 mod checks;
 mod dns;
@@ -40,6 +41,7 @@ pub(crate) async fn run(command: ClientCommand, connection: &Connection) -> anyh
         ClientCommand::Webhook(command) => webhooks::run(&client, command).await,
         ClientCommand::Token(command) => tokens::run(&client, command).await,
         ClientCommand::Account(command) => accounts::run(&client, command).await,
+        ClientCommand::Audit(command) => audit::run(&client, command).await,
     }
 }
 

@@ -6,6 +6,7 @@ mod support;
 
 mod accounts;
 mod attachments;
+mod audit;
 mod authorities;
 mod budgets;
 mod challenges;
@@ -14,6 +15,7 @@ mod deliveries;
 mod directories;
 mod dns_providers;
 mod domains;
+mod event_search;
 mod events;
 mod expiring;
 mod expiry;

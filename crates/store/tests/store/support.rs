@@ -85,6 +85,7 @@ pub(crate) const UNDONE: &[(i64, &str)] = &[
          update authorities set revocations = (select s.revocations from crl_shards s \
          where s.authority_id = authorities.id and s.shard = 0); drop table crl_shards",
     ),
+    (25, "drop table audit_links"),
     (26, "drop table policies"),
 ];
 
