@@ -209,12 +209,13 @@ impl Certificates {
     /// next place is free; `None` if none does.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::Store`].
+    /// [`Error::NotFound`], [`Error::Forbidden`] for whoever may not renew it.
     pub async fn wait_before_renewal(
         &self,
         principal: &Principal,
         reference: &CertificateRef,
     ) -> Result<Option<Wait>, Error> {
+        principal.require_write()?;
         let certificate = self.find(principal, reference).await?;
         self.issuers.wait_of(&certificate).await
     }
