@@ -1,6 +1,7 @@
 //! The command line. Every flag has an environment variable `CHANCERY_<FLAG>`.
 
 mod audit;
+mod authorities;
 mod dns;
 mod issuers;
 mod policies;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use audit::{AuditCommand, AuditLs, AuditVerify};
+pub(crate) use authorities::{AuthorityCommand, AuthorityCreate, AuthorityImport, ExportRoot};
 pub(crate) use dns::{DnsAdd, DnsCommand};
 pub(crate) use issuers::{IssuerAdd, IssuerCommand};
 pub(crate) use policies::{PolicyCommand, PolicySet};
@@ -135,6 +137,9 @@ pub(crate) enum ClientCommand {
     Service(ServiceCommand),
     /// See what is in the way of a certificate for a name, and who has to act
     Check(Check),
+    /// Manage private authorities: make, take over, renew, keep the root offline (administrators)
+    #[command(subcommand)]
+    Authority(AuthorityCommand),
     /// Manage issuers: private authorities and ACME directories such as Let's Encrypt
     #[command(subcommand)]
     Issuer(IssuerCommand),

@@ -1,94 +1,19 @@
-//! Making the certificates of authorities, and the one way by which any certificate is signed:
-//! prepare, lint, sign.
+//! The one way by which any certificate is signed: prepare, lint, sign; and what goes with it.
 
 use std::time::Duration;
 
-use pki::{
-    CaProfile, Certificate, DistinguishedName, KeyError, PrivateKey, Profile, Serial, Signer,
-    SubjectFields, Urls, Validity,
-};
+use pki::{Certificate, KeyError, PrivateKey, Profile, Serial, Signer, Urls, Validity};
 use store::{
     CaCertificateId, CaRole, Exportable, NewCaCertificate, NewCaKey, NewPrivateKey, PrivateKeyId,
 };
 use time::OffsetDateTime;
 
-use crate::settings::{AuthorityTemplate, Tiers};
 use crate::{Error, Surroundings};
 
 /// Clocks of relying parties run a little late; what is signed now is valid since then.
 pub(crate) const BACKDATING: Duration = Duration::from_secs(5 * 60);
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-const ROOT_LIFETIME: Duration = Duration::from_secs(15 * 365 * 24 * 60 * 60);
-const ISSUING_LIFETIME: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
-
-/// The CA certificates and keys of a new authority, root first.
-pub(crate) fn new_tiers(
-    template: &AuthorityTemplate,
-    public_url: &str,
-    surroundings: &Surroundings,
-    [root_serial, issuing_serial]: &[Serial; 2],
-) -> Result<Vec<NewCaCertificate>, Error> {
-    let now = surroundings.now();
-    let key = PrivateKey::generate(template.key_algorithm).map_err(Error::signing)?;
-    let subject = match template.tiers {
-        Tiers::One => template.subject.clone(),
-        Tiers::Two => named(&template.subject, "Root CA", &key),
-    };
-    let profile = CaProfile {
-        subject: DistinguishedName::from_fields(&subject).map_err(Error::signing)?,
-        public_key: key.public_key().clone(),
-        validity: validity(now, ROOT_LIFETIME)?,
-        path_length: None,
-        name_constraints: None,
-        urls: Urls::default(),
-    };
-    let root = pki::prepare_self_signed(profile, root_serial, &key)
-        .map_err(Error::signing)?
-        .lint()
-        .map_err(Error::signing)?
-        .sign()
-        .map_err(Error::signing)?;
-    let mut tiers = vec![new_ca_certificate(
-        CaRole::Root,
-        &root,
-        key.clone(),
-        surroundings,
-    )];
-    if template.tiers == Tiers::Two {
-        let signer = Signer::new(root, key).map_err(Error::signing)?;
-        let key = PrivateKey::generate(template.key_algorithm).map_err(Error::signing)?;
-        let subject = named(&template.subject, "Issuing CA", &key);
-        let profile = Profile::Authority(CaProfile {
-            subject: DistinguishedName::from_fields(&subject).map_err(Error::signing)?,
-            public_key: key.public_key().clone(),
-            validity: validity(now, ISSUING_LIFETIME)?,
-            path_length: Some(0),
-            name_constraints: None,
-            urls: urls_by_key_identifier(public_url, &hex_key_identifier(signer.certificate())),
-        });
-        let issuing = sign(profile, issuing_serial, &signer)?;
-        tiers.push(new_ca_certificate(
-            CaRole::Issuing,
-            &issuing,
-            key,
-            surroundings,
-        ));
-    }
-    Ok(tiers)
-}
-
-/// The subject of a tier: the template's CN, what the tier is, and the beginning of its key's
-/// identifier.
-fn named(template: &SubjectFields, tier: &str, key: &PrivateKey) -> SubjectFields {
-    let [first, second, ..] = key.public_key().key_identifier();
-    let common_name = template.common_name.as_deref().unwrap_or_default();
-    let common_name = format!("{common_name} {tier} {first:02X}{second:02X}");
-    SubjectFields {
-        common_name: Some(common_name.trim().to_owned()),
-        ..template.clone()
-    }
-}
 
 /// Prepare, lint, sign: the only way by which a certificate comes to be. What preparing and linting
 /// refuse is the fault of what was asked for.
@@ -121,6 +46,17 @@ pub(crate) fn new_ca_certificate(
     key: PrivateKey,
     surroundings: &Surroundings,
 ) -> NewCaCertificate {
+    let key = NewCaKey::Kept(new_key(key, surroundings));
+    new_member(role, certificate, key, surroundings)
+}
+
+/// A CA certificate of an authority that is to be recorded, wherever its key is.
+pub(crate) fn new_member(
+    role: CaRole,
+    certificate: &Certificate,
+    key: NewCaKey,
+    surroundings: &Surroundings,
+) -> NewCaCertificate {
     let now = surroundings.now();
     NewCaCertificate {
         id: CaCertificateId::from_time_and_random(now, surroundings.random()),
@@ -128,7 +64,7 @@ pub(crate) fn new_ca_certificate(
         certificate: certificate.der().to_vec(),
         not_before: certificate.not_before(),
         not_after: certificate.not_after(),
-        key: NewCaKey::Kept(new_key(key, surroundings)),
+        key,
         superiors: None,
         crl_number: 0,
     }
@@ -140,6 +76,15 @@ pub(crate) fn new_key(key: PrivateKey, surroundings: &Surroundings) -> NewPrivat
         id: PrivateKeyId::from_time_and_random(surroundings.now(), surroundings.random()),
         key,
         exportable: Exportable::Never,
+    }
+}
+
+/// A fresh random serial number: 127 bits, the low 64 of them not zero.
+pub(crate) fn serial(surroundings: &Surroundings) -> Serial {
+    loop {
+        if let Some(serial) = Serial::from_random(surroundings.random()) {
+            return serial;
+        }
     }
 }
 

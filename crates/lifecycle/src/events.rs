@@ -13,7 +13,19 @@ pub(crate) const ACCOUNT_LOCKED: &str = "account.locked";
 pub(crate) const ACCOUNT_UNLOCKED: &str = "account.unlocked";
 /// That the end of the audit chain, as a node knew it, is gone.
 pub(crate) const AUDIT_CUT: &str = "audit.cut";
+/// That an own tier was certified by another CA.
+pub(crate) const AUTHORITY_CERTIFIED: &str = "authority.certified";
 pub(crate) const AUTHORITY_CREATED: &str = "authority.created";
+/// That somebody has to do something for an authority.
+pub(crate) const AUTHORITY_DUE: &str = "authority.due";
+pub(crate) const AUTHORITY_IMPORTED: &str = "authority.imported";
+pub(crate) const AUTHORITY_KEY_EXPORTED: &str = "authority.key_exported";
+pub(crate) const AUTHORITY_KEY_REMOVED: &str = "authority.key_removed";
+pub(crate) const AUTHORITY_KEY_RETURNED: &str = "authority.key_returned";
+pub(crate) const AUTHORITY_RENEWED: &str = "authority.renewed";
+pub(crate) const AUTHORITY_REQUESTED: &str = "authority.requested";
+pub(crate) const AUTHORITY_SUCCESSOR_MADE: &str = "authority.successor_made";
+pub(crate) const AUTHORITY_SWITCHED: &str = "authority.switched";
 pub(crate) const CERTIFICATE_DELETED: &str = "certificate.deleted";
 /// That a certificate ends soon and nobody has renewed it.
 pub(crate) const CERTIFICATE_EXPIRING: &str = "certificate.expiring";

@@ -292,6 +292,12 @@ impl House {
                     "could not forget budgets of directories"
                 );
             }
+            if let Err(error) = self.authorities.renew_due().await {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "could not look after authorities"
+                );
+            }
             if let Err(error) = self.certificates.look_after_metro().await {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,

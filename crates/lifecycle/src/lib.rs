@@ -48,7 +48,10 @@ pub use ::dns::{Kind as DnsKind, kinds as dns_kinds};
 pub use ::egress::EgressPolicy;
 pub use accounts::{AccountChange, Accounts, FIRST_ADMINISTRATOR, HOUSE_ACCOUNT};
 pub use audit::Audit;
-pub use authorities::{Authorities, Authority};
+pub use authorities::{
+    Authorities, Authority, AuthorityView, CaMaterial, DueKind, DueView, ImportRequest,
+    NewAuthorityRequest, TierView,
+};
 pub use certificates::{
     Attempts, CertificateFilter, Certificates, IssueRequest, Issued, KeySource, MAX_REFERENCES,
     ManagedRequest, Replacement, RevocationTarget, SerialReference, Upload, parse_common_name,

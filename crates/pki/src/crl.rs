@@ -2,7 +2,7 @@
 
 use time::OffsetDateTime;
 
-use crate::asn1::{Writer, oid, tag};
+use crate::asn1::{Writer, oid, parse_time, single, tag};
 use crate::extension::{self, key_usage};
 use crate::key::KeyError;
 use crate::pem;
@@ -106,6 +106,18 @@ pub fn build(
         });
     });
     Ok(signed::sign(issuer.key(), &writer.finish(), |_| {})?)
+}
+
+/// When the next list follows after this one, DER; `None` if that cannot be read.
+pub fn next_update(der: &[u8]) -> Option<OffsetDateTime> {
+    const WHAT: &str = "a CRL";
+    let mut outer = single(der, tag::SEQUENCE, WHAT).ok()?.reader();
+    let mut list = outer.sequence(WHAT).ok()?;
+    list.optional(tag::INTEGER, WHAT).ok()?;
+    list.expect(tag::SEQUENCE, WHAT).ok()?;
+    list.expect(tag::SEQUENCE, WHAT).ok()?;
+    parse_time(&list.element(WHAT).ok()?, WHAT).ok()?;
+    parse_time(&list.element(WHAT).ok()?, WHAT).ok()
 }
 
 /// A PEM block of type `X509 CRL` around a list's DER.

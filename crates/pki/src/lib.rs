@@ -2,8 +2,8 @@
 //! private authority's signing, CRLs and OCSP.
 //!
 //! Everything here is a pure function over bytes and types: no files, no network, no clock. The
-//! only randomness is the crypto library's, for generating keys and for signing; serial numbers
-//! are made from random octets that the caller brings.
+//! only randomness is the crypto library's, for generating and encrypting keys and for signing; serial
+//! numbers are made from random octets that the caller brings.
 //!
 //! Types of the ASN.1 and crypto libraries never appear in the interface.
 
@@ -20,6 +20,7 @@ pub mod name;
 mod name_constraints;
 pub mod ocsp;
 pub mod pem;
+pub mod pkcs12;
 pub mod profile;
 pub mod request;
 pub mod revocation;

@@ -3,6 +3,7 @@
 
 mod accounts;
 mod audit;
+mod authorities;
 mod certificates;
 mod checks;
 mod dns;
@@ -43,16 +44,24 @@ async fn dispatch(context: &Context, request: Request) -> Result<Response, Fault
         return Err(Fault::new(StatusCode::NOT_FOUND, "no such route"));
     };
     let allowed = match route {
-        ["certificates" | "services" | "tokens" | "accounts" | "issuers" | "dns" | "webhooks"] => {
-            "GET, POST"
-        }
-        ["certificates", "upload"]
+        [
+            "accounts" | "authorities" | "certificates" | "dns" | "issuers" | "services" | "tokens"
+            | "webhooks",
+        ] => "GET, POST",
+        ["authorities", "import"]
+        | [
+            "authorities",
+            _,
+            "certificate" | "request" | "successor" | "switch",
+        ]
+        | ["authorities", _, "root", "export" | "remove" | "return"]
+        | ["certificates", "upload"]
         | ["certificates", _, "renew" | "revoke"]
         | ["issuers", _, "default" | "rank" | "key"]
         | ["dns" | "webhooks", _, "test"]
         | ["accounts", _, "disable" | "enable" | "lock" | "unlock"] => "POST",
         ["accounts", _, "policy"] => "GET, PUT, DELETE",
-        ["dns", "kinds"] | ["check", _] | ["audit", "events" | "verify"] => "GET",
+        ["dns", "kinds"] | ["authorities" | "check", _] | ["audit", "events" | "verify"] => "GET",
         ["certificates" | "services" | "issuers", _] => "GET, DELETE",
         ["tokens" | "accounts" | "dns" | "webhooks", _] => "DELETE",
         _ => return Err(Fault::new(StatusCode::NOT_FOUND, "no such route")),
@@ -91,6 +100,13 @@ async fn dispatch(context: &Context, request: Request) -> Result<Response, Fault
         (Method::POST, ["services"]) => services::create(call).await,
         (Method::GET, ["services", name]) => services::show(call, &reference(name)?).await,
         (Method::DELETE, ["services", name]) => services::delete(call, &reference(name)?).await,
+        (Method::GET, ["authorities"]) => authorities::list(call).await,
+        (Method::POST, ["authorities"]) => authorities::create(call).await,
+        (Method::POST, ["authorities", "import"]) => authorities::import(call).await,
+        (Method::POST, ["authorities", name, rest @ ..]) => {
+            change_authority(call, &decoded(name)?, rest).await
+        }
+        (Method::GET, ["authorities", name]) => authorities::show(call, &decoded(name)?).await,
         (Method::GET, ["issuers"]) => issuers::list(call).await,
         (Method::POST, ["issuers"]) => issuers::add(call).await,
         (Method::GET, ["issuers", name]) => issuers::show(call, &decoded(name)?).await,
@@ -131,6 +147,23 @@ async fn dispatch(context: &Context, request: Request) -> Result<Response, Fault
         _ => {
             let refusal = problem(StatusCode::METHOD_NOT_ALLOWED, "method not allowed");
             Ok(with_allow(refusal, allowed))
+        }
+    }
+}
+
+/// `POST /chancery/v1/authorities/NAME/…`
+async fn change_authority(call: Call<'_>, name: &str, change: &[&str]) -> Result<Response, Fault> {
+    match change {
+        ["certificate"] => authorities::install_certificate(call, name).await,
+        ["request"] => authorities::request_certificate(call, name).await,
+        ["root", "export"] => authorities::export_root_key(call, name).await,
+        ["root", "remove"] => authorities::remove_root_key(call, name).await,
+        ["root", "return"] => authorities::return_root_key(call, name).await,
+        ["successor"] => authorities::make_successor(call, name).await,
+        ["switch"] => authorities::switch_root(call, name).await,
+        _ => {
+            let refusal = problem(StatusCode::METHOD_NOT_ALLOWED, "method not allowed");
+            Ok(with_allow(refusal, "GET"))
         }
     }
 }

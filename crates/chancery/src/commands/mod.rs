@@ -3,6 +3,7 @@
 
 mod accounts;
 mod audit;
+mod authorities;
 mod certificates;
 mod checks;
 mod dns;
@@ -36,6 +37,7 @@ pub(crate) async fn run(command: ClientCommand, connection: &Connection) -> anyh
         ClientCommand::Rm(rm) => certificates::remove(&client, rm).await,
         ClientCommand::Service(command) => services::run(&client, command).await,
         ClientCommand::Check(check) => checks::check(&client, check).await,
+        ClientCommand::Authority(command) => authorities::run(&client, command).await,
         ClientCommand::Issuer(command) => issuers::run(&client, command).await,
         ClientCommand::Dns(command) => dns::run(&client, command).await,
         ClientCommand::Webhook(command) => webhooks::run(&client, command).await,

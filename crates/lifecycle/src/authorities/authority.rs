@@ -86,6 +86,20 @@ impl Authority {
             .any(|tier| tier.certificate().serial() == serial)
     }
 
+    /// The root that is to take over from the present one, if there is one already.
+    pub(super) fn successor(&self) -> Option<&Arc<Tier>> {
+        let ends = self.root.certificate().not_after();
+        self.others.iter().find(|tier| {
+            let certificate = tier.certificate();
+            certificate.is_self_issued() && tier.id > self.root.id && certificate.not_after() > ends
+        })
+    }
+
+    /// Whether the issuing tier is certified by the root of this authority, or is that root.
+    pub(super) fn is_rooted_here(&self) -> bool {
+        !self.has_two_tiers() || self.root.has_issued(self.issuing.certificate())
+    }
+
     pub(crate) fn has_two_tiers(&self) -> bool {
         !self.root.has_key_of(&self.issuing)
     }

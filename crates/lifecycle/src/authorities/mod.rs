@@ -6,9 +6,18 @@
 //! answer OCSP and publish CRLs. What a node knows of an authority itself is a second old at most.
 
 mod authority;
+mod certifying;
+mod changing;
+mod constraints;
+mod due;
+mod importing;
 mod making;
 mod opening;
+mod renewing;
+mod root_key;
 mod tier;
+mod tier_maker;
+mod views;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -20,10 +29,14 @@ use tokio::sync::{Mutex, RwLock};
 
 use crate::publication::{Memory, SigningQueue};
 use crate::settings::Settings;
-use crate::{Error, Noun, Surroundings};
+use crate::{Error, Noun, Surroundings, ceremony};
 
 pub use authority::Authority;
+pub use due::DueKind;
+pub use importing::{CaMaterial, ImportRequest};
+pub use making::NewAuthorityRequest;
 pub(crate) use tier::{Tier, TierKey};
+pub use views::{AuthorityView, DueView, TierView};
 
 /// The authorities of the server.
 #[derive(Clone)]
@@ -142,10 +155,6 @@ impl Authorities {
 
     /// A fresh random serial number: 127 bits, the low 64 of them not zero.
     pub(crate) fn serial(&self) -> Serial {
-        loop {
-            if let Some(serial) = Serial::from_random(self.surroundings.random()) {
-                return serial;
-            }
-        }
+        ceremony::serial(&self.surroundings)
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use pki::{Certificate, IssuerHashes, KeyKind, Signer};
-use store::{CaCertificateId, KeyPlace};
+use store::{CaCertificateId, KeyPlace, PrivateKeyId};
 
 use crate::Error;
 use crate::ceremony::hex_key_identifier;
@@ -13,6 +13,8 @@ use crate::publication::{ListSlot, ResponderSlot};
 /// key is within reach.
 pub(crate) struct Tier {
     pub(crate) id: CaCertificateId,
+    /// The identifier of its key, in the store or in a device.
+    pub(super) key_id: PrivateKeyId,
     /// Whether it signs leaves, or did. The root of two tiers signs issuing CAs only.
     pub(crate) signs_leaves: bool,
     pub(crate) key: TierKey,
@@ -53,6 +55,7 @@ impl Tier {
             .algorithm();
         Ok(Self {
             id: stored.id,
+            key_id: stored.private_key_id,
             signs_leaves,
             key,
             key_kind,
@@ -99,10 +102,26 @@ impl Tier {
         }
     }
 
+    /// Where its key is.
+    #[must_use]
+    pub(super) fn key_place(&self) -> KeyPlace {
+        match &self.key {
+            TierKey::Absent { .. } => KeyPlace::Elsewhere,
+            TierKey::InDevice(_) => KeyPlace::Device,
+            TierKey::Present(_) => KeyPlace::Store,
+        }
+    }
+
     /// Whether there is a key to sign with.
     #[must_use]
     pub(crate) fn can_sign(&self) -> bool {
         !matches!(self.key, TierKey::Absent { .. })
+    }
+
+    /// Whether the key is in this process.
+    #[must_use]
+    pub(crate) fn has_key(&self) -> bool {
+        matches!(self.key, TierKey::Present(_))
     }
 
     /// Whether a signature takes so long that it must not be made on the reactor: RSA takes from
@@ -115,15 +134,11 @@ impl Tier {
     /// Whether this is the tier of `stored`, with its key where that says.
     #[must_use]
     pub(super) fn is_of(&self, stored: &store::CaCertificate) -> bool {
-        let is_there = match &self.key {
-            TierKey::Absent { last_list } => {
-                stored.key_place == KeyPlace::Elsewhere
-                    && stored.last_list.as_deref() == last_list.as_deref()
-            }
-            TierKey::InDevice(_) => stored.key_place == KeyPlace::Device,
-            TierKey::Present(_) => stored.key_place == KeyPlace::Store,
+        let has_list = match &self.key {
+            TierKey::Absent { last_list } => stored.last_list.as_deref() == last_list.as_deref(),
+            TierKey::InDevice(_) | TierKey::Present(_) => true,
         };
-        self.id == stored.id && is_there
+        self.id == stored.id && self.key_place() == stored.key_place && has_list
     }
 
     /// Whether this is the certificate of the same authority's same key as `other`: then both have

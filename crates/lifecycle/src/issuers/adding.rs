@@ -323,7 +323,7 @@ fn check_form(principal: &Principal, issuer: &NewIssuer) -> Result<(), Error> {
 }
 
 /// Issuers are named on command lines, in URLs and in the labels of metrics.
-fn check_name(name: &str) -> Result<(), Error> {
+pub(crate) fn check_name(name: &str) -> Result<(), Error> {
     let is_fit = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     let starts_well = name.starts_with(|first: char| first.is_ascii_alphanumeric());
     if starts_well && name.len() <= MAX_NAME && name.bytes().all(is_fit) {

@@ -26,6 +26,7 @@ use crate::settings::Settings;
 use crate::{Authorities, DnsProviders, Error, Noun, Principal, Surroundings, events, zones};
 
 pub use adding::NewIssuer;
+pub(crate) use adding::check_name;
 pub(crate) use directory::{Concurrency, Directory, LoginError};
 pub(crate) use health::HealthBook;
 pub use views::{Budget, DirectoryView, HealthView, IssuerDetails, IssuerKind, IssuerView};

@@ -91,6 +91,9 @@ impl Authorities {
         };
         match self.answer_parsed(request, parsed).await {
             Ok(answer) => answer,
+            // The key is away, or in a device that is: nothing that an asker should fill the log
+            // with.
+            Err(Error::KeyUnavailable { .. }) => OcspAnswer::failure(OcspFailure::TryLater),
             Err(error) => {
                 tracing::error!(
                     error = &error as &dyn std::error::Error,

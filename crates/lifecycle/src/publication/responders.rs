@@ -1,5 +1,6 @@
 //! Who signs OCSP answers: the CA itself, or a responder that it has certified (RFC 6960 section
-//! 4.2.2.2) where the libraries in the field cannot verify what such a CA signs.
+//! 4.2.2.2) where the libraries in the field cannot verify what such a CA signs, where a device would
+//! have to be asked each time, or where the key of the CA is away.
 
 use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -12,7 +13,7 @@ use tokio::sync::Mutex;
 
 use crate::accounts::HOUSE_ACCOUNT;
 use crate::authorities::{Authorities, Authority, Tier};
-use crate::{Error, ceremony, events};
+use crate::{Error, ceremony, events, off_the_reactor};
 
 /// Lifetime of a delegated responder's certificate; it is replaced at a third of it left.
 const RESPONDER_LIFETIME: Duration = Duration::from_secs(30 * 24 * 60 * 60);
@@ -68,7 +69,7 @@ impl Authorities {
         if let Some(current) = tier.responder.at(now) {
             return Ok(current);
         }
-        let found = if is_widely_verified(tier.key_kind) && tier.can_sign() {
+        let found = if is_widely_verified(tier.key_kind) && tier.has_key() {
             CurrentResponder {
                 responder: Arc::new(Responder::direct(tier.signer()?)),
                 not_after: tier.certificate().not_after(),
@@ -108,7 +109,12 @@ impl Authorities {
     ) -> Result<Option<CurrentResponder>, Error> {
         let issuer_key = tier.certificate().subject_key_identifier();
         for stored in self.store.ca_certificates(authority.id).await? {
-            let term = term(stored.not_before, stored.not_after);
+            // While the key is away, there will be no other one.
+            let term = if tier.can_sign() {
+                term(stored.not_before, stored.not_after)
+            } else {
+                stored.not_before..stored.not_after
+            };
             if stored.role != CaRole::Responder || !term.contains(&now) {
                 continue;
             }
@@ -145,7 +151,13 @@ impl Authorities {
             public_key: key.public_key().clone(),
             validity: ceremony::validity(now, RESPONDER_LIFETIME)?,
         });
-        let certificate = ceremony::sign(profile, &self.serial(), tier.signer()?)?;
+        let (signer, serial) = (tier.signer()?.clone(), self.serial());
+        let signing = move || ceremony::sign(profile, &serial, &signer);
+        let certificate = if tier.is_slow() {
+            off_the_reactor(signing).await.map_err(Error::signing)??
+        } else {
+            signing()?
+        };
         let not_after = certificate.not_after();
         let mut term = term(certificate.not_before(), not_after);
         // No certificate begins before its issuer's. If the clock was set back to before that, the

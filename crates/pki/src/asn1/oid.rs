@@ -81,3 +81,23 @@ pub(crate) const OCSP_BASIC: ObjectIdentifier = oid("1.3.6.1.5.5.7.48.1.1");
 pub(crate) const OCSP_NONCE: ObjectIdentifier = oid("1.3.6.1.5.5.7.48.1.2");
 pub(crate) const OCSP_NO_CHECK: ObjectIdentifier = oid("1.3.6.1.5.5.7.48.1.5");
 pub(crate) const EXTENSION_REQUEST: ObjectIdentifier = oid("1.2.840.113549.1.9.14");
+
+// Encryption with passphrases (RFC 8018, RFC 9579, RFC 3565).
+pub(crate) const PBKDF2: ObjectIdentifier = oid("1.2.840.113549.1.5.12");
+pub(crate) const PBES2: ObjectIdentifier = oid("1.2.840.113549.1.5.13");
+pub(crate) const PBMAC1: ObjectIdentifier = oid("1.2.840.113549.1.5.14");
+pub(crate) const HMAC_WITH_SHA1: ObjectIdentifier = oid("1.2.840.113549.2.7");
+pub(crate) const HMAC_WITH_SHA256: ObjectIdentifier = oid("1.2.840.113549.2.9");
+pub(crate) const HMAC_WITH_SHA384: ObjectIdentifier = oid("1.2.840.113549.2.10");
+pub(crate) const HMAC_WITH_SHA512: ObjectIdentifier = oid("1.2.840.113549.2.11");
+pub(crate) const AES128_CBC: ObjectIdentifier = oid("2.16.840.1.101.3.4.1.2");
+pub(crate) const AES192_CBC: ObjectIdentifier = oid("2.16.840.1.101.3.4.1.22");
+pub(crate) const AES256_CBC: ObjectIdentifier = oid("2.16.840.1.101.3.4.1.42");
+
+// PKCS #12 and what it is made of (RFC 7292, RFC 5652, RFC 2985).
+pub(crate) const DATA: ObjectIdentifier = oid("1.2.840.113549.1.7.1");
+pub(crate) const ENCRYPTED_DATA: ObjectIdentifier = oid("1.2.840.113549.1.7.6");
+pub(crate) const X509_CERTIFICATE: ObjectIdentifier = oid("1.2.840.113549.1.9.22.1");
+pub(crate) const KEY_BAG: ObjectIdentifier = oid("1.2.840.113549.1.12.10.1.1");
+pub(crate) const SHROUDED_KEY_BAG: ObjectIdentifier = oid("1.2.840.113549.1.12.10.1.2");
+pub(crate) const CERTIFICATE_BAG: ObjectIdentifier = oid("1.2.840.113549.1.12.10.1.3");

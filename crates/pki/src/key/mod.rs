@@ -1,5 +1,6 @@
 //! Key pairs: which kinds there are, what makes one acceptable, and what can go wrong.
 
+mod encrypted;
 mod private;
 mod public;
 mod signature;
@@ -8,6 +9,7 @@ mod signing;
 use std::fmt;
 use std::str::FromStr;
 
+pub(crate) use encrypted::{decrypt, derive, read_rounds};
 pub use private::PrivateKey;
 pub use public::PublicKey;
 pub(crate) use public::{is_rsa_key, public_key_bits, sha1, sha256};
@@ -156,6 +158,9 @@ pub enum KeyError {
     /// The device that has the key did not sign.
     #[error("the device that has the key did not sign: {0}")]
     Outside(String),
+    /// The passphrase does not open the key.
+    #[error("the passphrase is wrong, or the file is damaged")]
+    Passphrase,
     /// The crypto library failed where it should not.
     #[error("the crypto library failed to {0}")]
     Provider(&'static str),

@@ -68,6 +68,35 @@ impl DistinguishedName {
         result.map(|()| Self(writer.finish().into()))
     }
 
+    /// The same name with this common name as its last part, in place of those it had.
+    ///
+    /// # Errors
+    /// [`NameError::TooLong`] and [`NameError::ControlCharacter`].
+    pub fn with_common_name(&self, common_name: &str) -> Result<Self, NameError> {
+        let mut writer = Writer::new();
+        let mut result = Ok(());
+        writer.sequence(|name| {
+            for relative in self.relative_names() {
+                let kept = relative
+                    .iter()
+                    .filter(|attribute| attribute.object != oid::COMMON_NAME.as_bytes());
+                let kept: Vec<_> = kept.collect();
+                if !kept.is_empty() {
+                    name.nested(tag::SET, |set| {
+                        for attribute in kept {
+                            set.sequence(|inner| {
+                                inner.element(tag::OBJECT_IDENTIFIER, attribute.object);
+                                inner.raw(attribute.value.encoded);
+                            });
+                        }
+                    });
+                }
+            }
+            result = COMMON_NAME.write(name, common_name);
+        });
+        result.map(|()| Self(writer.finish().into()))
+    }
+
     /// The DER Name.
     pub fn to_der(&self) -> &[u8] {
         &self.0

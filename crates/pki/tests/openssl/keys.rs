@@ -3,7 +3,7 @@
 use pki::{KeyAlgorithm, KeyError, KeyKind, PrivateKey};
 use testbed::{Workdir, openssl};
 
-use crate::support::{AUTHORITY_KEYS, LEAF_KEYS};
+use crate::support::{AUTHORITY_KEYS, LEAF_KEYS, root};
 
 /// The SubjectPublicKeyInfo that `openssl` works out from a private key.
 fn spki_by_openssl(pem: &[u8]) -> Vec<u8> {
@@ -195,5 +195,90 @@ fn signatures_are_verified_by_openssl() {
             KeyKind::Ed25519 => {}
         }
         openssl(&arguments, b"");
+    }
+}
+
+#[test]
+fn encrypted_keys_go_both_ways() {
+    let workdir = Workdir::new();
+    for key in AUTHORITY_KEYS.iter() {
+        let text = key.to_encrypted_pem("correct horse").unwrap();
+        let path = workdir.write("key.pem", text.as_bytes());
+        let clear = ["pkey", "-in", &path, "-passin", "pass:correct horse"];
+        let clear = openssl(&clear, b"").stdout;
+        let read = PrivateKey::from_pem(&clear).unwrap();
+        assert_eq!(read.public_key(), key.public_key());
+
+        let path = workdir.write("clear.pem", key.to_pkcs8_pem().as_bytes());
+        for cipher in ["aes256", "aes192", "aes128"] {
+            for function in ["hmacWithSHA1", "hmacWithSHA256", "hmacWithSHA512"] {
+                let encrypt = [
+                    "pkcs8",
+                    "-topk8",
+                    "-in",
+                    &path,
+                    "-v2",
+                    cipher,
+                    "-v2prf",
+                    function,
+                    "-passout",
+                    "pass:battery",
+                ];
+                let encrypted = openssl(&encrypt, b"").stdout;
+                let read = PrivateKey::from_pem_with_passphrase(&encrypted, "battery").unwrap();
+                assert_eq!(read.to_pkcs8_der(), key.to_pkcs8_der());
+            }
+        }
+    }
+}
+
+#[test]
+fn pkcs12_files_of_openssl_are_read() {
+    let workdir = Workdir::new();
+    let key = &AUTHORITY_KEYS[3];
+    let signer = root(key);
+    let key_path = workdir.write("key.pem", key.to_pkcs8_pem().as_bytes());
+    let certificate_path = workdir.write("root.pem", signer.certificate().to_pem());
+    let export = |more: &[&str]| {
+        let mut arguments = vec![
+            "pkcs12",
+            "-export",
+            "-inkey",
+            &key_path,
+            "-in",
+            &certificate_path,
+            "-passout",
+            "pass:päss wörd",
+        ];
+        arguments.extend(more);
+        openssl(&arguments, b"").stdout
+    };
+    for more in [
+        &[][..],
+        &["-macalg", "sha1"],
+        &["-macalg", "sha512", "-iter", "1"],
+        &["-keypbe", "aes-128-cbc", "-certpbe", "NONE"],
+        &["-keypbe", "NONE", "-certpbe", "NONE"],
+    ] {
+        let file = export(more);
+        let bundle = pki::pkcs12::read(&file, "päss wörd");
+        let bundle = bundle.unwrap_or_else(|error| panic!("{more:?}: {error}"));
+        assert_eq!(bundle.key.public_key(), key.public_key());
+        assert_eq!(bundle.certificates, [signer.certificate().clone()]);
+        assert_eq!(
+            pki::pkcs12::read(&file, "wrong").unwrap_err(),
+            KeyError::Passphrase
+        );
+        let mut damaged = file.clone();
+        let middle = damaged.len() / 2;
+        damaged[middle] ^= 1;
+        assert!(pki::pkcs12::read(&damaged, "päss wörd").is_err());
+    }
+    for more in [
+        &["-nomac"][..],
+        &["-keypbe", "PBE-SHA1-3DES", "-certpbe", "PBE-SHA1-3DES"],
+    ] {
+        let refused = pki::pkcs12::read(&export(more), "päss wörd").unwrap_err();
+        assert!(matches!(refused, KeyError::Unsupported(_)), "{refused}");
     }
 }
