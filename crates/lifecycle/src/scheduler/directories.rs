@@ -302,7 +302,7 @@ mod tests {
     fn many_accounts_with_slow_directories_leave_half_of_the_places() {
         let accounts: Vec<AccountId> = (0..SHARES).map(|_| AccountId::random()).collect();
         let most = Concurrency::new(
-            [("shared", 64)],
+            [("shared", 30)],
             accounts.iter().map(|one| (*one, "own", 8)),
         );
         let lines: Vec<Line> = accounts
