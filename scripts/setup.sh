@@ -20,6 +20,8 @@ has cc || missing="$missing gcc libc6-dev"
 if [ "$purpose" = test ]; then
     has openssl || missing="$missing openssl"
     has curl || missing="$missing curl"
+    # What GnuTLS thinks of OCSP answers.
+    has ocsptool || missing="$missing gnutls-bin"
     # libFuzzer is C++.
     has c++ || missing="$missing g++"
     # The TLS edge is looked at by testssl and by a browser, which trusts what certutil tells it to.

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD
 use pki::KeyAlgorithm;
 use serde_json::json;
 use testbed::http::Response;
-use testbed::{Workdir, openssl, try_openssl};
+use testbed::{Workdir, openssl, run, try_openssl};
 
 use crate::support::Server;
 use crate::{Leaf, PEM_TYPE, REVOKE, ROOT, post, send};
@@ -47,6 +47,29 @@ fn asked(server: &Server, leaf: &Leaf, path: &str, digest: &str) -> String {
     shown
 }
 
+/// Asks with `ocsptool` of GnuTLS, which verifies the answer, and returns what it shows of it.
+#[track_caller]
+fn asked_with_gnutls(server: &Server, leaf: &Leaf) -> String {
+    let (ca, file) = (leaf.path("ca.pem"), leaf.path("leaf.pem"));
+    let der = leaf.path("response.der");
+    let ask = format!("--ask={}/ocsp", server.url);
+    let asking = [&ask, "--nonce", "--load-cert", &file, "--load-issuer", &ca];
+    run(
+        "ocsptool",
+        &[&asking, &["--outfile", &der][..]].concat(),
+        b"",
+    );
+    let verifying = ["--verify-response", "--load-response", &der];
+    let verifying = [&verifying, &["--load-trust", &ca][..]].concat();
+    let output = run("ocsptool", &verifying, b"");
+    let shown = format!("{}{}", output.text(), output.stderr);
+    assert!(
+        shown.contains("Verifying OCSP Response: Success"),
+        "{shown}"
+    );
+    shown
+}
+
 /// The DER of a request for this serial number.
 #[track_caller]
 fn request(leaf: &Leaf, serial: u128, more: &[&str]) -> Vec<u8> {
@@ -85,7 +108,11 @@ fn answers_are_verified_before_and_after_revocation(server: &Server) -> String {
             assert!(good.contains("leaf.pem: good"), "{good}");
         }
     }
+    let good = asked_with_gnutls(server, &leaf);
+    assert!(good.contains("Certificate Status: good"), "{good}");
     revoke(server, &leaf, "keyCompromise");
+    let revoked = asked_with_gnutls(server, &leaf);
+    assert!(revoked.contains("Certificate Status: revoked"), "{revoked}");
     let mut last = String::new();
     for path in RESPONDERS {
         for digest in ["-sha1", "-sha256", "-sha512"] {
