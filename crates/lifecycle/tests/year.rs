@@ -1,0 +1,209 @@
+//! The last year of an issuing CA, day by day, on two nodes: whatever somebody relies on is valid
+//! whenever they look, and nothing outlives what it stands on.
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
+mod support;
+
+use lifecycle::{
+    CertificateRef, DEFAULT_AUTHORITY, House, IssueRequest, Issued, KeySource, RevocationTarget,
+    parse_identifiers,
+};
+use pki::{
+    CertId, Certificate, HashAlgorithm, IssuerHashes, KeyAlgorithm, OcspRequest, RevocationReason,
+    SubjectFields, VerifiedAnswer,
+};
+use support::served::Following;
+use support::{DAY, Fixture, HOUR, MINUTE, eventually};
+use time::{Date, Duration, Month, OffsetDateTime, Time};
+
+/// Days that an issuing CA lives, and how many of them are looked at.
+const LIFE: i64 = 10 * 365;
+const YEAR: i64 = 365;
+/// For how long caches give an answer again.
+const CACHED: Duration = Duration::minutes(5);
+
+/// What the world has of the authority.
+struct World<'a> {
+    fixture: &'a Fixture,
+    issuer: Certificate,
+    root: Certificate,
+    /// Leaves that have not ended, and whether they were revoked.
+    leaves: Vec<(Issued, bool)>,
+    /// The last number of each list: that of the issuing CA, and that of the root.
+    numbers: [u64; 2],
+}
+
+impl World<'_> {
+    async fn issue(&mut self, day: i64) {
+        let request = IssueRequest {
+            authority: DEFAULT_AUTHORITY.to_owned(),
+            subject: SubjectFields::default(),
+            identifiers: parse_identifiers(["a.test"], [], []).unwrap(),
+            days: Some(if day % 2 == 0 { 7 } else { 182 }),
+            key: KeySource::Generate(KeyAlgorithm::P256),
+            name: None,
+        };
+        let certificates = &self.fixture.house().certificates;
+        let issued = certificates.issue(&self.fixture.principal, request).await;
+        let issued = issued.unwrap();
+        let now = self.fixture.now();
+        assert!(issued.leaf.not_before() <= now && now < issued.leaf.not_after());
+        assert!(issued.leaf.not_after() <= self.issuer.not_after());
+        self.leaves.push((issued, false));
+    }
+
+    async fn revoke(&mut self, index: usize) {
+        let (issued, is_revoked) = &mut self.leaves[index];
+        if std::mem::replace(is_revoked, true) {
+            return;
+        }
+        let target = RevocationTarget::Certificate(CertificateRef::Id(issued.id));
+        let certificates = &self.fixture.house().certificates;
+        let reason = RevocationReason::KeyCompromise;
+        let revoked = certificates.revoke(&self.fixture.principal, &target, reason);
+        revoked.await.unwrap();
+        let leaf = issued.leaf.clone();
+        eventually("the other node says so, too", || async {
+            let good = self.is_good(self.fixture.other_node(), &self.issuer, &leaf, false);
+            (!good.await).then_some(())
+        })
+        .await;
+    }
+
+    /// What a node says of a certificate, if that holds now and for as long as caches repeat it.
+    async fn is_good(
+        &self,
+        house: &House,
+        issuer: &Certificate,
+        subject: &Certificate,
+        with_nonce: bool,
+    ) -> bool {
+        let hashes = IssuerHashes::of(issuer);
+        let question = OcspRequest {
+            cert_ids: vec![CertId::new(HashAlgorithm::Sha1, &hashes, subject.serial())],
+            nonce: with_nonce.then(|| vec![1; 32]),
+        };
+        let answer = house.authorities.answer_ocsp(&question.to_der()).await;
+        let now = self.fixture.now();
+        let cached = if answer.repeatable.is_some() {
+            CACHED
+        } else {
+            Duration::ZERO
+        };
+        let reads = [now, now + cached].map(|moment| {
+            let read = VerifiedAnswer::read(&answer.der, &question.cert_ids[0], issuer, moment);
+            read.unwrap()
+        });
+        assert!(reads[0].next_update.unwrap() <= issuer.not_after().max(now + Duration::DAY));
+        assert_eq!(reads[0], reads[1]);
+        reads[0].is_good
+    }
+
+    /// Checks the lists of both tiers, as a node publishes them now.
+    async fn check_lists(&mut self, house: &House) {
+        let now = self.fixture.now();
+        for (tier, certificate) in [&self.issuer, &self.root].into_iter().enumerate() {
+            let key = certificate.subject_key_identifier().unwrap();
+            let key: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+            let list = house.authorities.revocation_list_by_key_identifier(&key, 0);
+            let list = list.await.unwrap();
+            let [this_update, next_update] = updates(&list);
+            assert!(this_update <= now && now < next_update);
+            let number = number_of(&list);
+            assert!(self.numbers[tier] <= number);
+            self.numbers[tier] = number;
+            for (issued, is_revoked) in &self.leaves {
+                let serial = issued.leaf.serial().as_be_bytes();
+                let is_listed = list.windows(serial.len()).any(|found| found == serial);
+                assert_eq!(is_listed, tier == 0 && *is_revoked);
+            }
+        }
+    }
+
+    async fn look_around(&mut self, day: i64) {
+        let now = self.fixture.now();
+        self.leaves
+            .retain(|(issued, _)| now < issued.leaf.not_after());
+        let nodes = [self.fixture.house(), self.fixture.other_node()];
+        let mut house = nodes[(day % 2) as usize].clone();
+        // Some of them each day, all of them in time.
+        for (index, (issued, is_revoked)) in self.leaves.iter().enumerate() {
+            let turn = index as i64 + day;
+            if turn % 4 != 0 {
+                continue;
+            }
+            let is_good = self.is_good(&house, &self.issuer, &issued.leaf, turn % 3 == 0);
+            assert_eq!(is_good.await, !is_revoked);
+            house = nodes[(turn / 4 % 2) as usize].clone();
+        }
+        assert!(self.is_good(&house, &self.root, &self.issuer, false).await);
+        self.check_lists(&house).await;
+    }
+}
+
+/// `thisUpdate` and `nextUpdate`, the first two moments of a list.
+fn updates(list: &[u8]) -> [OffsetDateTime; 2] {
+    let heads = list.windows(2).enumerate();
+    let mut moments = heads.filter(|(_, head)| *head == [0x17, 13]);
+    [(); 2].map(|()| {
+        let (place, _) = moments.next().unwrap();
+        let text = std::str::from_utf8(&list[place + 2..place + 14]).unwrap();
+        let [year, month, day, hour, minute, second] =
+            [0, 2, 4, 6, 8, 10].map(|at| text[at..at + 2].parse::<u8>().unwrap());
+        let month = Month::try_from(month).unwrap();
+        let date = Date::from_calendar_date(2000 + i32::from(year), month, day).unwrap();
+        let time = Time::from_hms(hour, minute, second).unwrap();
+        date.with_time(time).assume_utc()
+    })
+}
+
+/// The CRL number (RFC 5280 section 5.2.3).
+fn number_of(list: &[u8]) -> u64 {
+    let object = [0x06, 0x03, 0x55, 0x1d, 0x14, 0x04];
+    let place = list.windows(object.len()).position(|found| found == object);
+    let value = &list[place.unwrap() + object.len() + 2..];
+    let digits = &value[1..=usize::from(value[0])];
+    digits
+        .iter()
+        .fold(0, |number, digit| number << 8 | u64::from(*digit))
+}
+
+#[tokio::test]
+async fn for_a_year_everything_is_valid_and_nothing_outlives_its_issuer() {
+    // Its answers are signed by responders with certificates of their own.
+    let fixture = Fixture::new(KeyAlgorithm::Ed25519).await;
+    let following = fixture
+        .nodes
+        .each_ref()
+        .map(|node| Following::start(&node.house));
+    let authority = fixture.house().authorities.named(DEFAULT_AUTHORITY).await;
+    let authority = authority.unwrap();
+    let mut world = World {
+        fixture: &fixture,
+        issuer: authority.issuing_certificate().clone(),
+        root: authority.root_certificate().clone(),
+        leaves: Vec::new(),
+        numbers: [0, 0],
+    };
+    fixture.turn((LIFE - YEAR) * DAY);
+    for day in 0..YEAR - 1 {
+        if day % 5 == 0 {
+            world.issue(day).await;
+        }
+        if day % 30 == 7 {
+            let one = world.leaves.len() / 2;
+            world.revoke(one).await;
+        }
+        world.look_around(day).await;
+        // What is kept is about to be signed anew.
+        fixture.turn(17 * HOUR + 59 * MINUTE);
+        if day % 5 == 0 {
+            world.look_around(day).await;
+        }
+        fixture.turn(6 * HOUR + MINUTE);
+    }
+    let stored = fixture.nodes[0].store.ca_certificates(authority.id).await;
+    // Two tiers, and a few responders: in the last days of a CA they live shorter and shorter.
+    assert!(stored.unwrap().len() <= 10);
+    drop(following);
+}
