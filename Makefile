@@ -15,10 +15,10 @@ DRILL_CERTIFICATES := 20000
 ARGS :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-tools drill lint bench bench-edge bench-packages bench-peers fuzz fuzz-short audit
+.PHONY: help setup run test test-revocations test-tools drill lint bench bench-edge bench-packages bench-peers fuzz fuzz-short audit
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Install the Debian packages that building and testing need (with sudo when not root)
 	@scripts/setup.sh test
@@ -30,6 +30,9 @@ run: ## Build Chancery and start it on ./data; ARGS="…" adds arguments
 test: setup test-tools ## Run all tests, after installing what they need
 	cargo build --workspace --bins
 	cargo test --workspace
+
+test-revocations: ## Revoke 100,000 certificates on three nodes, in some minutes
+	CHANCERY_TEST_REVOCATIONS=100000 cargo test --package lifecycle --test shards many_revocations
 
 test-tools: $(TEST_TOOLS) ## Install the Python packages that tests use: clients, a linter
 

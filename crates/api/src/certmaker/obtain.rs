@@ -66,12 +66,13 @@ pub(super) async fn revocation_list(
     shard: u64,
 ) -> Result<Response, Fault> {
     let authority = authority_of(context, &head.headers).await?;
-    let list = context
-        .house
-        .authorities
-        .revocation_list(&authority, shard)
-        .await?;
-    Ok(publication::revocation_list(list))
+    let authorities = &context.house.authorities;
+    match authorities.revocation_list(&authority, shard).await {
+        Ok(list) => Ok(publication::revocation_list(list)),
+        // The authority is there; the shard was not begun.
+        Err(lifecycle::Error::NotFound { .. }) => Err(Fault::NotFound),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// `GET /crl.pem`.
