@@ -36,6 +36,8 @@ if [ "$purpose" = test ]; then
     has kdig || missing="$missing knot-dnsutils"
     # Programs go by clocks of the tests.
     ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || missing="$missing libfaketime"
+    # Keys in a PKCS#11 token.
+    has softhsm2-util || missing="$missing softhsm2"
     if ! ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1; then
         missing="$missing postgresql"
     fi

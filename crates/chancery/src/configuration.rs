@@ -5,6 +5,7 @@ mod acme;
 mod certmaker;
 mod edge;
 mod file;
+mod pkcs11;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ pub(crate) use certmaker::CertMaker;
 pub(crate) use edge::Edge;
 use file::Section;
 use lifecycle::DEFAULT_METRO_DOMAIN;
+pub(crate) use pkcs11::Pkcs11;
 use pki::DnsName;
 
 /// The configuration file that is read when none is named.
@@ -36,6 +38,7 @@ pub(crate) struct Configuration {
     pub(crate) metro_domain: DnsName,
     pub(crate) certmaker: CertMaker,
     pub(crate) acme: Acme,
+    pub(crate) pkcs11: Option<Pkcs11>,
     /// Keys that are known but change nothing in this version.
     pub(crate) without_effect: Vec<&'static str>,
 }
@@ -119,6 +122,7 @@ impl Configuration {
         };
         let mut without_effect = Vec::new();
         let acme = Acme::read(&mut file);
+        let pkcs11 = Pkcs11::read(&mut file);
         let given = edge::Given {
             http: flags.edge_http,
             https: flags.edge_https,
@@ -145,6 +149,7 @@ impl Configuration {
                 metro_domain,
                 certmaker,
                 acme,
+                pkcs11,
                 without_effect,
             }),
             _ => Err(faults),

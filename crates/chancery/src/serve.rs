@@ -11,7 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::configuration::{Configuration, LogFormat};
+use crate::configuration::{Configuration, LogFormat, Pkcs11};
 use crate::edge_listeners::EdgeListeners;
 use crate::furnishings::DataDirectory;
 use crate::listener_certificate::ListenerCertificate;
@@ -43,6 +43,10 @@ pub(crate) async fn serve(configuration: Configuration) -> anyhow::Result<()> {
     data.make()?;
     let network = tokio::task::block_in_place(|| network(&configuration.acme.resolver))?;
     let surroundings = Surroundings::default().with_network(network);
+    let surroundings = match &configuration.pkcs11 {
+        Some(pkcs11) => with_device(surroundings, pkcs11)?,
+        None => surroundings,
+    };
     let master_key = data
         .master_key(
             configuration.master_key_command.as_deref(),
@@ -131,6 +135,22 @@ pub(crate) async fn serve(configuration: Configuration) -> anyhow::Result<()> {
     }
     store.close().await;
     Ok(())
+}
+
+/// The token that keeps keys of authorities, asked for nothing yet.
+#[cfg(feature = "pkcs11")]
+fn with_device(surroundings: Surroundings, pkcs11: &Pkcs11) -> anyhow::Result<Surroundings> {
+    let settings = hsm::Settings {
+        module: pkcs11.module.clone(),
+        token: pkcs11.token.clone(),
+        pin: pkcs11.pin()?,
+    };
+    Ok(surroundings.with_device(std::sync::Arc::new(hsm::Hsm::new(settings))))
+}
+
+#[cfg(not(feature = "pkcs11"))]
+fn with_device(_: Surroundings, _: &Pkcs11) -> anyhow::Result<Surroundings> {
+    anyhow::bail!("this program was built without PKCS#11; remove the section [pkcs11]")
 }
 
 /// What goes on beside requests and connections, for as long as the process serves.

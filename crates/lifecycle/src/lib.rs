@@ -58,7 +58,6 @@ pub use certificates::{
     parse_identifiers,
 };
 pub use challenges::{Answers, ChallengeError};
-pub use device::KeyDevice;
 pub use diagnosis::{Actor, Diagnosis, Finding, StandingRecord, Verdict};
 pub use error::{Error, Noun};
 pub use house::{House, ServerIdentity};

@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
+use pki::KeyDevice;
 use time::OffsetDateTime;
 
-use crate::{KeyDevice, Network};
+use crate::Network;
 
 /// Where the present moment comes from.
 pub trait Clock: Send + Sync {

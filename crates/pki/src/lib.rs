@@ -38,7 +38,7 @@ pub use crl::{CrlError, RevokedEntry};
 pub use identifier::{DnsName, EmailAddress, Identifier, IdentifierError, MAX_IDENTIFIERS};
 pub use issuance::{Linted, Prepared, ProfileError, prepare, prepare_self_signed};
 pub use key::{
-    KeyAlgorithm, KeyError, KeyKind, OutsideError, OutsideKey, PrivateKey, PublicKey,
+    KeyAlgorithm, KeyDevice, KeyError, KeyKind, OutsideError, OutsideKey, PrivateKey, PublicKey,
     SignatureAlgorithm, SigningKey,
 };
 pub use lint::LintError;

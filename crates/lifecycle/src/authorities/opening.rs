@@ -191,7 +191,7 @@ impl Authorities {
     /// A key in the device of this node, whether that is there or not.
     pub(super) fn device_key(&self, id: PrivateKeyId, public: PublicKey) -> SigningKey {
         let key: Arc<dyn OutsideKey> = match self.surroundings.device() {
-            Some(device) => device.key(id.as_uuid(), public),
+            Some(device) => device.key(id.as_uuid().into_bytes(), public),
             None => Arc::new(NoDevice(public)),
         };
         SigningKey::Outside(key)

@@ -49,10 +49,10 @@ impl TierMaker {
         let now = self.surroundings.now();
         let id = PrivateKeyId::from_time_and_random(now, self.surroundings.random());
         let public = device
-            .generate(id.as_uuid(), label, algorithm)
+            .generate(id.as_uuid().into_bytes(), label, algorithm)
             .map_err(|error| unavailable(error.to_string()))?;
         Ok(CaKey {
-            signing: SigningKey::Outside(device.key(id.as_uuid(), public)),
+            signing: SigningKey::Outside(device.key(id.as_uuid().into_bytes(), public)),
             record: NewCaKey::At(KeyPlace::Device, id),
         })
     }

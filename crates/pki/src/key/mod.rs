@@ -15,7 +15,7 @@ pub use public::PublicKey;
 pub(crate) use public::{is_rsa_key, public_key_bits, sha1, sha256};
 pub use signature::SignatureAlgorithm;
 pub(crate) use signature::read_algorithm;
-pub use signing::{OutsideError, OutsideKey, SigningKey};
+pub use signing::{KeyDevice, OutsideError, OutsideKey, SigningKey};
 
 use crate::asn1::Malformed;
 

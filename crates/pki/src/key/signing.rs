@@ -4,7 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{KeyError, KeyKind, PrivateKey, PublicKey};
+use super::{KeyAlgorithm, KeyError, KeyKind, PrivateKey, PublicKey};
 
 /// A key outside of this process. Signing may take as long as the device does, and blocks the
 /// thread meanwhile.
@@ -17,6 +17,26 @@ pub trait OutsideKey: fmt::Debug + Send + Sync {
     /// # Errors
     /// [`OutsideError`].
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, OutsideError>;
+}
+
+/// A device that makes keys and signs with them, and never gives them away. Calls may take as long
+/// as the device does, and block the thread meanwhile.
+pub trait KeyDevice: fmt::Debug + Send + Sync {
+    /// Makes a key pair that is found under `id` from then on; `label` is for people. The answer is
+    /// its public half.
+    ///
+    /// # Errors
+    /// [`OutsideError`] when the device is not there, refuses, or knows no such algorithm.
+    fn generate(
+        &self,
+        id: [u8; 16],
+        label: &str,
+        algorithm: KeyAlgorithm,
+    ) -> Result<PublicKey, OutsideError>;
+
+    /// The key under `id`, whose public half is `public`. The device is not asked for it before it
+    /// is to sign.
+    fn key(&self, id: [u8; 16], public: PublicKey) -> Arc<dyn OutsideKey>;
 }
 
 /// Why a key outside of this process did not sign. Never contains key material or a PIN.
@@ -104,7 +124,6 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
     use super::*;
-    use crate::KeyAlgorithm;
 
     /// A device that has `key` and says that it has `shown`.
     #[derive(Debug)]
