@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use acme::client::Failure;
 use bytes::Bytes;
-use egress::{EgressPolicy, Fetch, FetchError, Request, Response};
+use egress::{EgressPolicy, Fetch, FetchError, Ports, Request, Response};
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, LINK, LOCATION, USER_AGENT};
 use http::{HeaderMap, Method};
 
@@ -66,7 +66,8 @@ pub(crate) async fn exchange(
         headers,
         body,
         policy,
-        roots,
+        ports: Ports::Any,
+        trust: roots.into(),
         deadline: DEADLINE,
         body_limit,
         redirects: 0,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use egress::{EgressPolicy, Fetch, FetchError, Request, Response};
+use egress::{EgressPolicy, Fetch, FetchError, Ports, Request, Response, Trust};
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
@@ -67,7 +67,8 @@ impl<'a> Call<'a> {
             headers: self.headers,
             body: body.unwrap_or_default(),
             policy: self.policy,
-            roots: None,
+            ports: Ports::Any,
+            trust: Trust::System,
             deadline: PATIENCE,
             body_limit: LONGEST_ANSWER,
             redirects: 0,

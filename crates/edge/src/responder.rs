@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use egress::{EgressPolicy, Fetch, FetchError, Request};
+use egress::{EgressPolicy, Fetch, FetchError, Ports, Request, Trust};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use lifecycle::Staple;
@@ -105,7 +105,8 @@ impl Question {
             headers: HeaderMap::from_iter([(CONTENT_TYPE, kind)]),
             body: Bytes::from(question.to_der()),
             policy,
-            roots: None,
+            ports: Ports::Any,
+            trust: Trust::System,
             deadline: PATIENCE,
             body_limit: MAX_ANSWER,
             redirects: 0,

@@ -4,9 +4,15 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustls::pki_types::CertificateDer;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{
+    ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    WantsVerifier,
+};
+
+use crate::Trust;
 
 /// Sets of anchors that are kept beside the system's.
 const MOST_SETS: usize = 32;
@@ -18,26 +24,21 @@ pub(crate) struct Anchors(Mutex<Sets>);
 #[derive(Default)]
 struct Sets {
     system: Option<Arc<ClientConfig>>,
+    anyone: Option<Arc<ClientConfig>>,
     given: Vec<(Arc<str>, Arc<ClientConfig>)>,
 }
 
 impl Anchors {
-    /// The configuration for these anchors, PEM, or for the system's.
+    /// The configuration for this trust.
     ///
     /// # Errors
     /// What is wrong with the anchors.
-    pub(crate) fn configuration(
-        &self,
-        roots: Option<&Arc<str>>,
-    ) -> Result<Arc<ClientConfig>, String> {
+    pub(crate) fn configuration(&self, trust: &Trust) -> Result<Arc<ClientConfig>, String> {
         let mut sets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(roots) = roots else {
-            if let Some(system) = &sets.system {
-                return Ok(system.clone());
-            }
-            let system = configuration(system()?)?;
-            sets.system = Some(system.clone());
-            return Ok(system);
+        let roots = match trust {
+            Trust::System => return kept(&mut sets.system, || configuration(system()?)),
+            Trust::Anyone => return kept(&mut sets.anyone, configuration_for_anyone),
+            Trust::Anchors(roots) => roots,
         };
         if let Some((_, found)) = sets.given.iter().find(|(text, _)| text == roots) {
             return Ok(found.clone());
@@ -88,14 +89,84 @@ fn read(roots: &str) -> Result<RootCertStore, String> {
     Ok(store)
 }
 
+/// What is there, or else what is made now.
+fn kept(
+    place: &mut Option<Arc<ClientConfig>>,
+    make: impl FnOnce() -> Result<Arc<ClientConfig>, String>,
+) -> Result<Arc<ClientConfig>, String> {
+    if let Some(kept) = place {
+        return Ok(kept.clone());
+    }
+    let made = make()?;
+    *place = Some(made.clone());
+    Ok(made)
+}
+
 fn configuration(roots: RootCertStore) -> Result<Arc<ClientConfig>, String> {
+    Ok(speaking_http(
+        builder()?
+            .with_root_certificates(roots)
+            .with_no_client_auth(),
+    ))
+}
+
+fn configuration_for_anyone() -> Result<Arc<ClientConfig>, String> {
+    let unverified = builder()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Anyone));
+    Ok(speaking_http(unverified.with_no_client_auth()))
+}
+
+fn builder() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, String> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let configuration = ClientConfig::builder_with_provider(provider)
+    ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?;
-    let mut configuration = configuration
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+        .map_err(|error| error.to_string())
+}
+
+fn speaking_http(mut configuration: ClientConfig) -> Arc<ClientConfig> {
     configuration.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(configuration))
+    Arc::new(configuration)
+}
+
+/// Takes every certificate, and every signature with it: a server that is believed whatever it
+/// says has nothing to prove with its key.
+#[derive(Debug)]
+struct Anyone;
+
+impl ServerCertVerifier for Anyone {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        rustls::crypto::aws_lc_rs::default_provider()
+            .signature_verification_algorithms
+            .supported_schemes()
+    }
 }

@@ -24,14 +24,56 @@ pub struct Request {
     pub body: Bytes,
     /// Which addresses may be connected to.
     pub policy: EgressPolicy,
-    /// Trust anchors, PEM, instead of the system's.
-    pub roots: Option<Arc<str>>,
+    /// Which ports may be connected to.
+    pub ports: Ports,
+    /// Whom a TLS connection may go to.
+    pub trust: Trust,
     /// Longest time from looking up the name to the last octet of the answer.
     pub deadline: Duration,
     /// Longest body that is read, in octets.
     pub body_limit: usize,
     /// How many redirects are followed, each within the policy.
     pub redirects: u8,
+}
+
+/// Which ports of a server may be connected to, those of redirects included.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Ports {
+    /// All.
+    #[default]
+    Any,
+    /// Those that web servers of everybody have: 80, 443, and 1024 and above.
+    Web,
+}
+
+impl Ports {
+    /// Whether this port may be connected to.
+    #[must_use]
+    pub const fn contain(self, port: u16) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Web => matches!(port, 80 | 443 | 1024..),
+        }
+    }
+}
+
+/// By whom a TLS server has to be vouched for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Trust {
+    /// An authority that this system trusts.
+    #[default]
+    System,
+    /// One of these trust anchors, PEM.
+    Anchors(Arc<str>),
+    /// Nobody: whoever answers is asked. For answers that prove themselves what they have to.
+    Anyone,
+}
+
+/// The trust anchors, or the system's where there are none.
+impl From<Option<Arc<str>>> for Trust {
+    fn from(anchors: Option<Arc<str>>) -> Self {
+        anchors.map_or(Self::System, Self::Anchors)
+    }
 }
 
 /// What a server answered, whatever its status.

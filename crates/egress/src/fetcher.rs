@@ -26,7 +26,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::anchors::Anchors;
 use crate::pool::{Destination, Pool, Sender};
-use crate::{Fetch, FetchError, Request, Resolver, Response};
+use crate::{Fetch, FetchError, Request, Resolver, Response, Trust};
 
 /// Longest time for one address to take a connection, when there are others.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
@@ -106,7 +106,7 @@ impl Fetcher {
             host: destination.host.clone(),
             reason,
         };
-        let configuration = self.anchors.configuration(destination.roots.as_ref());
+        let configuration = self.anchors.configuration(&destination.trust);
         let configuration = configuration.map_err(failed)?;
         let name = ServerName::try_from(destination.host.clone());
         let name = name.map_err(|error| failed(error.to_string()))?;
@@ -300,12 +300,24 @@ fn destination(request: &Request, url: &Uri) -> Result<Destination, FetchError> 
             url: url.to_string(),
         });
     }
+    let port = url.port_u16().unwrap_or(if is_secure { 443 } else { 80 });
+    if !request.ports.contain(port) {
+        return Err(FetchError::Forbidden {
+            host,
+            reason: "its port is none of those of web servers",
+        });
+    }
+    let trust = if is_secure {
+        request.trust.clone()
+    } else {
+        Trust::default()
+    };
     Ok(Destination {
         is_secure,
         host,
-        port: url.port_u16().unwrap_or(if is_secure { 443 } else { 80 }),
+        port,
         policy: request.policy,
-        roots: request.roots.clone().filter(|_| is_secure),
+        trust,
     })
 }
 

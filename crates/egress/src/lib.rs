@@ -11,7 +11,7 @@ mod resolver;
 mod system;
 
 pub use exchange::{ExchangeError, exchange};
-pub use fetch::{Fetch, FetchError, Request, Response};
+pub use fetch::{Fetch, FetchError, Ports, Request, Response, Trust};
 pub use fetcher::Fetcher;
 pub use policy::EgressPolicy;
 pub use resolver::{Caa, LookupError, Nameserver, Resolver, Zone};

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,7 +13,7 @@ use http_body_util::Full;
 use hyper::client::conn::http1::SendRequest;
 use tokio::time::Instant;
 
-use crate::EgressPolicy;
+use crate::{EgressPolicy, Trust};
 
 /// Connections that wait for their next request.
 const MOST_IDLE: usize = 64;
@@ -33,7 +33,7 @@ pub(crate) struct Destination {
     pub(crate) host: String,
     pub(crate) port: u16,
     pub(crate) policy: EgressPolicy,
-    pub(crate) roots: Option<Arc<str>>,
+    pub(crate) trust: Trust,
 }
 
 struct Idle {

@@ -50,6 +50,9 @@ pub struct ResolverSettings {
     /// Which servers of zones may be asked. Whoever owns a zone names them, so it should not let
     /// this machine be reached.
     pub nameservers: EgressPolicy,
+    /// Whether answers are kept for a while. Who looks whether a record has come wants to see it at
+    /// once.
+    pub keeps_answers: bool,
 }
 
 impl Default for ResolverSettings {
@@ -59,6 +62,7 @@ impl Default for ResolverSettings {
             server: None,
             nameserver_port: 53,
             nameservers: EgressPolicy::BACKENDS.for_account(false),
+            keeps_answers: true,
         }
     }
 }
@@ -105,7 +109,7 @@ impl SystemResolver {
             }
             None => TokioResolver::builder(provider).map_err(ResolverError::System)?,
         };
-        set_options(builder.options_mut());
+        set_options(builder.options_mut(), settings.keeps_answers);
         Ok(Self {
             resolver: builder.build().map_err(ResolverError::System)?,
             configured: configured.unwrap_or_default(),
@@ -318,10 +322,15 @@ fn server(address: SocketAddr) -> NameServerConfig {
     NameServerConfig::new(address.ip(), true, connections)
 }
 
-fn set_options(options: &mut ResolverOpts) {
+fn set_options(options: &mut ResolverOpts, keeps_answers: bool) {
     options.cache_size = CACHED_ANSWERS;
     options.positive_max_ttl = Some(LONGEST_CACHED);
     options.negative_max_ttl = Some(LONGEST_CACHED_NOTHING);
+    if !keeps_answers {
+        options.cache_size = 0;
+        options.positive_max_ttl = Some(Duration::ZERO);
+        options.negative_max_ttl = Some(Duration::ZERO);
+    }
     options.timeout = PATIENCE;
     options.attempts = RETRIES;
     options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;

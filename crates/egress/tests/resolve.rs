@@ -20,6 +20,7 @@ fn resolver_at(address: SocketAddr) -> SystemResolver {
         server: Some(address.to_string()),
         nameserver_port: address.port(),
         nameservers: EgressPolicy::BACKENDS,
+        ..ResolverSettings::default()
     };
     SystemResolver::new(&settings).unwrap()
 }
@@ -303,4 +304,23 @@ async fn names_that_are_none_are_not_asked_for() {
             "{name}"
         );
     }
+}
+
+#[tokio::test]
+async fn who_keeps_no_answers_sees_at_once_what_has_come_and_gone() {
+    let knot = Knot::start(&[Zone::new("example.com").record("a 30 TXT first")]);
+    let settings = ResolverSettings {
+        server: Some(knot.address().to_string()),
+        keeps_answers: false,
+        ..ResolverSettings::default()
+    };
+    let resolver = SystemResolver::new(&settings).unwrap();
+    let (there, missing) = ("a.example.com", "b.c.example.com");
+    assert_eq!(resolver.text(there).await.unwrap(), ["first"]);
+    assert!(resolver.text(missing).await.unwrap_or_default().is_empty());
+    knot.remove("example.com", "a.example.com. TXT");
+    knot.add("example.com", "a.example.com. 30 TXT second");
+    knot.add("example.com", "b.c.example.com. 30 TXT third");
+    assert_eq!(resolver.text(there).await.unwrap(), ["second"]);
+    assert_eq!(resolver.text(missing).await.unwrap(), ["third"]);
 }

@@ -26,6 +26,10 @@ pub enum Error {
     #[error("the store is closed")]
     Closed,
 
+    /// The order was completed before, or is not there (any more).
+    #[error("the order was completed before")]
+    Completed,
+
     /// Other transactions kept getting in the way. Nothing was changed; trying again may succeed.
     #[error("the database is busy with conflicting changes")]
     Conflict(#[source] Arc<sqlx::Error>),
@@ -56,7 +60,7 @@ pub enum Error {
     DuplicateSerial,
 
     /// The service has as many domains or instances, or the account as many directories, DNS
-    /// providers or webhooks, as it can have.
+    /// providers, webhooks, waiting orders or patterns, as it can have.
     #[error("there can be no more of them")]
     Full,
 

@@ -1,7 +1,7 @@
 //! Adding certificates and versions, changing and removing them.
 //!
 //! Order of locks in every transaction: service, instance, domain, certificate, version, private
-//! key, authority, default issuer, order, challenge, directory, budget, DNS provider, cursor,
+//! key, authority, default issuer, order, inbound order, challenge, directory, budget, DNS provider, cursor,
 //! webhook, delivery, event counter.
 
 use time::OffsetDateTime;
@@ -219,7 +219,7 @@ impl Store {
     }
 
     /// Does everything that needs no database, in the task of the caller.
-    fn prepare(&self, record: NewRecord) -> Result<RecordRows, Error> {
+    pub(crate) fn prepare(&self, record: NewRecord) -> Result<RecordRows, Error> {
         let NewRecord {
             certificate,
             version,
@@ -246,6 +246,7 @@ impl Store {
             version: version.map(|version| version.into_row(id, account)),
             key: key.map(|key| key.into_row(Some(account))),
             names,
+            completion: None,
             event: event.into_row(),
         })
     }

@@ -34,6 +34,7 @@ mod expiring;
 mod expiry_places;
 mod feed;
 mod ids;
+mod inbound_orders;
 mod instances;
 mod inventory;
 mod leases;
@@ -45,6 +46,7 @@ mod page;
 mod plans;
 mod policies;
 mod ports;
+mod preauthorizations;
 mod private_keys;
 mod recorder;
 mod references;
@@ -60,6 +62,7 @@ mod services;
 mod shards;
 mod sql;
 mod store;
+mod switches;
 mod ticket_keys;
 mod tokens;
 mod url;
@@ -99,6 +102,9 @@ pub use ids::{
     DnsProviderId, EventId, IdParseError, InstanceId, PrivateKeyId, ServiceId, TokenId, VersionId,
     WebhookId,
 };
+pub use inbound_orders::{
+    INBOUND_CONTENT_LIMIT, INBOUND_TEXT_LIMIT, InboundContent, InboundOrder, NewInboundOrder,
+};
 pub use instances::{
     INSTANCE_TEXT_LIMIT, INSTANCES_LIMIT, Instance, InstanceOfService, InstanceRemoval, NewInstance,
 };
@@ -109,6 +115,7 @@ pub use orders::{DirectoryOrder, NewDirectoryOrder, ORDER_TEXT_LIMIT};
 pub use page::{Order, Page, PageStart};
 pub use policies::POLICY_LIMIT;
 pub use ports::{Handlers, Protocol, PublishedPort};
+pub use preauthorizations::{PREAUTHORIZATION_LIMIT, PREAUTHORIZATIONS_LIMIT};
 pub use private_keys::{Exportable, NewPrivateKey, StoredKey};
 pub use references::{CertificateRef, InstanceRef, Reference, ServiceRef};
 pub use renewals::Setback;
@@ -121,6 +128,7 @@ pub use service_changes::{PORTS_LIMIT, ServiceChange};
 pub use services::{NewService, Service};
 pub use shards::ShardStanding;
 pub use store::Store;
+pub use switches::SWITCH_NAME_LIMIT;
 pub use ticket_keys::{TICKET_SECRET_LENGTH, TicketKey};
 pub use tokens::{NewToken, Token};
 pub use url::{DatabaseUrl, DatabaseUrlError};

@@ -155,6 +155,20 @@ const MIGRATIONS: &[Migration] = &[
         postgres: "",
     },
     Migration {
+        version: 20,
+        name: "inbound_orders",
+        script: include_str!("../migrations/0020_inbound_orders.sql"),
+        sqlite: "",
+        postgres: "",
+    },
+    Migration {
+        version: 21,
+        name: "switches",
+        script: include_str!("../migrations/0021_switches.sql"),
+        sqlite: "",
+        postgres: "",
+    },
+    Migration {
         version: 22,
         name: "tiers",
         script: include_str!("../migrations/0022_tiers.sql"),

@@ -1,9 +1,10 @@
 //! Group commit: certificates that are added at the same time share a transaction.
 //!
 //! A writer task takes whatever is waiting, up to [`BATCH`] records, writes it with at most five
-//! kinds of statements and one commit, and only then answers the callers. A record that the
-//! database refuses is found by halving the batch between savepoints, so that it alone fails. A
-//! caller that went away before its turn is left out; one that goes away later changes nothing.
+//! kinds of statements, one more for each inbound order that is completed, and one commit, and only
+//! then answers the callers. A record that the database refuses is found by halving the batch between
+//! savepoints, so that it alone fails. A caller that went away before its turn is left out; one that
+//! goes away later changes nothing.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,6 +14,7 @@ use tokio::task::JoinHandle;
 use crate::backend::{Backend, Transaction, in_transaction};
 use crate::error::Error;
 use crate::events::{self, EventRow};
+use crate::inbound_orders::{self, Completion};
 use crate::names::CERTIFICATE_NAMES;
 use crate::sql::{Statement, Value, row_marks};
 
@@ -60,6 +62,7 @@ pub(crate) struct RecordRows {
     pub(crate) version: Option<Vec<Value>>,
     pub(crate) key: Option<Vec<Value>>,
     pub(crate) names: Vec<Vec<Value>>,
+    pub(crate) completion: Option<Completion>,
     pub(crate) event: EventRow,
 }
 
@@ -249,6 +252,15 @@ async fn insert(transaction: &mut Transaction, records: &[RecordRows]) -> Result
     insert_rows(transaction, &PRIVATE_KEYS, &keys).await?;
     let names: Vec<_> = records.iter().flat_map(|record| &record.names).collect();
     insert_rows(transaction, &CERTIFICATE_NAMES, &names).await?;
+    let completions = records
+        .iter()
+        .filter_map(|record| record.completion.as_ref());
+    let mut completions: Vec<&Completion> = completions.collect();
+    // In one order for all writers, so that none waits for one that waits for it.
+    completions.sort_unstable_by(|one, other| one.order.cmp(&other.order));
+    for completion in completions {
+        inbound_orders::complete(transaction, completion).await?;
+    }
     let events = records.iter().map(|record| record.event.clone()).collect();
     events::insert(transaction, events).await
 }

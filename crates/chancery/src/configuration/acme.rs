@@ -44,6 +44,7 @@ impl Acme {
                 Probe::Any => EgressPolicy::BACKENDS,
                 Probe::Public | Probe::Off => usual.nameservers,
             },
+            keeps_answers: true,
         };
         file.absorb(section);
         Self { settings, resolver }

@@ -81,7 +81,7 @@ async fn a_tls_handshake_that_does_not_come_is_left_at_the_deadline() {
     request.deadline = SHORT;
     let names = Names::new(&[("localhost.example", &["127.0.0.1"])]);
     let authority = testbed::Authority::new();
-    request.roots = crate::support::roots(&authority);
+    request.trust = crate::support::roots(&authority).into();
     let late = egress::Fetcher::new(names).fetch(request).await;
     let host = "localhost.example".to_owned();
     assert_eq!(late.unwrap_err(), FetchError::TimedOut { host });

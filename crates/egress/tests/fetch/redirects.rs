@@ -1,7 +1,7 @@
 //! Where answers lead.
 
 use bytes::Bytes;
-use egress::{EgressPolicy, Fetch as _, FetchError, Fetcher};
+use egress::{EgressPolicy, Fetch as _, FetchError, Fetcher, Ports};
 use http::header::{ACCEPT, AUTHORIZATION};
 use http::{HeaderValue, Method};
 
@@ -154,4 +154,22 @@ async fn credentials_do_not_go_to_another_server() {
     let arrived = String::from_utf8_lossy(&body);
     assert!(!arrived.contains("Secret"), "{arrived}");
     assert!(arrived.contains("text/html"), "{arrived}");
+}
+
+#[tokio::test]
+async fn a_port_that_may_not_be_connected_to_is_not_reached_by_a_redirect_either() {
+    for port in [22, 25, 81, 1023] {
+        let server = Server::plain(move |_| to(&format!("http://127.0.0.1:{port}/"))).await;
+        let mut request = get(&server.url("/"));
+        request.redirects = 5;
+        request.ports = Ports::Web;
+        let refused = fetch(request).await;
+        assert!(
+            matches!(&refused, Err(FetchError::Forbidden { reason, .. }) if reason.contains("port")),
+            "{refused:?}"
+        );
+    }
+    for port in [80, 443, 1024, 65535] {
+        assert!(Ports::Web.contain(port), "{port}");
+    }
 }

@@ -9,8 +9,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use egress::{
-    Caa, EgressPolicy, Fetch as _, FetchError, Fetcher, LookupError, Nameserver, Request, Resolver,
-    Response, Zone,
+    Caa, EgressPolicy, Fetch as _, FetchError, Fetcher, LookupError, Nameserver, Ports, Request,
+    Resolver, Response, Trust, Zone,
 };
 use http::{HeaderMap, Method};
 use rustls::ServerConfig;
@@ -260,7 +260,8 @@ pub(crate) fn get(url: &str) -> Request {
         headers: HeaderMap::new(),
         body: Bytes::new(),
         policy: LOCAL,
-        roots: None,
+        ports: Ports::Any,
+        trust: Trust::System,
         deadline: LONG,
         body_limit: 1024,
         redirects: 0,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use egress::{Fetch as _, FetchError, Fetcher, Request};
+use egress::{Fetch as _, FetchError, Fetcher, Request, Trust};
 use testbed::Authority;
 
 use crate::support::{Names, Reply, Server, get, ok, roots};
@@ -18,7 +18,7 @@ fn fetcher() -> Fetcher {
 
 fn request(server: &Server, host: &str, roots: Option<Arc<str>>) -> Request {
     let mut request = get(&server.named("https", host));
-    request.roots = roots;
+    request.trust = roots.into();
     request
 }
 
@@ -108,4 +108,20 @@ async fn a_server_without_tls_is_not_talked_to() {
         ),
         "{refused:?}"
     );
+}
+
+#[tokio::test]
+async fn who_trusts_anyone_asks_whoever_answers() {
+    let authority = Authority::new();
+    let server = Server::tls(&authority.issue(&["other.example.com"], 30), ok).await;
+    let fetcher = fetcher();
+    let mut asked = request(&server, NAME, None);
+    asked.trust = Trust::Anyone;
+    assert_eq!(fetcher.fetch(asked).await.unwrap().status, 200);
+    // A connection to somebody who proved nothing is good for nobody who wants a proof.
+    let careful = request(&server, NAME, roots(&authority));
+    assert!(matches!(
+        fetcher.fetch(careful).await,
+        Err(FetchError::Tls { .. })
+    ));
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use egress::{EgressPolicy, FetchError, LookupError, Request, Response};
+use egress::{EgressPolicy, FetchError, LookupError, Ports, Request, Response, Trust};
 use store::{AccountId, Role};
 
 use super::examiner::{Examiner, Subject};
@@ -146,7 +146,8 @@ impl Examiner {
             headers,
             body: bytes::Bytes::new(),
             policy,
-            roots: None,
+            ports: Ports::Any,
+            trust: Trust::System,
             deadline: DEADLINE,
             body_limit: BODY_LIMIT,
             redirects: REDIRECTS,

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use egress::{EgressPolicy, Request};
+use egress::{EgressPolicy, Ports, Request, Trust};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use store::{AccountId, NewWebhook as Record, PAGE_LIMIT, Scope, Store, Webhook, WebhookId};
@@ -288,7 +288,8 @@ impl Posting<'_> {
             headers,
             body: body.into(),
             policy: policy(self.webhook.is_trusted),
-            roots: None,
+            ports: Ports::Any,
+            trust: Trust::System,
             deadline: PATIENCE,
             body_limit: ANSWER_LIMIT,
             // Whoever is told is the one that was named.

@@ -5,7 +5,7 @@ use crate::ids::{AccountId, CertificateId, DeliveryId, DirectoryId, WebhookId};
 use crate::scope::Scope;
 use crate::{
     budgets, challenges, deliveries, directories, dns_providers, domains, expiring, expiry_places,
-    orders, revocations, webhooks,
+    inbound_orders, orders, preauthorizations, revocations, webhooks,
 };
 
 #[tokio::test]
@@ -156,4 +156,29 @@ async fn webhooks_and_deliveries_are_found_by_index() {
     let ids = [DeliveryId::at(NOW), DeliveryId::at(NOW)];
     let read = plan(&backend, deliveries::by_ids(&ids)).await;
     assert!(!read.contains("SCAN"), "{read}");
+}
+
+#[tokio::test]
+async fn inbound_orders_are_found_by_what_they_are_and_by_their_age() {
+    let (backend, _directory) = database().await;
+    let account = AccountId::random();
+    let statement = inbound_orders::by_id(Scope::Account(account), "a");
+    assert_uses(&backend, "autoindex_inbound_orders", statement).await;
+    let statement = inbound_orders::proofs_of("a");
+    assert_uses(&backend, "autoindex_inbound_proofs", statement).await;
+    let statement = inbound_orders::counting(account, NOW);
+    assert_uses(&backend, "INDEX inbound_orders_account", statement).await;
+    for (index, statement) in [
+        (
+            "INDEX inbound_orders_waiting",
+            inbound_orders::emptying(NOW),
+        ),
+        ("INDEX inbound_orders_created", inbound_orders::purging(NOW)),
+    ] {
+        let plan = plan(&backend, statement).await;
+        assert!(plan.contains(index), "{plan}");
+        assert!(!plan.contains("SCAN inbound_orders"), "{plan}");
+    }
+    let statement = preauthorizations::of_account(account);
+    assert_uses(&backend, "autoindex_preauthorizations", statement).await;
 }

@@ -64,6 +64,8 @@ pub(crate) const UNDONE: &[(i64, &str)] = &[
         19,
         "drop table revocations; alter table orders drop column supersedes",
     ),
+    (20, "drop table inbound_proofs; drop table inbound_orders"),
+    (21, "drop table preauthorizations; drop table switches"),
     (
         22,
         "alter table ca_certificates drop column last_list; \
