@@ -20,6 +20,8 @@ use crate::process::Process;
 const DEADLINE: Duration = Duration::from_secs(60);
 /// Arguments of a server without a TLS edge.
 pub(crate) const WITHOUT_EDGE: [&str; 4] = ["--edge-http", "none", "--edge-https", "none"];
+/// Configuration without limits on how often an account may ask.
+const UNLIMITED: &str = "[certmaker]\norders_per_minute = 0\nsolves_per_minute = 0\n";
 /// How much of the server's log is shown when it does not start.
 const LOG_SHOWN: usize = 4_000;
 
@@ -69,6 +71,9 @@ impl Server {
         let program = program(options)?;
         let log = directory.path().join("log");
         let data = data.map_or_else(|| directory.path().join("data"), Path::to_owned);
+        // One account orders here as fast as it can.
+        let configuration = directory.path().join("chancery.toml");
+        std::fs::write(&configuration, UNLIMITED)?;
         let mut command = pinned_command(Side::Server, options, &program);
         command
             .args(["serve", "--listen", "http://127.0.0.1:0", "--data"])

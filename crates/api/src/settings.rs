@@ -20,10 +20,6 @@ pub struct Settings {
 pub struct CertMakerSettings {
     /// The authority behind this dialect.
     pub authority: String,
-    /// Whether orders without a CSR are served.
-    pub simple_request: bool,
-    /// Whether orders with a CSR are served.
-    pub csr: bool,
     /// Algorithm of keys that are generated for orders without a CSR.
     pub key_algorithm: KeyAlgorithm,
     /// HTTP status of a successful `POST /certificate/request`.

@@ -158,6 +158,9 @@ pub(crate) enum ClientCommand {
     /// See who did what, and verify that nobody has changed the record of it
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// See and set the switches of the CertMaker API
+    #[command(subcommand)]
+    Certmaker(CertMakerCommand),
 }
 
 /// `chancery issue`
@@ -420,6 +423,30 @@ pub(crate) enum AccountCommand {
         /// The account
         name: String,
     },
+    /// Never let the account log in on the web; its tokens go on working
+    ForbidLogin {
+        /// The account
+        name: String,
+    },
+    /// Undo forbid-login
+    AllowLogin {
+        /// The account
+        name: String,
+    },
+    /// Vouch for an account: these names and addresses it need not prove control over
+    Preauthorize {
+        /// The account
+        name: String,
+        /// DNS names, wildcards, addresses or ranges, such as example.com '*.example.com'
+        /// 10.0.0.0/8; without any, what the account is vouched for is listed
+        names: Vec<String>,
+        /// Vouch for these no more
+        #[arg(long, value_name = "NAME")]
+        remove: Vec<String>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// What the account may have certified by private authorities
     #[command(subcommand)]
     Policy(PolicyCommand),
@@ -428,6 +455,30 @@ pub(crate) enum AccountCommand {
         /// The account
         name: String,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CertMakerCommand {
+    /// Show what is switched on
+    Show {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Switch on and off, on all nodes, until the next change: http01, dns01, csr, simple_request
+    Set {
+        /// SWITCH=on, SWITCH=off, or SWITCH=default for what the configuration says
+        #[arg(required = true, value_name = "SWITCH=VALUE", value_parser = assignment)]
+        switches: Vec<(String, String)>,
+    },
+}
+
+fn assignment(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').unwrap_or((text, ""));
+    if name.is_empty() || !["on", "off", "default"].contains(&value) {
+        return Err(format!("'{text}' is not such as http01=on"));
+    }
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 /// A number with one of the units s, m, h, d, w.

@@ -39,8 +39,6 @@ pub(crate) struct Configuration {
     pub(crate) certmaker: CertMaker,
     pub(crate) acme: Acme,
     pub(crate) pkcs11: Option<Pkcs11>,
-    /// Keys that are known but change nothing in this version.
-    pub(crate) without_effect: Vec<&'static str>,
 }
 
 /// Where an API listener is to be bound.
@@ -120,7 +118,6 @@ impl Configuration {
                 LogFormat::Text
             }
         };
-        let mut without_effect = Vec::new();
         let acme = Acme::read(&mut file);
         let pkcs11 = Pkcs11::read(&mut file);
         let given = edge::Given {
@@ -133,7 +130,7 @@ impl Configuration {
         let metro_domain = metro_domain(&mut kraftcloud);
         file.absorb(kraftcloud);
         let mut section = file.section("certmaker");
-        let certmaker = CertMaker::read(&mut section, &mut without_effect);
+        let certmaker = CertMaker::read(&mut section);
         file.absorb(section);
         let faults = file.finish();
         match (database, metro_domain) {
@@ -150,7 +147,6 @@ impl Configuration {
                 certmaker,
                 acme,
                 pkcs11,
-                without_effect,
             }),
             _ => Err(faults),
         }

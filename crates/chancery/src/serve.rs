@@ -29,19 +29,9 @@ pub(crate) async fn serve(configuration: Configuration) -> anyhow::Result<()> {
     // Listen for signals before anything else, so that an early one ends the process in order.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    for key in &configuration.without_effect {
-        tracing::warn!(key, "this setting has no effect in this version");
-    }
-    let certmaker = &configuration.certmaker;
-    if !certmaker.http01 && !certmaker.dns01 {
-        tracing::warn!(
-            "CertMaker challenges are off (certmaker.http01, certmaker.dns01): every account can \
-             get a certificate for any name from the private authority"
-        );
-    }
     let data = DataDirectory::new(&configuration.data);
     data.make()?;
-    let network = tokio::task::block_in_place(|| network(&configuration.acme.resolver))?;
+    let network = tokio::task::block_in_place(|| network(&configuration))?;
     let surroundings = Surroundings::default().with_network(network);
     let surroundings = match &configuration.pkcs11 {
         Some(pkcs11) => with_device(surroundings, pkcs11)?,
@@ -69,6 +59,13 @@ pub(crate) async fn serve(configuration: Configuration) -> anyhow::Result<()> {
         settings::of_house(&configuration, &public_url),
     );
     furnish(&house, &data).await?;
+    if !house.switches.current().await?.demand_proof() {
+        tracing::warn!(
+            "CertMaker challenges are off (certmaker.http01, certmaker.dns01): every account can \
+             get a certificate for any name from the private authority; \
+             chancery certmaker set http01=on dns01=on switches them on"
+        );
+    }
 
     let edge_metrics = edge::Metrics::default();
     let metrics = Metrics::with(|registry| edge_metrics.register(registry));

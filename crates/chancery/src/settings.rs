@@ -44,7 +44,7 @@ pub(crate) fn of_house(configuration: &Configuration, public_url: &str) -> Setti
         authorities,
         key_window: Duration::from_secs(60 * u64::from(certmaker.key_window_minutes)),
         allow_email_identifiers: certmaker.allow_email_sans,
-        demand_validation: certmaker.http01 || certmaker.dns01,
+        validation: certmaker.validation.clone(),
         metro_domain: configuration.metro_domain.clone(),
         default_issuer: DEFAULT_AUTHORITY.to_owned(),
         backends: EgressPolicy::BACKENDS,
@@ -64,8 +64,6 @@ pub(crate) fn of_api(
         edge_https,
         certmaker: CertMakerSettings {
             authority: certmaker.authority.clone(),
-            simple_request: certmaker.simple_request,
-            csr: certmaker.csr,
             key_algorithm: certmaker.key_algorithm,
             g1_success_status: certmaker.g1_success_status,
             unknown_account_status: certmaker.unknown_account_status,

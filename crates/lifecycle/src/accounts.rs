@@ -20,7 +20,11 @@ pub enum AccountChange {
     Disable,
     /// Undoes [`Self::Disable`].
     Enable,
-    /// No web login; the APIs go on working.
+    /// Never any web login; the APIs go on working.
+    ForbidLogin,
+    /// Undoes [`Self::ForbidLogin`].
+    AllowLogin,
+    /// No web login for now; the APIs go on working.
     Lock,
     /// Undoes [`Self::Lock`].
     Unlock,
@@ -32,6 +36,8 @@ impl AccountChange {
         match self {
             Self::Disable => (AccountBar::Disabled, true),
             Self::Enable => (AccountBar::Disabled, false),
+            Self::ForbidLogin => (AccountBar::NoLogin, true),
+            Self::AllowLogin => (AccountBar::NoLogin, false),
             Self::Lock => (AccountBar::Locked, true),
             Self::Unlock => (AccountBar::Locked, false),
         }
@@ -41,6 +47,8 @@ impl AccountChange {
         match self {
             Self::Disable => events::ACCOUNT_DISABLED,
             Self::Enable => events::ACCOUNT_ENABLED,
+            Self::ForbidLogin => events::ACCOUNT_LOGIN_FORBIDDEN,
+            Self::AllowLogin => events::ACCOUNT_LOGIN_ALLOWED,
             Self::Lock => events::ACCOUNT_LOCKED,
             Self::Unlock => events::ACCOUNT_UNLOCKED,
         }

@@ -2,6 +2,7 @@
 //! Dialects map these kinds to their wire codes, each in one table of its own.
 
 use std::fmt;
+use std::time::Duration;
 
 /// The kinds of objects that a caller can name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,6 +13,8 @@ pub enum Noun {
     Authority,
     /// A certificate of the inventory.
     Certificate,
+    /// An order that waits for a proof, as its account knows it.
+    Challenge,
     /// A zone with the credentials to write its records.
     DnsProvider,
     /// A domain of a service.
@@ -37,6 +40,7 @@ impl Noun {
         match self {
             Self::Account | Self::Authority | Self::Instance | Self::Issuer => "an",
             Self::Certificate
+            | Self::Challenge
             | Self::DnsProvider
             | Self::Domain
             | Self::Port
@@ -54,6 +58,7 @@ impl fmt::Display for Noun {
             Self::Account => "account",
             Self::Authority => "authority",
             Self::Certificate => "certificate",
+            Self::Challenge => "challenge",
             Self::DnsProvider => "DNS provider",
             Self::Domain => "domain",
             Self::Instance => "instance",
@@ -100,6 +105,9 @@ pub enum Error {
         /// The domain.
         name: String,
     },
+    /// An order can be completed no more, or what came of it is given out no more.
+    #[error("challenge expired")]
+    ChallengeExpired,
     /// The leaf does not cover the common name that the caller gave or that is stored.
     #[error("the certificate does not cover '{common_name}'")]
     CommonNameMismatch {
@@ -238,11 +246,28 @@ pub enum Error {
         /// The longest text accepted, in characters.
         limit: usize,
     },
+    /// The account has asked too often, or has too much under way.
+    #[error("too many {what}; try again in {} s", retry_after.as_secs().max(1))]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// How long to wait.
+        retry_after: Duration,
+    },
     /// The change does not go with what is stored.
     #[error("{reason}")]
     Unfit {
         /// What would contradict what.
         reason: String,
+    },
+    /// Control over a name was not proven; it can be tried again. What went wrong is not said: it
+    /// would tell about networks that the caller cannot see.
+    #[error("failed {target}")]
+    Unproven {
+        /// How and of what, as in "HTTP-01 validation for domain a.test".
+        target: String,
+        /// Whether somebody answered, but not with the token.
+        has_answer: bool,
     },
     /// The house cannot do this yet, or not for this object.
     #[error("{reason}")]

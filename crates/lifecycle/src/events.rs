@@ -10,6 +10,9 @@ pub(crate) const ACCOUNT_DELETED: &str = "account.deleted";
 pub(crate) const ACCOUNT_DISABLED: &str = "account.disabled";
 pub(crate) const ACCOUNT_ENABLED: &str = "account.enabled";
 pub(crate) const ACCOUNT_LOCKED: &str = "account.locked";
+pub(crate) const ACCOUNT_LOGIN_ALLOWED: &str = "account.login_allowed";
+pub(crate) const ACCOUNT_LOGIN_FORBIDDEN: &str = "account.login_forbidden";
+pub(crate) const ACCOUNT_PREAUTHORIZED: &str = "account.preauthorized";
 pub(crate) const ACCOUNT_UNLOCKED: &str = "account.unlocked";
 /// That the end of the audit chain, as a node knew it, is gone.
 pub(crate) const AUDIT_CUT: &str = "audit.cut";
@@ -57,6 +60,7 @@ pub(crate) const RESPONDER_RENEWED: &str = "authority.responder_renewed";
 pub(crate) const SERVICE_CHANGED: &str = "service.changed";
 pub(crate) const SERVICE_CREATED: &str = "service.created";
 pub(crate) const SERVICE_DELETED: &str = "service.deleted";
+pub(crate) const SWITCHES_SET: &str = "switches.set";
 pub(crate) const TOKEN_CREATED: &str = "token.created";
 pub(crate) const TOKEN_DELETED: &str = "token.deleted";
 pub(crate) const WEBHOOK_ADDED: &str = "webhook.added";

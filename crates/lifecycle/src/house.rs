@@ -17,10 +17,11 @@ use crate::scheduler::Scheduler;
 use crate::settings::{DEFAULT_AUTHORITY, Settings};
 use crate::standing::{Standing, Watch};
 use crate::tokens::TokenLimits;
+use crate::validation::Requirement;
 use crate::{
     Accounts, Answers, Audit, Authorities, Certificates, Change, Diagnosis, DnsProviders, Error,
-    Instances, Issuers, Policies, Principal, Routing, Services, Surroundings, Tally, Tokens,
-    Webhooks, feed,
+    InboundOrders, Instances, Issuers, Policies, Preauthorizations, Principal, Routing, Services,
+    Surroundings, Switches, Tally, Tokens, Webhooks, feed,
 };
 
 /// Subject CN of the certificates of the house's own API listener.
@@ -45,8 +46,14 @@ pub struct House {
     pub policies: Policies,
     /// Credentials; the way to a [`Principal`].
     pub tokens: Tokens,
+    /// What accounts need not prove.
+    pub preauthorizations: Preauthorizations,
     /// The inventory.
     pub certificates: Certificates,
+    /// Orders that are placed here, and the proofs that some of them wait for.
+    pub inbound_orders: InboundOrders,
+    /// What administrators switch on and off while the house is open.
+    pub switches: Switches,
     /// Private authorities, their OCSP answers and revocation lists.
     pub authorities: Authorities,
     /// Private authorities and ACME directories: what obtains certificates.
@@ -102,6 +109,12 @@ impl House {
         );
         let accounts = Accounts::new(store.clone(), surroundings.clone());
         let policies = Policies::new(store.clone(), surroundings.clone(), accounts.clone());
+        let switches = Switches::new(
+            store.clone(),
+            surroundings.clone(),
+            settings.validation.switches,
+        );
+        let requirement = Requirement::new(store.clone(), switches.clone(), settings.clone());
         let certificates = Certificates::new(
             store.clone(),
             surroundings.clone(),
@@ -109,6 +122,15 @@ impl House {
             authorities.clone(),
             issuers.clone(),
             policies.clone(),
+            requirement.clone(),
+        );
+        let inbound_orders = InboundOrders::new(
+            store.clone(),
+            surroundings.clone(),
+            settings.clone(),
+            certificates.clone(),
+            requirement,
+            switches.clone(),
         );
         let services = Services::new(
             store.clone(),
@@ -171,8 +193,15 @@ impl House {
         );
         Self {
             audit: Audit::new(store.clone(), surroundings.clone()),
-            accounts,
             policies,
+            preauthorizations: Preauthorizations::new(
+                store.clone(),
+                surroundings.clone(),
+                accounts.clone(),
+            ),
+            accounts,
+            inbound_orders,
+            switches,
             tokens: Tokens::new(store.clone(), surroundings.clone()),
             certificates,
             authorities,
@@ -284,6 +313,12 @@ impl House {
                     error = &error as &dyn std::error::Error,
                     "could not erase expired private keys"
                 ),
+            }
+            if let Err(error) = self.inbound_orders.sweep().await {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "could not forget old orders"
+                );
             }
             let swept = self.surroundings.now() - BUDGETS_KEPT;
             if let Err(error) = self.store.sweep_budgets(swept).await {

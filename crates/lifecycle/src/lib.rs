@@ -40,6 +40,7 @@ mod tally;
 mod testing;
 mod tickets;
 mod tokens;
+mod validation;
 mod webhooks;
 mod zones;
 
@@ -77,8 +78,8 @@ pub use services::{
     ServiceChange, ServiceView, Services,
 };
 pub use settings::{
-    AcmeSettings, Addresses, AuthorityTemplate, DEFAULT_AUTHORITY, DEFAULT_METRO_DOMAIN, Probe,
-    Settings, Tiers,
+    AcmeSettings, Addresses, AuthorityTemplate, DEFAULT_AUTHORITY, DEFAULT_METRO_DOMAIN, Patience,
+    Probe, Settings, Tiers, ValidationSettings,
 };
 pub use standing::{DirectoryBudget, Standing};
 pub use store::{
@@ -91,5 +92,9 @@ pub use store::{
 pub use surroundings::{Clock, Randomness, Surroundings, SystemClock, SystemRandomness};
 pub use tally::{Counts, DeliveryOutcome, OrderOutcome, Tally};
 pub use tokens::{AuthenticationError, MintedToken, TokenLimits, Tokens};
+pub use validation::{
+    Completed, InboundOrders, InboundRequest, Placed, Preauthorizations, ProofKind, Switch,
+    SwitchState, SwitchValues, Switches, WaitingOrder, Way,
+};
 pub use webhooks::{MintedWebhook, NewWebhook, NoticeKind, Trial, WebhookFormat, Webhooks};
 pub use zones::{DnsProvider, DnsProviders, NewDnsProvider};

@@ -26,6 +26,10 @@ pub struct Network {
     pub fetch: Arc<dyn Fetch>,
     /// DNS providers.
     pub records: Arc<dyn Records>,
+    /// DNS as it is asked for proofs of control towards the house. It keeps no answers.
+    pub proof_resolver: Arc<dyn Resolver>,
+    /// HTTP that goes by [`Self::proof_resolver`].
+    pub proof_fetch: Arc<dyn Fetch>,
 }
 
 impl Network {
@@ -37,6 +41,8 @@ impl Network {
             resolver: Arc::new(Offline),
             fetch: Arc::new(Offline),
             records: Arc::new(Offline),
+            proof_resolver: Arc::new(Offline),
+            proof_fetch: Arc::new(Offline),
         }
     }
 }

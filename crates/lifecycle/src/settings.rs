@@ -2,12 +2,14 @@
 //! the binary's work.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use acme::client::ChallengeKind;
 use pki::{DnsName, KeyAlgorithm, SubjectFields};
 
 use crate::EgressPolicy;
+use crate::validation::SwitchValues;
 
 /// Name of the authority made at first start.
 pub const DEFAULT_AUTHORITY: &str = "default";
@@ -26,8 +28,8 @@ pub struct Settings {
     pub key_window: Duration,
     /// Whether e-mail addresses may be put into certificates.
     pub allow_email_identifiers: bool,
-    /// Whether an order must prove control over the names that it asks for.
-    pub demand_validation: bool,
+    /// How control over the names of an order is proven to the house.
+    pub validation: ValidationSettings,
     /// The domain whose subdomains are free for all services. One wildcard certificate of the
     /// house's own serves all of them.
     pub metro_domain: DnsName,
@@ -37,6 +39,63 @@ pub struct Settings {
     pub backends: EgressPolicy,
     /// How control over names is proven to ACME directories.
     pub acme: AcmeSettings,
+}
+
+/// How control over the names of an order is proven to the house.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ValidationSettings {
+    /// How the switches stand until an administrator sets them.
+    pub switches: SwitchValues,
+    /// Whether control over IP addresses has to be proven, too.
+    pub validate_ips: bool,
+    /// Whether proofs may be looked for on this machine.
+    pub allow_local_targets: bool,
+    /// Orders of an account in a minute, on each node, and as many revocations; any number if none.
+    pub orders_per_minute: Option<NonZeroU32>,
+    /// How often an account may have proofs looked for in a minute, on each node; as often as it
+    /// likes if none.
+    pub solves_per_minute: Option<NonZeroU32>,
+    /// How long proofs are looked for.
+    pub patience: Patience,
+}
+
+impl Default for ValidationSettings {
+    /// Nothing has to be proven; 60 orders and 20 looks for proofs a minute.
+    fn default() -> Self {
+        Self {
+            switches: SwitchValues::default(),
+            validate_ips: true,
+            allow_local_targets: false,
+            orders_per_minute: NonZeroU32::new(60),
+            solves_per_minute: NonZeroU32::new(20),
+            patience: Patience::default(),
+        }
+    }
+}
+
+/// How long proofs are looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// How often each is looked for.
+    pub attempts: u32,
+    /// Longest time for each of these.
+    pub attempt: Duration,
+    /// The time between two of them.
+    pub pause: Duration,
+    /// Longest time for all names of an order together, waiting for a turn included.
+    pub total: Duration,
+}
+
+impl Default for Patience {
+    /// Three times 10 s, at most 45 s for all: clients wait for a minute.
+    fn default() -> Self {
+        Self {
+            attempts: 3,
+            attempt: Duration::from_secs(10),
+            pause: Duration::from_secs(1),
+            total: Duration::from_secs(45),
+        }
+    }
 }
 
 /// How control over names is proven to ACME directories.

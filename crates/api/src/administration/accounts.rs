@@ -17,6 +17,7 @@ struct View<'a> {
     role: &'static str,
     disabled: bool,
     locked: bool,
+    no_login: bool,
     created_at: String,
 }
 
@@ -34,6 +35,39 @@ impl Body for CreateBody {
             administrator: object.take("administrator")?.unwrap_or_default(),
         })
     }
+}
+
+struct PreauthorizeBody {
+    add: Vec<String>,
+    remove: Vec<String>,
+}
+
+impl Body for PreauthorizeBody {
+    const MEMBERS: &'static [&'static str] = &["add", "remove"];
+
+    fn read(mut object: Object<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            add: object.take("add")?.unwrap_or_default(),
+            remove: object.take("remove")?.unwrap_or_default(),
+        })
+    }
+}
+
+pub(super) async fn preauthorized(call: Call<'_>, name: &str) -> Result<Response, Fault> {
+    let preauthorizations = &call.context.house.preauthorizations;
+    let names = preauthorizations.list(&call.principal, name).await?;
+    Ok(json(StatusCode::OK, &serde_json::json!({ "names": names })))
+}
+
+pub(super) async fn preauthorize(call: Call<'_>, name: &str) -> Result<Response, Fault> {
+    let context = call.context;
+    let (principal, body, _room): (_, PreauthorizeBody, _) = call.body().await?;
+    let names = context
+        .house
+        .preauthorizations
+        .change(&principal, name, &body.add, &body.remove)
+        .await?;
+    Ok(json(StatusCode::OK, &serde_json::json!({ "names": names })))
 }
 
 pub(super) async fn list(call: Call<'_>) -> Result<Response, Fault> {
@@ -74,6 +108,8 @@ pub(super) async fn change(call: Call<'_>, name: &str, change: &str) -> Result<R
     let change = match change {
         "disable" => AccountChange::Disable,
         "enable" => AccountChange::Enable,
+        "allow-login" => AccountChange::AllowLogin,
+        "forbid-login" => AccountChange::ForbidLogin,
         "lock" => AccountChange::Lock,
         _ => AccountChange::Unlock,
     };
@@ -96,6 +132,7 @@ fn view(account: &Account) -> View<'_> {
         },
         disabled: account.status.disabled,
         locked: account.status.locked,
+        no_login: account.status.no_login,
         created_at: timestamp(account.created_at),
     }
 }

@@ -5,6 +5,7 @@ mod accounts;
 mod audit;
 mod authorities;
 mod certificates;
+mod certmaker;
 mod checks;
 mod dns;
 mod faults;
@@ -45,9 +46,10 @@ async fn dispatch(context: &Context, request: Request) -> Result<Response, Fault
     };
     let allowed = match route {
         [
-            "accounts" | "authorities" | "certificates" | "dns" | "issuers" | "services" | "tokens"
-            | "webhooks",
-        ] => "GET, POST",
+            "accounts" | "authorities" | "certificates" | "certmaker" | "dns" | "issuers"
+            | "services" | "tokens" | "webhooks",
+        ]
+        | ["accounts", _, "preauthorized"] => "GET, POST",
         ["authorities", "import"]
         | [
             "authorities",
@@ -59,7 +61,11 @@ async fn dispatch(context: &Context, request: Request) -> Result<Response, Fault
         | ["certificates", _, "renew" | "revoke"]
         | ["issuers", _, "default" | "rank" | "key"]
         | ["dns" | "webhooks", _, "test"]
-        | ["accounts", _, "disable" | "enable" | "lock" | "unlock"] => "POST",
+        | [
+            "accounts",
+            _,
+            "allow-login" | "disable" | "enable" | "forbid-login" | "lock" | "unlock",
+        ] => "POST",
         ["accounts", _, "policy"] => "GET, PUT, DELETE",
         ["dns", "kinds"] | ["authorities" | "check", _] | ["audit", "events" | "verify"] => "GET",
         ["certificates" | "services" | "issuers", _] => "GET, DELETE",
@@ -141,6 +147,14 @@ async fn dispatch(context: &Context, request: Request) -> Result<Response, Fault
         (Method::DELETE, ["accounts", name, "policy"]) => {
             policies::remove(call, &decoded(name)?).await
         }
+        (Method::GET, ["accounts", name, "preauthorized"]) => {
+            accounts::preauthorized(call, &decoded(name)?).await
+        }
+        (Method::POST, ["accounts", name, "preauthorized"]) => {
+            accounts::preauthorize(call, &decoded(name)?).await
+        }
+        (Method::GET, ["certmaker"]) => certmaker::show(call).await,
+        (Method::POST, ["certmaker"]) => certmaker::set(call).await,
         (Method::POST, ["accounts", name, change]) => {
             accounts::change(call, &decoded(name)?, change).await
         }

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use http::StatusCode;
-use http::header::{HeaderValue, WWW_AUTHENTICATE};
+use http::header::{HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use lifecycle::{AuthenticationError, Error, Noun};
 use pki::RequestError;
 
@@ -32,6 +32,13 @@ pub(super) enum Fault {
     NotFound,
     /// The certificate request is refused.
     Request(RequestError),
+    /// Control over a name was not proven, on the route of the first generation of clients.
+    UnprovenLocated {
+        /// What was not proven.
+        text: String,
+        /// Whether somebody answered, but not with the token.
+        has_answer: bool,
+    },
 }
 
 impl Fault {
@@ -46,7 +53,13 @@ impl Fault {
             self.log();
             return plain_error(status, "internal error");
         }
-        challenged(plain_error(status, &without_pem(self.text().into_owned())))
+        let mut response = plain_error(status, &without_pem(self.text().into_owned()));
+        if let Self::House(Error::TooMany { retry_after, .. }) = self {
+            // Rounded up: who comes too early has to come again.
+            let seconds = HeaderValue::from(retry_after.as_secs() + 1);
+            response.headers_mut().insert(RETRY_AFTER, seconds);
+        }
+        challenged(response)
     }
 
     /// The answer on the routes that revoke.
@@ -88,6 +101,12 @@ impl Fault {
             Self::ModeOff(_) => StatusCode::NOT_IMPLEMENTED,
             Self::NoToken => StatusCode::UNAUTHORIZED,
             Self::NotFound => StatusCode::NOT_FOUND,
+            Self::UnprovenLocated {
+                has_answer: true, ..
+            } => StatusCode::FORBIDDEN,
+            Self::UnprovenLocated {
+                has_answer: false, ..
+            } => StatusCode::EXPECTATION_FAILED,
         }
     }
 
@@ -105,6 +124,7 @@ impl Fault {
             Self::Request(RequestError::BadSignature) => "invalid CSR signature".into(),
             Self::Request(RequestError::Malformed(_)) => "could not parse request body".into(),
             Self::Request(error) => error.to_string().into(),
+            Self::UnprovenLocated { text, .. } => text.into(),
         }
     }
 
@@ -121,7 +141,7 @@ impl Fault {
 /// The house's kinds of errors on this wire.
 fn status_of(error: &Error) -> StatusCode {
     match error {
-        Error::AlreadyRevoked => StatusCode::GONE,
+        Error::AlreadyRevoked | Error::ChallengeExpired => StatusCode::GONE,
         Error::Attached { .. } | Error::Managed { .. } | Error::NameTaken { .. } => {
             StatusCode::CONFLICT
         }
@@ -132,6 +152,7 @@ fn status_of(error: &Error) -> StatusCode {
         | Error::NotFullyQualified
         | Error::NotIssuedHere { .. }
         | Error::TooLong { .. }
+        | Error::Unproven { .. }
         // An authority is named by a header, not by the path.
         | Error::NotFound {
             noun: Noun::Authority,
@@ -139,6 +160,7 @@ fn status_of(error: &Error) -> StatusCode {
         } => StatusCode::BAD_REQUEST,
         Error::Forbidden { .. } | Error::Policy { .. } => StatusCode::FORBIDDEN,
         Error::NotFound { .. } => StatusCode::NOT_FOUND,
+        Error::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
         Error::Unsupported { .. } => StatusCode::NOT_IMPLEMENTED,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }

@@ -3,6 +3,7 @@
 //! A route is picked by the raw path, then the method is checked, then the token, then the body is
 //! read. Clients judge by exact status codes and headers; spec/certmaker.md says which, and why.
 
+mod challenges;
 mod credentials;
 mod faults;
 mod members;
@@ -60,6 +61,9 @@ pub(crate) async fn respond(context: &Context, request: Request) -> Response {
 enum Route<'a> {
     CaCertificate,
     Certificate(&'a str),
+    Dns01(&'a str),
+    Http01(&'a str),
+    LocatedChallenge(&'a str),
     OrderByLocation,
     OrderByRequest,
     OrderBySimpleRequest,
@@ -82,9 +86,12 @@ impl<'a> Route<'a> {
             ["certificate", "revoke"] => Self::Revoke,
             ["certificate", serial, "obtain"] => Self::Certificate(serial),
             ["certificate", serial, "revoke"] => Self::RevokeSerial(serial),
+            ["challenge", id, "solve"] => Self::LocatedChallenge(id),
             ["crl"] => Self::RevocationList,
             ["crl", shard] => Self::RevocationListShard(shard),
             ["crl.pem"] => Self::RevocationListPem,
+            ["dns-01", id, "solve"] => Self::Dns01(id),
+            ["http-01", id, "solve"] => Self::Http01(id),
             ["privatekey", serial, "obtain"] => Self::PrivateKey(serial),
             ["root-certificate", "obtain"] => Self::RootCertificate,
             _ => return None,
@@ -101,6 +108,8 @@ impl<'a> Route<'a> {
             | Self::RevocationListPem
             | Self::RevocationListShard(_)
             | Self::RootCertificate => "GET, HEAD",
+            Self::Dns01(_) | Self::Http01(_) => "GET, POST",
+            Self::LocatedChallenge(_) => "GET",
             Self::RevokeSerial(_) if context.settings.certmaker.allow_get_revoke => "GET, POST",
             Self::OrderByLocation
             | Self::OrderByRequest
@@ -123,6 +132,13 @@ impl<'a> Route<'a> {
         match self {
             Self::CaCertificate => obtain::ca_certificate(context, &head).await,
             Self::Certificate(serial) => obtain::certificate(context, &caller.await?, serial).await,
+            Self::Dns01(id) => challenges::solve_dns(context, &caller.await?, id).await,
+            Self::Http01(id) => {
+                challenges::solve_http(context, &caller.await?, id, &head, body).await
+            }
+            Self::LocatedChallenge(id) => {
+                challenges::solve_located(context, &caller.await?, id, &head).await
+            }
             Self::OrderByLocation => {
                 orders::by_location(context, &caller.await?, &head, body).await
             }

@@ -17,6 +17,7 @@ pub(super) async fn named_in_body(
     principal: &Principal,
     body: Incoming,
 ) -> Result<Response, Fault> {
+    context.house.inbound_orders.admit_revocation(principal)?;
     let members = Members::parse(&body_of(context, body).await?)?;
     let serial = serial(&members)?;
     revoke(context, principal, serial, reason(&members)?).await
@@ -29,6 +30,7 @@ pub(super) async fn named_in_path(
     serial: &str,
     body: Incoming,
 ) -> Result<Response, Fault> {
+    context.house.inbound_orders.admit_revocation(principal)?;
     let body = body_of(context, body).await?;
     let serial = SerialReference::from_decimal(serial).ok_or_else(not_a_serial)?;
     let reason = if body.trim_ascii().is_empty() {

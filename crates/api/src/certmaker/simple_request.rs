@@ -1,19 +1,11 @@
 //! Orders without a CSR, as JSON: what is asked, and from its spelling, who asks.
 
-use lifecycle::parse_identifiers;
+use lifecycle::{ProofKind, parse_identifiers};
 use pki::{Identifier, SubjectFields};
 
 use super::faults::Fault;
 use super::members::{Members, saturating_integer, wrong_type};
-
-/// How an answer carries a certificate and its key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Encoding {
-    /// Base64 of the DER, whatever the member's name says.
-    Der,
-    /// PEM text.
-    Pem,
-}
+use super::orders::Encoding;
 
 /// What the spelling of an order tells about who sent it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +22,8 @@ pub(super) struct SimpleRequest {
     pub(super) identifiers: Vec<Identifier>,
     pub(super) subject: SubjectFields,
     pub(super) days: Option<i64>,
+    /// The kind of challenge that the client would meet.
+    pub(super) preferred: Option<ProofKind>,
     pub(super) client: Client,
 }
 
@@ -44,7 +38,7 @@ impl SimpleRequest {
         let mut emails = list("emailaddresses")?;
         emails.append(&mut list("emails")?);
         let (domains, ips) = (list("domains")?, list("ips")?);
-        members.decode::<String>("preferredchallenge", "a string")?;
+        let preferred = members.decode::<String>("preferredchallenge", "a string")?;
         let days = members
             .raw("days")
             .map(|text| saturating_integer(text).ok_or_else(|| wrong_type("days", "an integer")));
@@ -60,9 +54,22 @@ impl SimpleRequest {
             identifiers: parse_identifiers(texts(&domains), texts(&ips), texts(&emails))?,
             subject: subject(&members.object("subject")?)?,
             days: days.transpose()?,
+            preferred: preferred_kind(preferred.as_deref())?,
             client: Client { encoding, is_bot },
         })
     }
+}
+
+fn preferred_kind(text: Option<&str>) -> Result<Option<ProofKind>, Fault> {
+    let text = text.unwrap_or_default().trim();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let kind = ProofKind::ALL
+        .into_iter()
+        .find(|kind| kind.as_str().eq_ignore_ascii_case(text));
+    let unknown = || Fault::invalid("'preferred_challenge' must be http-01 or dns-01");
+    kind.ok_or_else(unknown).map(Some)
 }
 
 fn subject(members: &Members) -> Result<SubjectFields, Fault> {
@@ -183,6 +190,25 @@ mod tests {
     }
 
     #[test]
+    fn a_challenge_can_be_preferred() {
+        for (body, preferred) in [
+            (r#"{}"#, None),
+            (r#"{"preferred_challenge":null}"#, None),
+            (r#"{"preferred_challenge":""}"#, None),
+            (
+                r#"{"preferred_challenge":"dns-01"}"#,
+                Some(ProofKind::Dns01),
+            ),
+            (
+                r#"{"PreferredChallenge":"HTTP-01"}"#,
+                Some(ProofKind::Http01),
+            ),
+        ] {
+            assert_eq!(parsed(body).preferred, preferred, "{body}");
+        }
+    }
+
+    #[test]
     fn wrong_types_are_refused() {
         for body in [
             r#"{"days":"7"}"#,
@@ -198,6 +224,8 @@ mod tests {
             r#"{"subject":"CN=x"}"#,
             r#"{"subject":{"common_name":1}}"#,
             r#"{"preferred_challenge":1}"#,
+            r#"{"preferred_challenge":"tls-alpn-01"}"#,
+            r#"{"preferred_challenge":["dns-01"]}"#,
         ] {
             assert!(SimpleRequest::parse(body.as_bytes()).is_err(), "{body}");
         }

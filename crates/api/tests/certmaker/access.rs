@@ -13,11 +13,16 @@ use crate::{
 use base64::Engine as _;
 
 /// Every route that needs a token, with a method that it serves.
-const GUARDED: [(&str, &str); 8] = [
+const GUARDED: [(&str, &str); 13] = [
     ("GET", ROOT),
     ("POST", SIMPLE),
     ("POST", LOCATED),
     ("POST", CSR),
+    ("GET", "/api/v1/http-01/1/solve"),
+    ("POST", "/api/v1/http-01/1/solve"),
+    ("GET", "/api/v1/dns-01/1/solve"),
+    ("POST", "/api/v1/dns-01/1/solve"),
+    ("GET", "/api/v1/challenge/1/solve"),
     ("GET", "/api/v1/certificate/1/obtain"),
     ("GET", "/api/v1/privatekey/1/obtain"),
     ("POST", REVOKE),

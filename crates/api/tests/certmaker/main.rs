@@ -3,7 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod access;
+mod attacks;
+mod challenges;
+mod crowds;
 mod hostile;
+mod located;
 mod orders;
 mod publication;
 mod requests;
@@ -11,6 +15,7 @@ mod revocation;
 mod shards;
 #[path = "../support/mod.rs"]
 mod support;
+mod switches;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -4,6 +4,9 @@
     reason = "each test crate that includes this module uses a part of it"
 )]
 
+pub(crate) mod names;
+pub(crate) mod responder;
+
 use std::collections::HashMap;
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -13,7 +16,7 @@ use std::time::Duration;
 
 use api::{Api, CertMakerSettings, Limits, Listener, Metrics, Security};
 use lifecycle::{
-    AccountChange, Addresses, AuthorityTemplate, Clock, Dialect, House, Principal, Role,
+    AccountChange, Addresses, AuthorityTemplate, Clock, Dialect, House, Network, Principal, Role,
     Surroundings, SystemClock, SystemRandomness, Tiers, TokenLimits,
 };
 use pki::{DnsName, KeyAlgorithm, SubjectFields};
@@ -33,6 +36,8 @@ pub(crate) struct Options {
     pub(crate) api: api::Settings,
     /// What clients may take.
     pub(crate) limits: Limits,
+    /// What can be reached.
+    pub(crate) network: Network,
 }
 
 /// A running API; stops when dropped.
@@ -51,7 +56,9 @@ pub(crate) struct Server {
     runtime: Runtime,
     shutdown: watch::Sender<bool>,
     serving: JoinHandle<()>,
-    _data: Workdir,
+    /// What another node is made of, beside the settings.
+    again: (api::Settings, Surroundings),
+    data: Workdir,
 }
 
 impl Server {
@@ -81,7 +88,9 @@ impl Server {
             .block_on(Store::open(&database, &master_key))
             .unwrap();
         let surroundings = Surroundings::new(clock.clone(), SystemRandomness);
+        let surroundings = surroundings.with_network(options.network.clone());
         let settings = options.house.clone();
+        let again = (options.api.clone(), surroundings.clone());
         let house = House::new(store.clone(), surroundings, options.house);
         let mut token = String::new();
         let keep = |text: &str| {
@@ -105,8 +114,33 @@ impl Server {
             runtime,
             shutdown,
             serving,
-            _data: data,
+            again,
+            data,
         }
+    }
+
+    /// Starts another node over the same database, which is served at another address; that is the
+    /// answer, with its house.
+    pub(crate) fn another_node(&self) -> (String, House) {
+        let (api, surroundings) = self.again.clone();
+        let database = DatabaseUrl::sqlite(self.data.path("chancery.db"));
+        let master_key = MasterKey::from_bytes(&[7; 32]).unwrap();
+        let store = self.run(Store::open(&database, &master_key)).unwrap();
+        let house = House::new(store, surroundings, self.settings.clone());
+        let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let listener = self.run(Listener::bind(loopback)).unwrap();
+        let url = format!("http://{}", listener.address());
+        let api = Api::new(house.clone(), api, Metrics::new());
+        let watching = self.shutdown.subscribe();
+        let serving = api::serve(listener, Security::Plain, api, watching);
+        self.runtime.spawn(serving);
+        (url, house)
+    }
+
+    /// Lets the house look after itself from now on.
+    pub(crate) fn keep_house(&self) {
+        let house = self.house.clone();
+        self.runtime.spawn(async move { house.keep_house().await });
     }
 
     /// Sends a request with exactly these headers.
@@ -196,6 +230,11 @@ impl Server {
         self.advance(Duration::from_secs(2));
     }
 
+    /// What the house takes for the present moment.
+    pub(crate) fn house_time(&self) -> OffsetDateTime {
+        self.clock.now()
+    }
+
     /// Lets time pass, for the house alone.
     pub(crate) fn advance(&self, time: Duration) {
         self.clock.advance(time);
@@ -232,7 +271,11 @@ fn default_options(url: &str) -> Options {
             ]),
             key_window: Duration::from_secs(60 * 60),
             allow_email_identifiers: true,
-            demand_validation: false,
+            validation: lifecycle::ValidationSettings {
+                orders_per_minute: None,
+                solves_per_minute: None,
+                ..lifecycle::ValidationSettings::default()
+            },
             metro_domain: DnsName::parse(lifecycle::DEFAULT_METRO_DOMAIN).unwrap(),
             default_issuer: lifecycle::DEFAULT_AUTHORITY.to_owned(),
             backends: lifecycle::EgressPolicy::BACKENDS,
@@ -243,8 +286,6 @@ fn default_options(url: &str) -> Options {
             edge_https: None,
             certmaker: CertMakerSettings {
                 authority: "certmaker".to_owned(),
-                simple_request: true,
-                csr: true,
                 key_algorithm: KeyAlgorithm::P256,
                 g1_success_status: api::G1SuccessStatus::Auto,
                 unknown_account_status: api::UnknownAccountStatus::NotFound,
@@ -252,6 +293,7 @@ fn default_options(url: &str) -> Options {
             },
         },
         limits: Limits::default(),
+        network: Network::offline(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! `account create|ls|disable|enable|lock|unlock|policy|rm`
+//! `account create|ls|disable|enable|lock|unlock|forbid-login|allow-login|preauthorize|policy|rm`
 
 use http::Method;
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{policies, print_json, segment, text};
 use crate::arguments::AccountCommand;
 use crate::client::Client;
-use crate::output::{table, with_spinner};
+use crate::output::{safe, table, with_spinner};
 
 pub(super) async fn run(client: &Client, command: AccountCommand) -> anyhow::Result<()> {
     match command {
@@ -33,6 +33,14 @@ pub(super) async fn run(client: &Client, command: AccountCommand) -> anyhow::Res
         AccountCommand::Enable { name } => change(client, &name, "enable").await,
         AccountCommand::Lock { name } => change(client, &name, "lock").await,
         AccountCommand::Unlock { name } => change(client, &name, "unlock").await,
+        AccountCommand::ForbidLogin { name } => change(client, &name, "forbid-login").await,
+        AccountCommand::AllowLogin { name } => change(client, &name, "allow-login").await,
+        AccountCommand::Preauthorize {
+            name,
+            names,
+            remove,
+            json,
+        } => preauthorize(client, &name, &names, &remove, json).await,
         AccountCommand::Policy(command) => policies::run(client, command).await,
         AccountCommand::Rm { name } => {
             let path = format!("accounts/{}", segment(&name));
@@ -41,6 +49,30 @@ pub(super) async fn run(client: &Client, command: AccountCommand) -> anyhow::Res
             Ok(())
         }
     }
+}
+
+async fn preauthorize(
+    client: &Client,
+    account: &str,
+    added: &[String],
+    removed: &[String],
+    json: bool,
+) -> anyhow::Result<()> {
+    let path = format!("accounts/{}/preauthorized", segment(account));
+    let answer = if added.is_empty() && removed.is_empty() {
+        with_spinner("listing", client.send(Method::GET, &path)).await?
+    } else {
+        let body = json!({ "add": added, "remove": removed });
+        with_spinner("changing", client.post(&path, &body)).await?
+    };
+    let names = answer.get("names").unwrap_or(&Value::Null);
+    if json {
+        return print_json(names);
+    }
+    for name in names.as_array().into_iter().flatten() {
+        println!("{}", safe(name.as_str().unwrap_or_default()));
+    }
+    Ok(())
 }
 
 async fn change(client: &Client, name: &str, change: &str) -> anyhow::Result<()> {
@@ -61,10 +93,14 @@ fn row(account: &Value) -> Vec<String> {
 
 fn standing(account: &Value) -> String {
     let is = |key: &str| account.get(key) == Some(&Value::Bool(true));
-    let words: Vec<&str> = [("disabled", "disabled"), ("locked", "locked")]
-        .into_iter()
-        .filter_map(|(key, word)| is(key).then_some(word))
-        .collect();
+    let words: Vec<&str> = [
+        ("disabled", "disabled"),
+        ("locked", "locked"),
+        ("no_login", "no-login"),
+    ]
+    .into_iter()
+    .filter_map(|(key, word)| is(key).then_some(word))
+    .collect();
     if words.is_empty() {
         "active".to_owned()
     } else {

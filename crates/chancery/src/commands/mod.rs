@@ -5,6 +5,7 @@ mod accounts;
 mod audit;
 mod authorities;
 mod certificates;
+mod certmaker;
 mod checks;
 mod dns;
 mod issuers;
@@ -44,6 +45,7 @@ pub(crate) async fn run(command: ClientCommand, connection: &Connection) -> anyh
         ClientCommand::Token(command) => tokens::run(&client, command).await,
         ClientCommand::Account(command) => accounts::run(&client, command).await,
         ClientCommand::Audit(command) => audit::run(&client, command).await,
+        ClientCommand::Certmaker(command) => certmaker::run(&client, command).await,
     }
 }
 

@@ -1,7 +1,9 @@
 //! The section `[certmaker]`.
 
+use std::num::NonZeroU32;
+
 use api::{G1SuccessStatus, UnknownAccountStatus};
-use lifecycle::DEFAULT_AUTHORITY;
+use lifecycle::{DEFAULT_AUTHORITY, Switch, SwitchValues, ValidationSettings};
 use pki::{KeyAlgorithm, SubjectFields};
 
 use super::file::Section;
@@ -16,10 +18,9 @@ pub(crate) struct CertMaker {
     pub(crate) root_key_algorithm: KeyAlgorithm,
     pub(crate) root_subject: SubjectFields,
     pub(crate) key_algorithm: KeyAlgorithm,
-    pub(crate) simple_request: bool,
-    pub(crate) csr: bool,
-    pub(crate) http01: bool,
-    pub(crate) dns01: bool,
+    pub(crate) validation: ValidationSettings,
+    /// The resolver that proofs are looked for with, if it is another.
+    pub(crate) resolver: Option<String>,
     pub(crate) g1_success_status: G1SuccessStatus,
     pub(crate) unknown_account_status: UnknownAccountStatus,
     pub(crate) allow_get_revoke: bool,
@@ -28,7 +29,7 @@ pub(crate) struct CertMaker {
 }
 
 impl CertMaker {
-    pub(super) fn read(section: &mut Section, without_effect: &mut Vec<&'static str>) -> Self {
+    pub(super) fn read(section: &mut Section) -> Self {
         let authority = section
             .text("authority")
             .unwrap_or_else(|| AUTHORITY.to_owned());
@@ -66,14 +67,6 @@ impl CertMaker {
                 UnknownAccountStatus::NotFound
             }
         };
-        for key in ["orders_per_minute", "solves_per_minute"] {
-            if section.number(key).is_some() {
-                without_effect.push(match key {
-                    "orders_per_minute" => "certmaker.orders_per_minute",
-                    _ => "certmaker.solves_per_minute",
-                });
-            }
-        }
         let mut subject = section.section("root_cert_subject");
         let root_subject = SubjectFields {
             common_name: Some(
@@ -95,16 +88,46 @@ impl CertMaker {
             root_key_algorithm,
             root_subject,
             key_algorithm,
-            simple_request: section.boolean("simple_request").unwrap_or(true),
-            csr: section.boolean("csr").unwrap_or(true),
-            http01: section.boolean("http01").unwrap_or(false),
-            dns01: section.boolean("dns01").unwrap_or(false),
+            validation: validation(section),
+            resolver: section.text("resolver"),
             g1_success_status,
             unknown_account_status,
             allow_get_revoke: section.boolean("allow_get_revoke").unwrap_or(false),
             allow_email_sans: section.boolean("allow_email_sans").unwrap_or(true),
             key_window_minutes: key_window(section),
         }
+    }
+}
+
+fn validation(section: &mut Section) -> ValidationSettings {
+    let defaults = ValidationSettings::default();
+    let mut switch = |switch: Switch| {
+        let configured = section.boolean(switch.as_str());
+        configured.unwrap_or(defaults.switches.of(switch))
+    };
+    let switches = SwitchValues {
+        simple_request: switch(Switch::SimpleRequest),
+        csr: switch(Switch::Csr),
+        http01: switch(Switch::Http01),
+        dns01: switch(Switch::Dns01),
+    };
+    let mut limit = |key: &str, default| match section.number(key) {
+        None => default,
+        Some(number) => NonZeroU32::new(number),
+    };
+    let orders_per_minute = limit("orders_per_minute", defaults.orders_per_minute);
+    let solves_per_minute = limit("solves_per_minute", defaults.solves_per_minute);
+    ValidationSettings {
+        switches,
+        validate_ips: section
+            .boolean("validate_ips")
+            .unwrap_or(defaults.validate_ips),
+        allow_local_targets: section
+            .boolean("allow_local_targets")
+            .unwrap_or(defaults.allow_local_targets),
+        orders_per_minute,
+        solves_per_minute,
+        patience: defaults.patience,
     }
 }
 

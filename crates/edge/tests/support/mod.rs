@@ -461,7 +461,7 @@ fn settings(public_url: &str) -> lifecycle::Settings {
         authorities: HashMap::from([(DEFAULT_AUTHORITY.to_owned(), template)]),
         key_window: Duration::from_secs(60 * 60),
         allow_email_identifiers: false,
-        demand_validation: false,
+        validation: lifecycle::ValidationSettings::default(),
         metro_domain: DnsName::parse(DEFAULT_METRO_DOMAIN).unwrap(),
         default_issuer: DEFAULT_AUTHORITY.to_owned(),
         backends: EgressPolicy::BACKENDS,

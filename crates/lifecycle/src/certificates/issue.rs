@@ -16,12 +16,12 @@ use store::{
 use time::OffsetDateTime;
 
 use super::upload::account_gone;
-use super::{Certificates, naming, validation};
+use super::{Certificates, naming};
 use crate::authorities::Authority;
 use crate::ceremony;
 use crate::labour::off_the_reactor;
 use crate::publication::urls_of_shard;
-use crate::{Error, Noun, Policy, Principal, events};
+use crate::{Error, Noun, Principal, events};
 
 /// Lifetime of a leaf when nobody says otherwise, in days.
 const DEFAULT_DAYS: u32 = 7;
@@ -82,7 +82,44 @@ pub struct Issued {
     pub key: Option<PrivateKey>,
 }
 
-/// What was asked, made definite: everything about the leaf but its serial number and signature.
+/// What was asked, made definite, and allowed but for what has to be proven.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// The authority that signs.
+    pub(crate) authority: String,
+    /// The subject.
+    pub(crate) subject: DistinguishedName,
+    /// All names, those of the subject's common names among them, without repetitions.
+    pub(crate) identifiers: Vec<Identifier>,
+    /// Lifetime in days.
+    pub(crate) days: u32,
+    /// The key.
+    pub(crate) key: PlannedKey,
+    /// A name in the inventory; chosen if `None`.
+    pub(crate) name: Option<String>,
+}
+
+/// What a plan says of the key.
+#[derive(Debug)]
+pub(crate) enum PlannedKey {
+    /// See [`KeySource::Generate`].
+    Generate(KeyAlgorithm),
+    /// See [`KeySource::Keep`].
+    Keep(KeyAlgorithm),
+    /// See [`KeySource::Request`].
+    Certify(PublicKey),
+}
+
+impl PlannedKey {
+    fn kind(&self) -> KeyKind {
+        match self {
+            Self::Generate(algorithm) | Self::Keep(algorithm) => (*algorithm).into(),
+            Self::Certify(public_key) => public_key.algorithm(),
+        }
+    }
+}
+
+/// A plan with its key: everything about the leaf but its serial number and signature.
 struct Draft {
     common_name: String,
     subject: DistinguishedName,
@@ -105,16 +142,91 @@ impl Certificates {
         request: IssueRequest,
     ) -> Result<Issued, Error> {
         principal.require_write()?;
+        let plan = self.plan(principal, request).await?;
+        if !principal.is_house() {
+            let account = principal.account_id();
+            self.requirement
+                .require_none(account, &plan.identifiers)
+                .await?;
+        }
+        self.carry_out(principal, plan, None).await
+    }
+
+    /// What a request comes to, if it keeps to the rules.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`], [`Error::Policy`].
+    pub(crate) async fn plan(
+        &self,
+        principal: &Principal,
+        request: IssueRequest,
+    ) -> Result<Plan, Error> {
         if let Some(name) = &request.name {
             naming::check_name(name)?;
         }
-        let authority = self.authorities.named(&request.authority).await?;
+        let mut identifiers = request.identifiers;
+        let subject = match &request.key {
+            KeySource::Request(signed) => {
+                identifiers.extend_from_slice(signed.identifiers());
+                signed.subject().clone()
+            }
+            KeySource::Generate(_) | KeySource::Keep(_) => {
+                DistinguishedName::from_fields(&request.subject)
+                    .map_err(|error| Error::invalid("subject", error.to_string()))?
+            }
+        };
+        // All of them: which one a relying party goes by is its own choice.
+        let common_names = subject.common_names();
+        identifiers.extend(
+            common_names
+                .iter()
+                .filter_map(|name| identifier_of_host(name)),
+        );
+        let identifiers = self.checked(identifiers)?;
+        if identifiers.is_empty() && subject.common_name().is_none() {
+            return Err(Error::invalid(
+                "domains",
+                "name at least one domain, IP address or e-mail address, or a common name",
+            ));
+        }
+        let policy = self.policies.of(principal.account_id()).await?;
+        policy.check_key(request.key.kind())?;
+        policy.check_names(&identifiers, &common_names)?;
+        Ok(Plan {
+            authority: request.authority,
+            subject,
+            identifiers,
+            days: policy.days(asked_days(request.days), DEFAULT_DAYS)?,
+            key: match request.key {
+                KeySource::Generate(algorithm) => PlannedKey::Generate(algorithm),
+                KeySource::Keep(algorithm) => PlannedKey::Keep(algorithm),
+                KeySource::Request(signed) => PlannedKey::Certify(signed.public_key().clone()),
+            },
+            name: request.name,
+        })
+    }
+
+    /// Issues what was planned, for a caller who may write and has proven what there was to prove.
+    /// The inbound order that it `completes` is completed with it.
+    ///
+    /// # Errors
+    /// Those of [`Self::issue`]; [`store::Error::Completed`], as [`Error::Store`].
+    pub(crate) async fn carry_out(
+        &self,
+        principal: &Principal,
+        plan: Plan,
+        completes: Option<&str>,
+    ) -> Result<Issued, Error> {
+        let authority = self.authorities.named(&plan.authority).await?;
         let now = self.surroundings.now();
         let policy = self.policies.of(principal.account_id()).await?;
-        let days = policy.days(asked_days(request.days), DEFAULT_DAYS)?;
+        // Anew: it may have changed while the order waited.
+        let days = policy.days(Some(plan.days), DEFAULT_DAYS)?;
+        policy.check_key(plan.key.kind())?;
+        policy.check_names(&plan.identifiers, &plan.subject.common_names())?;
         let validity = ceremony::validity(now, ceremony::days(days))?;
-        let name = request.name.clone();
-        let draft = self.draft(principal, request, &policy, now).await?;
+        let name = plan.name.clone();
+        let draft = self.draft(plan, now).await?;
         let shard = self.authorities.place(&authority).await?;
         for _ in 0..SERIAL_DRAWS {
             let serial = self.authorities.serial();
@@ -139,7 +251,11 @@ impl Certificates {
                 now,
             );
             let id = record.certificate.id;
-            match self.store.add_certificate(record).await {
+            let added = match completes {
+                None => self.store.add_certificate(record).await,
+                Some(order) => self.store.complete_inbound_order(order, record).await,
+            };
+            match added {
                 Ok(()) => {
                     return Ok(Issued {
                         id,
@@ -163,62 +279,25 @@ impl Certificates {
         Err(Error::signing("no unused serial number was drawn"))
     }
 
-    async fn draft(
-        &self,
-        principal: &Principal,
-        request: IssueRequest,
-        policy: &Policy,
-        now: OffsetDateTime,
-    ) -> Result<Draft, Error> {
-        policy.check_key(request.key.kind())?;
-        let mut identifiers = request.identifiers;
-        let subject = match &request.key {
-            KeySource::Request(signed) => {
-                identifiers.extend_from_slice(signed.identifiers());
-                signed.subject().clone()
-            }
-            KeySource::Generate(_) | KeySource::Keep(_) => {
-                DistinguishedName::from_fields(&request.subject)
-                    .map_err(|error| Error::invalid("subject", error.to_string()))?
-            }
-        };
-        // All of them: which one a relying party goes by is its own choice.
-        let common_names = subject.common_names();
-        identifiers.extend(
-            common_names
-                .iter()
-                .filter_map(|name| identifier_of_host(name)),
-        );
-        let common_name = subject.common_name();
-        let identifiers = self.checked(identifiers)?;
-        policy.check_names(&identifiers, &common_names)?;
-        if self.settings.demand_validation && !principal.is_house() {
-            validation::require_exempt(&identifiers)?;
-        }
-        let common_name = common_name
-            .or_else(|| identifiers.first().map(ToString::to_string))
-            .ok_or_else(|| {
-                Error::invalid(
-                    "domains",
-                    "name at least one domain, IP address or e-mail address, or a common name",
-                )
-            })?;
-        let (public_key, key) = match request.key {
-            KeySource::Request(signed) => (signed.public_key().clone(), None),
-            KeySource::Generate(algorithm) => {
+    async fn draft(&self, plan: Plan, now: OffsetDateTime) -> Result<Draft, Error> {
+        let common_name = plan.subject.common_name();
+        let common_name = common_name.or_else(|| plan.identifiers.first().map(ToString::to_string));
+        let (public_key, key) = match plan.key {
+            PlannedKey::Certify(public_key) => (public_key, None),
+            PlannedKey::Generate(algorithm) => {
                 let key = generate_key(algorithm).await?;
                 let window = Exportable::Until(now + self.settings.key_window);
                 (key.public_key().clone(), Some((key, window)))
             }
-            KeySource::Keep(algorithm) => {
+            PlannedKey::Keep(algorithm) => {
                 let key = generate_key(algorithm).await?;
                 (key.public_key().clone(), Some((key, Exportable::Never)))
             }
         };
         Ok(Draft {
-            common_name,
-            subject,
-            identifiers,
+            common_name: common_name.unwrap_or_default(),
+            subject: plan.subject,
+            identifiers: plan.identifiers,
             public_key,
             key,
         })

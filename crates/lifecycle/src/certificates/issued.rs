@@ -2,7 +2,7 @@
 //! when its time is over.
 
 use pki::{PrivateKey, Serial};
-use store::{Exportable, Scope, Version};
+use store::{Exportable, PrivateKeyId, Scope, StoredKey, Version, VersionId};
 
 use super::Certificates;
 use crate::{Error, Noun, Principal};
@@ -82,14 +82,48 @@ impl Certificates {
         let gone = || Error::not_found(Noun::PrivateKey, serial);
         let version = self.issued_version(principal, serial).await?;
         let id = version.private_key_id.ok_or_else(gone)?;
+        self.leaving_key(principal, id).await?.ok_or_else(gone)
+    }
+
+    /// A version that was issued to the caller, with its private key if the house generated one.
+    /// Nothing if that is given out no more.
+    pub(crate) async fn issued_again(
+        &self,
+        principal: &Principal,
+        version: VersionId,
+    ) -> Result<Option<(pki::Certificate, Option<PrivateKey>)>, Error> {
+        let scope = principal.scope();
+        let version = self.store.version(scope, version).await?;
+        let Some(version) = version else {
+            return Ok(None);
+        };
+        let key = match version.private_key_id {
+            None => None,
+            Some(id) => match self.leaving_key(principal, id).await? {
+                None => return Ok(None),
+                key => key,
+            },
+        };
+        let Some(chain) = self.store.chain(scope, version.id).await? else {
+            return Ok(None);
+        };
+        let leaf = pki::Certificate::from_der(&chain.leaf).map_err(Error::signing)?;
+        Ok(Some((leaf, key)))
+    }
+
+    /// A private key of the caller, if it is there and may leave the house now.
+    async fn leaving_key(
+        &self,
+        principal: &Principal,
+        id: PrivateKeyId,
+    ) -> Result<Option<PrivateKey>, Error> {
         let stored = self.store.private_key(principal.scope(), id).await?;
-        let stored = stored.ok_or_else(gone)?;
-        let may_leave = match stored.exportable {
+        let may_leave = |stored: &StoredKey| match stored.exportable {
             Exportable::Always => true,
             Exportable::Never => false,
             Exportable::Until(end) => self.surroundings.now() < end,
         };
-        may_leave.then_some(stored.key).ok_or_else(gone)
+        Ok(stored.filter(may_leave).map(|stored| stored.key))
     }
 
     /// Erases private keys whose time is over. Returns how many.

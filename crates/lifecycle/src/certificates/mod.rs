@@ -8,7 +8,6 @@ mod obtaining;
 mod requesting;
 mod revoke;
 mod upload;
-mod validation;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,9 +19,11 @@ use tokio::sync::watch;
 
 use crate::authorities::Authorities;
 use crate::settings::Settings;
+use crate::validation::Requirement;
 use crate::{Error, Issuers, Noun, Policies, Principal, Surroundings, events};
 
 pub use issue::{IssueRequest, Issued, KeySource, parse_identifiers};
+pub(crate) use issue::{Plan, PlannedKey};
 pub use issued::SerialReference;
 pub(crate) use naming::check_name;
 pub(crate) use obtaining::identifiers;
@@ -63,6 +64,7 @@ pub struct Certificates {
     authorities: Authorities,
     issuers: Issuers,
     policies: Policies,
+    requirement: Requirement,
     /// Wakes the scheduler when a certificate has become due.
     pub(crate) due: Arc<watch::Sender<()>>,
 }
@@ -75,6 +77,7 @@ impl Certificates {
         authorities: Authorities,
         issuers: Issuers,
         policies: Policies,
+        requirement: Requirement,
     ) -> Self {
         Self {
             store,
@@ -83,6 +86,7 @@ impl Certificates {
             authorities,
             issuers,
             policies,
+            requirement,
             due: Arc::new(watch::Sender::new(())),
         }
     }

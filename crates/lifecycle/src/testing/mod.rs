@@ -337,7 +337,7 @@ fn settings(acme: AcmeSettings) -> Settings {
         authorities: HashMap::from([(DEFAULT_AUTHORITY.to_owned(), template)]),
         key_window: Duration::from_secs(60 * 60),
         allow_email_identifiers: true,
-        demand_validation: false,
+        validation: crate::ValidationSettings::default(),
         metro_domain: DnsName::parse(DEFAULT_METRO_DOMAIN).unwrap(),
         default_issuer: DEFAULT_AUTHORITY.to_owned(),
         backends: EgressPolicy::BACKENDS,

@@ -225,7 +225,7 @@ pub(crate) fn settings(algorithm: KeyAlgorithm) -> Settings {
         authorities: HashMap::from(authorities),
         key_window: Duration::from_secs(60 * 60),
         allow_email_identifiers: true,
-        demand_validation: false,
+        validation: lifecycle::ValidationSettings::default(),
         metro_domain: DnsName::parse(DEFAULT_METRO_DOMAIN).unwrap(),
         default_issuer: DEFAULT_AUTHORITY.to_owned(),
         backends: EgressPolicy::BACKENDS,

@@ -1,0 +1,151 @@
+//! How often an account may ask in a minute. Each node counts for itself: an account that asks all
+//! nodes of a site gets as many times more, and nobody waits for a counter that is elsewhere.
+
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use store::AccountId;
+use time::OffsetDateTime;
+
+use crate::Error;
+
+/// What a limit is for, and how long it takes until all of it is there again.
+const PERIOD: Duration = Duration::from_secs(60);
+/// Accounts remembered before those are forgotten that have not asked for a while.
+const REMEMBERED: usize = 1_000;
+
+/// A limit on how often each account may do something.
+#[derive(Debug)]
+pub(super) struct Throttle {
+    what: &'static str,
+    per_minute: Option<NonZeroU32>,
+    /// When all is there again, by account.
+    levels: Mutex<HashMap<AccountId, OffsetDateTime>>,
+}
+
+impl Throttle {
+    /// No limit where there is no number. `what` is for the refusal: "orders".
+    pub(super) fn new(what: &'static str, per_minute: Option<NonZeroU32>) -> Self {
+        Self {
+            what,
+            per_minute,
+            levels: Mutex::default(),
+        }
+    }
+
+    /// Counts one more.
+    ///
+    /// # Errors
+    /// [`Error::TooMany`].
+    pub(super) fn admit(&self, account: AccountId, now: OffsetDateTime) -> Result<(), Error> {
+        let Some(per_minute) = self.per_minute else {
+            return Ok(());
+        };
+        let mut levels = self.levels.lock().unwrap_or_else(PoisonError::into_inner);
+        if levels.len() >= REMEMBERED {
+            levels.retain(|_, level| *level > now);
+        }
+        let level = levels.get(&account).copied();
+        let level = spend(per_minute, level, now).map_err(|retry_after| Error::TooMany {
+            what: self.what,
+            retry_after,
+        })?;
+        levels.insert(account, level);
+        Ok(())
+    }
+}
+
+/// The moment at which all is there again after one more, or how long to wait for one.
+fn spend(
+    per_minute: NonZeroU32,
+    level: Option<OffsetDateTime>,
+    now: OffsetDateTime,
+) -> Result<OffsetDateTime, Duration> {
+    // A clock that was ahead for a while must not close the door until it would be right.
+    let level = level.unwrap_or(now).clamp(now, now + PERIOD);
+    let spent = level + PERIOD / per_minute.get();
+    let excess = (spent - now) - PERIOD;
+    if excess.is_positive() {
+        return Err(excess.unsigned_abs());
+    }
+    Ok(spent)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
+
+    fn account(number: u128) -> AccountId {
+        AccountId::from_uuid(uuid::Uuid::from_u128(number))
+    }
+
+    fn throttle(per_minute: u32) -> Throttle {
+        Throttle::new("orders", NonZeroU32::new(per_minute))
+    }
+
+    #[test]
+    fn each_account_has_its_share_at_once_and_then_one_after_the_other() {
+        let throttle = throttle(3);
+        for number in [1, 2] {
+            for _ in 0..3 {
+                throttle.admit(account(number), START).unwrap();
+            }
+            let refused = throttle.admit(account(number), START).unwrap_err();
+            let wait = Duration::from_secs(20);
+            assert!(
+                matches!(refused, Error::TooMany { retry_after, .. } if retry_after == wait),
+                "{refused:?}"
+            );
+            let later = START + wait;
+            throttle.admit(account(number), later).unwrap();
+            assert!(throttle.admit(account(number), later).is_err());
+        }
+    }
+
+    #[test]
+    fn asking_again_and_again_does_not_make_it_longer() {
+        let throttle = throttle(1);
+        throttle.admit(account(1), START).unwrap();
+        for second in 1..60 {
+            let now = START + Duration::from_secs(second);
+            assert!(throttle.admit(account(1), now).is_err());
+        }
+        throttle
+            .admit(account(1), START + Duration::from_secs(60))
+            .unwrap();
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_shuts_nobody_out() {
+        let throttle = throttle(2);
+        throttle
+            .admit(account(1), START + Duration::from_secs(86_400))
+            .unwrap();
+        let _ = throttle.admit(account(1), START);
+        throttle
+            .admit(account(1), START + Duration::from_secs(60))
+            .unwrap();
+    }
+
+    #[test]
+    fn without_a_number_there_is_no_limit() {
+        let throttle = throttle(0);
+        for _ in 0..10_000 {
+            throttle.admit(account(1), START).unwrap();
+        }
+    }
+
+    #[test]
+    fn accounts_that_have_not_asked_for_a_while_are_forgotten() {
+        let throttle = throttle(60);
+        for number in 0..10 * REMEMBERED as u128 {
+            let now = START + Duration::from_millis(u64::try_from(number).unwrap());
+            throttle.admit(account(number), now).unwrap();
+        }
+        assert!(throttle.levels.lock().unwrap().len() <= REMEMBERED + 1_000);
+    }
+}
