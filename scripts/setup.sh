@@ -20,6 +20,7 @@ has cc || missing="$missing gcc libc6-dev"
 if [ "$purpose" = test ]; then
     has openssl || missing="$missing openssl"
     has curl || missing="$missing curl"
+    has sqlite3 || missing="$missing sqlite3"
     # What GnuTLS thinks of OCSP answers.
     has ocsptool || missing="$missing gnutls-bin"
     # libFuzzer is C++.

@@ -70,7 +70,7 @@ fn an_event_that_is_changed_in_the_database_is_found() {
     server.restart();
     let broken = server.cli(&["audit", "verify"]);
     assert_eq!(broken.code(), Some(1), "{broken:?}");
-    let said = String::from_utf8_lossy(&broken.stderr).into_owned();
+    let said = broken.stderr.clone();
     assert!(said.contains("was changed"), "{said}");
     let place: u64 = place.trim().parse().unwrap();
     let words: Vec<u64> = said
@@ -92,7 +92,7 @@ fn an_event_that_is_removed_from_a_shared_database_is_named_by_every_node() {
     for node in &nodes {
         let broken = node.cli(&["--token", &token, "audit", "verify"]);
         assert_eq!(broken.code(), Some(1), "{broken:?}");
-        let said = String::from_utf8_lossy(&broken.stderr).into_owned();
+        let said = broken.stderr.clone();
         assert!(said.contains("event 2 was removed"), "{said}");
     }
     // With all its links taken away, the rest is linked anew. The head that was kept tells, and so
