@@ -7,7 +7,7 @@ use super::failures::is_news;
 use super::{Attempt, Pause, Refund, Setback};
 use crate::accounts::HOUSE_ACCOUNT;
 use crate::schedule::{
-    AGAIN, Cause, Failed, Mark, PAUSES, Plan, after_failure, alternative, aside, not_too_late,
+    AGAIN, Cause, Failed, Mark, PAUSES, Plan, after_failure, alternative, asides, not_too_late,
 };
 use crate::{Error, OrderOutcome, events};
 
@@ -174,12 +174,19 @@ impl Attempt<'_> {
             return Ok(None);
         }
         self.give_back(&directory, setback.refund).await?;
-        let aside = aside(setback.cause, now);
-        let buckets = [self.aside_bucket(aside.is_binding)];
+        let asides = asides(setback.cause, now);
+        let buckets: Vec<String> = asides
+            .iter()
+            .map(|aside| self.aside_bucket(aside.is_binding))
+            .collect();
         let set = self.orders.store.spend(id, &buckets, |levels| {
             // What it was set aside for before may matter for longer.
-            let before = levels.first().copied().flatten();
-            Some(vec![before.max(Some(aside.until))])
+            let levels = asides.iter().zip(levels);
+            Some(
+                levels
+                    .map(|(aside, level)| (*level).max(Some(aside.until)))
+                    .collect(),
+            )
         });
         match set.await {
             Ok(_) | Err(store::Error::NotFound) => {}

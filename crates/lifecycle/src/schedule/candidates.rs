@@ -5,7 +5,7 @@ use time::OffsetDateTime;
 use super::budget::Verdict;
 use super::health::Health;
 
-/// That a directory is not to be tried for a name for some time, see [`super::aside`].
+/// That a directory is not to be tried for a name for some time, see [`super::asides`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Aside {
     /// Until when.

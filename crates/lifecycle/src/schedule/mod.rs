@@ -28,5 +28,5 @@ pub use renewal::{
     Urgency, Window, look_after_failure, next_look, reconsider, renew_at, urgent_from, within,
 };
 pub use retry::{
-    AGAIN, Cause, Failed, PAUSES, Plan, UNANSWERED, after_failure, after_wait, aside, not_too_late,
+    AGAIN, Cause, Failed, PAUSES, Plan, UNANSWERED, after_failure, after_wait, asides, not_too_late,
 };

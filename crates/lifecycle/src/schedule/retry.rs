@@ -35,11 +35,11 @@ const LONGEST: Duration = minutes(12 * 60);
 const IMPATIENCE: Duration = minutes(10);
 /// How soon another directory is tried.
 const AT_ONCE: Duration = Duration::from_secs(5);
-/// How long a directory is not tried again for a name, after it failed as a whole and after an
-/// operator has to act.
-const ASIDE: Duration = minutes(10);
+/// How long a directory is not tried again for a name when an operator has to act.
 const ASIDE_OPERATOR: Duration = minutes(60);
-/// How long another directory is preferred to one that refused a name.
+/// How long another directory is preferred to one that failed as a whole, and to one that refused a
+/// name.
+const ASIDE: Duration = minutes(10);
 const ASIDE_NAME: Duration = minutes(12 * 60);
 
 /// Whose fault it was that an attempt failed.
@@ -138,18 +138,29 @@ pub fn not_too_late(
 }
 
 /// Until when a directory is not tried again for a name after an attempt failed there at `now`, and
-/// whether that binds.
+/// until when others are preferred.
 #[must_use]
-pub fn aside(cause: Cause, now: OffsetDateTime) -> super::Aside {
-    let (until, is_binding) = match cause {
-        Cause::Limited { until } => (until, true),
-        Cause::Account => (later(now, ASIDE_OPERATOR), true),
-        // Another directory may be well, or content with the name, but if there is none, its health
-        // and the pauses between attempts are all there is to wait for.
-        Cause::Directory => (later(now, ASIDE), false),
-        Cause::Name => (later(now, ASIDE_NAME), false),
+pub fn asides(cause: Cause, now: OffsetDateTime) -> Vec<super::Aside> {
+    let binding = match cause {
+        Cause::Limited { until } => Some(until),
+        Cause::Account => Some(later(now, ASIDE_OPERATOR)),
+        // It may have got an order whose answer was lost, and is not to see a second one within a
+        // minute, whatever becomes of the others meanwhile.
+        Cause::Directory => Some(later(now, SHORTEST)),
+        Cause::Name => None,
     };
-    super::Aside { until, is_binding }
+    // Another directory may be well, or content with the name, but if there is none, its health and
+    // the pauses between attempts are all there is to wait for.
+    let disliked = match cause {
+        Cause::Directory => Some(later(now, ASIDE)),
+        Cause::Name => Some(later(now, ASIDE_NAME)),
+        Cause::Limited { .. } | Cause::Account => None,
+    };
+    let aside = |until: Option<OffsetDateTime>, is_binding| {
+        until.map(|until| super::Aside { until, is_binding })
+    };
+    let asides = [aside(binding, true), aside(disliked, false)];
+    asides.into_iter().flatten().collect()
 }
 
 fn after_refusal(made: u8, not_after: Option<OffsetDateTime>, now: OffsetDateTime) -> Plan {
@@ -293,12 +304,27 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_failed_or_refused_a_name_is_only_less_preferred() {
-        assert!(!aside(Cause::Name, NOW).is_binding);
-        assert!(!aside(Cause::Directory, NOW).is_binding);
-        assert!(aside(Cause::Account, NOW).is_binding);
+    fn a_directory_that_failed_a_name_is_barred_for_a_minute_and_then_less_preferred() {
+        let told = |cause| {
+            let asides = asides(cause, NOW).into_iter();
+            let told = asides.map(|aside| (aside.until - NOW, aside.is_binding));
+            told.collect::<Vec<_>>()
+        };
+        let minutes = |count| time::Duration::minutes(count);
+        let expected = [(minutes(1), true), (minutes(10), false)];
+        assert_eq!(told(Cause::Directory), expected);
+        assert_eq!(told(Cause::Name), [(minutes(720), false)]);
+        assert_eq!(told(Cause::Account), [(minutes(60), true)]);
         let until = NOW + DAY;
-        assert_eq!(aside(Cause::Limited { until }, NOW).until, until);
+        assert_eq!(told(Cause::Limited { until }), [(minutes(1440), true)]);
+        // Where there is no other one, it is tried again as soon as it may be.
+        let failed = Failed {
+            made: 0,
+            cause: Cause::Directory,
+            not_after: None,
+            has_alternative: false,
+        };
+        assert_eq!(pause(after_failure(failed, NOW, 0)), minutes(1));
     }
 
     proptest! {

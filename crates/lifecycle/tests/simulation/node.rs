@@ -3,7 +3,7 @@
 
 use lifecycle::schedule::{
     Candidate, Cause, Choice, Demand, Failed, Health, Limits, Mark, Plan, Purpose, UNANSWERED,
-    Urgency, Verdict, Window, after_failure, after_wait, alternative, aside, choose,
+    Urgency, Verdict, Window, after_failure, after_wait, alternative, asides, choose,
     look_after_failure, next_look, reconsider, renew_at,
 };
 use time::OffsetDateTime;
@@ -360,8 +360,10 @@ impl World {
     fn fail(&mut self, task: Task, cause: Cause, is_silent: bool) {
         let now = self.date;
         self.report.failures += 1;
-        self.store
-            .set_aside(task.certificate, task.directory, aside(cause, now));
+        for aside in asides(cause, now) {
+            self.store
+                .set_aside(task.certificate, task.directory, aside);
+        }
         let (others, _) = self.candidates(task.node, task.certificate, Some(task.directory));
         let has_alternative = alternative(&others, now).is_some_and(|free| free <= now);
         let row = self.store.row(task.certificate);

@@ -55,8 +55,8 @@ pub(crate) struct Store {
     due: BTreeSet<(Moment, usize)>,
     /// The budgets of each directory.
     budgets: Vec<HashMap<String, OffsetDateTime>>,
-    /// Directories that were set aside for a certificate.
-    asides: HashMap<(usize, usize), Aside>,
+    /// Directories that were set aside for a certificate, and whether that binds.
+    asides: HashMap<(usize, usize, bool), Aside>,
     /// Until when each directory is closed, as some node has seen it.
     closed_until: Vec<OffsetDateTime>,
 }
@@ -170,8 +170,11 @@ impl Store {
                 is_binding: true,
             });
         }
-        let aside = self.asides.get(&(certificate, directory));
-        aside.copied().filter(|aside| aside.until > now)
+        let asides = [true, false].map(|is_binding| {
+            let aside = self.asides.get(&(certificate, directory, is_binding));
+            aside.copied().filter(|aside| aside.until > now)
+        });
+        asides.into_iter().flatten().next()
     }
 
     pub(crate) fn is_closed(&self, directory: usize, now: OffsetDateTime) -> bool {
@@ -179,7 +182,9 @@ impl Store {
     }
 
     pub(crate) fn set_aside(&mut self, certificate: usize, directory: usize, aside: Aside) {
-        self.asides.insert((certificate, directory), aside);
+        let place = (certificate, directory, aside.is_binding);
+        let known = self.asides.entry(place).or_insert(aside);
+        known.until = known.until.max(aside.until);
     }
 
     pub(crate) fn close(&mut self, directory: usize, until: OffsetDateTime) {
