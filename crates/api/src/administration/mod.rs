@@ -16,6 +16,8 @@ mod services;
 mod tokens;
 mod webhooks;
 
+use std::future::Future;
+use std::pin::Pin;
 use std::str::FromStr;
 
 use http::{Method, StatusCode};
@@ -88,52 +90,26 @@ async fn dispatch(context: &Context, request: Request) -> Result<Response, Fault
         let accounts = &context.house.accounts;
         call.principal = accounts.stand_in(&call.principal, &account).await?;
     }
+    // Each in memory of its own: together they would take more of the stack than there is.
+    let answer: Pin<Box<dyn Future<Output = Result<Response, Fault>> + Send + '_>> = match route {
+        ["accounts" | "audit" | "certmaker" | "tokens", ..] => {
+            Box::pin(to_accounts(call, method, route))
+        }
+        ["authorities", ..] => Box::pin(to_authorities(call, method, route)),
+        ["certificates" | "check", ..] => Box::pin(to_certificates(call, method, route)),
+        ["dns" | "issuers", ..] => Box::pin(to_issuers(call, method, route)),
+        _ => Box::pin(to_services(call, method, route)),
+    };
+    let response = answer.await?;
+    if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+        return Ok(with_allow(response, allowed));
+    }
+    Ok(response)
+}
+
+/// `/accounts…`, `/tokens…`, `/audit…` and `/certmaker`
+async fn to_accounts(call: Call<'_>, method: Method, route: &[&str]) -> Result<Response, Fault> {
     match (method, route) {
-        (Method::GET, ["certificates"]) => certificates::list(call).await,
-        (Method::POST, ["certificates"]) => certificates::issue(call).await,
-        (Method::POST, ["certificates", "upload"]) => certificates::upload(call).await,
-        (Method::POST, ["certificates", name, "renew"]) => {
-            certificates::renew(call, &reference(name)?).await
-        }
-        (Method::POST, ["certificates", name, "revoke"]) => {
-            certificates::revoke(call, &reference(name)?).await
-        }
-        (Method::GET, ["certificates", name]) => certificates::show(call, &reference(name)?).await,
-        (Method::DELETE, ["certificates", name]) => {
-            certificates::delete(call, &reference(name)?).await
-        }
-        (Method::GET, ["services"]) => services::list(call).await,
-        (Method::POST, ["services"]) => services::create(call).await,
-        (Method::GET, ["services", name]) => services::show(call, &reference(name)?).await,
-        (Method::DELETE, ["services", name]) => services::delete(call, &reference(name)?).await,
-        (Method::GET, ["authorities"]) => authorities::list(call).await,
-        (Method::POST, ["authorities"]) => authorities::create(call).await,
-        (Method::POST, ["authorities", "import"]) => authorities::import(call).await,
-        (Method::POST, ["authorities", name, rest @ ..]) => {
-            change_authority(call, &decoded(name)?, rest).await
-        }
-        (Method::GET, ["authorities", name]) => authorities::show(call, &decoded(name)?).await,
-        (Method::GET, ["issuers"]) => issuers::list(call).await,
-        (Method::POST, ["issuers"]) => issuers::add(call).await,
-        (Method::GET, ["issuers", name]) => issuers::show(call, &decoded(name)?).await,
-        (Method::DELETE, ["issuers", name]) => issuers::remove(call, &decoded(name)?).await,
-        (Method::POST, ["issuers", name, "default"]) => {
-            issuers::make_default(call, &decoded(name)?).await
-        }
-        (Method::POST, ["issuers", name, "rank"]) => issuers::rank_at(call, &decoded(name)?).await,
-        (Method::POST, ["issuers", name, "key"]) => {
-            issuers::change_key(call, &decoded(name)?).await
-        }
-        (Method::GET, ["dns"]) => dns::list(call).await,
-        (Method::POST, ["dns"]) => dns::add(call).await,
-        (Method::GET, ["dns", "kinds"]) => Ok(dns::kinds()),
-        (Method::DELETE, ["dns", zone]) => dns::remove(call, &decoded(zone)?).await,
-        (Method::POST, ["dns", zone, "test"]) => dns::test(call, &decoded(zone)?).await,
-        (Method::GET, ["webhooks"]) => webhooks::list(call).await,
-        (Method::POST, ["webhooks"]) => webhooks::add(call).await,
-        (Method::DELETE, ["webhooks", id]) => webhooks::remove(call, &decoded(id)?).await,
-        (Method::POST, ["webhooks", id, "test"]) => webhooks::test(call, &decoded(id)?).await,
-        (Method::GET, ["check", name]) => checks::check(call, &decoded(name)?).await,
         (Method::GET, ["audit", "events"]) => audit::events(call).await,
         (Method::GET, ["audit", "verify"]) => audit::verify(call).await,
         (Method::GET, ["tokens"]) => tokens::list(call).await,
@@ -158,11 +134,89 @@ async fn dispatch(context: &Context, request: Request) -> Result<Response, Fault
         (Method::POST, ["accounts", name, change]) => {
             accounts::change(call, &decoded(name)?, change).await
         }
-        _ => {
-            let refusal = problem(StatusCode::METHOD_NOT_ALLOWED, "method not allowed");
-            Ok(with_allow(refusal, allowed))
-        }
+        _ => Ok(not_allowed()),
     }
+}
+
+/// `/authorities…`
+async fn to_authorities(call: Call<'_>, method: Method, route: &[&str]) -> Result<Response, Fault> {
+    match (method, route) {
+        (Method::GET, ["authorities"]) => authorities::list(call).await,
+        (Method::POST, ["authorities"]) => authorities::create(call).await,
+        (Method::POST, ["authorities", "import"]) => authorities::import(call).await,
+        (Method::POST, ["authorities", name, rest @ ..]) => {
+            change_authority(call, &decoded(name)?, rest).await
+        }
+        (Method::GET, ["authorities", name]) => authorities::show(call, &decoded(name)?).await,
+        _ => Ok(not_allowed()),
+    }
+}
+
+/// `/certificates…` and `/check/…`
+async fn to_certificates(
+    call: Call<'_>,
+    method: Method,
+    route: &[&str],
+) -> Result<Response, Fault> {
+    match (method, route) {
+        (Method::GET, ["certificates"]) => certificates::list(call).await,
+        (Method::POST, ["certificates"]) => certificates::issue(call).await,
+        (Method::POST, ["certificates", "upload"]) => certificates::upload(call).await,
+        (Method::POST, ["certificates", name, "renew"]) => {
+            certificates::renew(call, &reference(name)?).await
+        }
+        (Method::POST, ["certificates", name, "revoke"]) => {
+            certificates::revoke(call, &reference(name)?).await
+        }
+        (Method::GET, ["certificates", name]) => certificates::show(call, &reference(name)?).await,
+        (Method::DELETE, ["certificates", name]) => {
+            certificates::delete(call, &reference(name)?).await
+        }
+        (Method::GET, ["check", name]) => checks::check(call, &decoded(name)?).await,
+        _ => Ok(not_allowed()),
+    }
+}
+
+/// `/issuers…` and `/dns…`
+async fn to_issuers(call: Call<'_>, method: Method, route: &[&str]) -> Result<Response, Fault> {
+    match (method, route) {
+        (Method::GET, ["issuers"]) => issuers::list(call).await,
+        (Method::POST, ["issuers"]) => issuers::add(call).await,
+        (Method::GET, ["issuers", name]) => issuers::show(call, &decoded(name)?).await,
+        (Method::DELETE, ["issuers", name]) => issuers::remove(call, &decoded(name)?).await,
+        (Method::POST, ["issuers", name, "default"]) => {
+            issuers::make_default(call, &decoded(name)?).await
+        }
+        (Method::POST, ["issuers", name, "rank"]) => issuers::rank_at(call, &decoded(name)?).await,
+        (Method::POST, ["issuers", name, "key"]) => {
+            issuers::change_key(call, &decoded(name)?).await
+        }
+        (Method::GET, ["dns"]) => dns::list(call).await,
+        (Method::POST, ["dns"]) => dns::add(call).await,
+        (Method::GET, ["dns", "kinds"]) => Ok(dns::kinds()),
+        (Method::DELETE, ["dns", zone]) => dns::remove(call, &decoded(zone)?).await,
+        (Method::POST, ["dns", zone, "test"]) => dns::test(call, &decoded(zone)?).await,
+        _ => Ok(not_allowed()),
+    }
+}
+
+/// `/services…` and `/webhooks…`
+async fn to_services(call: Call<'_>, method: Method, route: &[&str]) -> Result<Response, Fault> {
+    match (method, route) {
+        (Method::GET, ["services"]) => services::list(call).await,
+        (Method::POST, ["services"]) => services::create(call).await,
+        (Method::GET, ["services", name]) => services::show(call, &reference(name)?).await,
+        (Method::DELETE, ["services", name]) => services::delete(call, &reference(name)?).await,
+        (Method::GET, ["webhooks"]) => webhooks::list(call).await,
+        (Method::POST, ["webhooks"]) => webhooks::add(call).await,
+        (Method::DELETE, ["webhooks", id]) => webhooks::remove(call, &decoded(id)?).await,
+        (Method::POST, ["webhooks", id, "test"]) => webhooks::test(call, &decoded(id)?).await,
+        _ => Ok(not_allowed()),
+    }
+}
+
+fn not_allowed() -> Response {
+    problem(StatusCode::METHOD_NOT_ALLOWED, "method not allowed")
 }
 
 /// `POST /chancery/v1/authorities/NAME/…`
@@ -175,10 +229,7 @@ async fn change_authority(call: Call<'_>, name: &str, change: &[&str]) -> Result
         ["root", "return"] => authorities::return_root_key(call, name).await,
         ["successor"] => authorities::make_successor(call, name).await,
         ["switch"] => authorities::switch_root(call, name).await,
-        _ => {
-            let refusal = problem(StatusCode::METHOD_NOT_ALLOWED, "method not allowed");
-            Ok(with_allow(refusal, "GET"))
-        }
+        _ => Ok(not_allowed()),
     }
 }
 
