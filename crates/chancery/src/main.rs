@@ -22,6 +22,10 @@ use clap::Parser as _;
 
 use arguments::{Arguments, Command};
 
+/// Stack of each worker, in octets. An unoptimised build takes more than the usual 2 MiB to serve what
+/// goes through many parts of the house.
+const STACK: usize = 8 * 1024 * 1024;
+
 /// Exit status of a faulty command line or configuration; clap uses the same.
 const USAGE: u8 = 2;
 
@@ -29,6 +33,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        .thread_stack_size(STACK)
         .build()
     {
         Ok(runtime) => runtime,

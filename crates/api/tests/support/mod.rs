@@ -71,6 +71,8 @@ impl Server {
     pub(crate) fn with(change: impl FnOnce(&mut Options)) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
+            // As much as the program gives its own.
+            .thread_stack_size(8 * 1024 * 1024)
             .enable_all()
             .build()
             .unwrap();

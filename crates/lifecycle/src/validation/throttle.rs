@@ -63,8 +63,10 @@ fn spend(
     level: Option<OffsetDateTime>,
     now: OffsetDateTime,
 ) -> Result<OffsetDateTime, Duration> {
-    // A clock that was ahead for a while must not close the door until it would be right.
-    let level = level.unwrap_or(now).clamp(now, now + PERIOD);
+    // What lies further ahead was written while the clock was ahead: it must not close the door until
+    // the clock comes there again.
+    let level = level.filter(|level| *level <= now + PERIOD);
+    let level = level.unwrap_or(now).max(now);
     let spent = level + PERIOD / per_minute.get();
     let excess = (spent - now) - PERIOD;
     if excess.is_positive() {
