@@ -71,10 +71,12 @@ impl Api {
         let method = request.method().clone();
         let door = Door::of(exchange::path(&request));
         let context = &self.0;
+        // In memory of their own: what a dialect has under way is too much to be carried on the stack
+        // through all that stands above it.
         let response = match door {
-            Door::Administration => administration::respond(context, request).await,
-            Door::CertMaker => certmaker::respond(context, request).await,
-            Door::KraftCloud => kraftcloud::respond(context, request, started).await,
+            Door::Administration => Box::pin(administration::respond(context, request)).await,
+            Door::CertMaker => Box::pin(certmaker::respond(context, request)).await,
+            Door::KraftCloud => Box::pin(kraftcloud::respond(context, request, started)).await,
             Door::Publication => publication::respond(context, request).await,
             Door::System => system::respond(context, &request).await,
         };
