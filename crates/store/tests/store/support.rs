@@ -78,7 +78,7 @@ pub(crate) const UNDONE: &[(i64, &str)] = &[
          alter table authorities drop column root_id",
     ),
     (
-        24,
+        23,
         "alter table ca_certificates drop column responders; drop index versions_revoked; \
          create index versions_revoked on versions \
          (authority_id, id, not_after, revoked_at, revocation_reason, serial) \
@@ -87,8 +87,8 @@ pub(crate) const UNDONE: &[(i64, &str)] = &[
          update authorities set revocations = (select s.revocations from crl_shards s \
          where s.authority_id = authorities.id and s.shard = 0); drop table crl_shards",
     ),
-    (25, "drop table audit_links"),
-    (26, "drop table policies"),
+    (24, "drop table audit_links"),
+    (25, "drop table policies"),
 ];
 
 /// A fresh database.
