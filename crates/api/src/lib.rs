@@ -8,6 +8,7 @@
 mod administration;
 mod bodies;
 mod certmaker;
+mod cloud66;
 mod exchange;
 mod json;
 mod kraftcloud;
@@ -76,6 +77,7 @@ impl Api {
         let response = match door {
             Door::Administration => Box::pin(administration::respond(context, request)).await,
             Door::CertMaker => Box::pin(certmaker::respond(context, request)).await,
+            Door::Cloud66 => Box::pin(cloud66::respond(context, request)).await,
             Door::KraftCloud => Box::pin(kraftcloud::respond(context, request, started)).await,
             Door::Publication => publication::respond(context, request).await,
             Door::System => system::respond(context, &request).await,
@@ -93,6 +95,7 @@ impl Api {
 enum Door {
     Administration,
     CertMaker,
+    Cloud66,
     KraftCloud,
     Publication,
     System,
@@ -104,6 +107,7 @@ impl Door {
         match (segments.next(), segments.next()) {
             (None | Some(""), None) | (Some("v1"), _) => Self::KraftCloud,
             (Some("api"), Some("v1")) => Self::CertMaker,
+            (Some("api"), Some("3")) => Self::Cloud66,
             (Some("chancery"), _) => Self::Administration,
             (Some("ca" | "ocsp"), _) => Self::Publication,
             _ => Self::System,
@@ -114,6 +118,7 @@ impl Door {
         match self {
             Self::Administration => "chancery",
             Self::CertMaker => "certmaker",
+            Self::Cloud66 => "cloud66",
             Self::KraftCloud => "kraftcloud",
             Self::Publication => "publication",
             Self::System => "system",
@@ -136,7 +141,9 @@ mod tests {
             ("/api/v1/ocsp/", Door::CertMaker),
             ("/api/v1", Door::CertMaker),
             ("/api", Door::System),
-            ("/api/3/ping", Door::System),
+            ("/api/3/ping.json", Door::Cloud66),
+            ("/api/3", Door::Cloud66),
+            ("/api/30", Door::System),
             ("/ocsp/abc//def", Door::Publication),
             ("/ca/00.crl", Door::Publication),
             ("/chancery/v1/accounts", Door::Administration),

@@ -133,6 +133,14 @@ impl Principal {
         self.role == Role::Admin
     }
 
+    /// Whether the caller may do what needs this scope of Cloud 66: `public`, `redeploy`, `jobs`,
+    /// `users` or `admin`. A token without scopes has all of them.
+    #[must_use]
+    pub fn has_scope(&self, scope: &str) -> bool {
+        let scopes = self.limits.scopes.as_ref();
+        scopes.is_none_or(|scopes| scopes.iter().any(|name| name == scope))
+    }
+
     /// Whether the house acts for itself: its account has no tokens.
     pub(crate) fn is_house(&self) -> bool {
         self.account_name == HOUSE_ACCOUNT
