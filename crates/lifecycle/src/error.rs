@@ -208,8 +208,10 @@ pub enum Error {
         /// Name of the certificate.
         name: String,
     },
-    /// The certificate was uploaded; the house does not obtain it by itself.
-    #[error("certificate '{name}' was uploaded; send chain and pkey to replace it")]
+    /// The certificate was uploaded or signs itself; the house does not obtain it.
+    #[error(
+        "certificate '{name}' is not obtained by the server; send chain and pkey to replace it"
+    )]
     NotManaged {
         /// Name of the certificate.
         name: String,

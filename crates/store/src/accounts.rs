@@ -9,6 +9,7 @@ use crate::backend::in_transaction;
 use crate::error::Error;
 use crate::events::{self, NewEvent};
 use crate::ids::AccountId;
+use crate::private_key_labels;
 use crate::scope::page_limit;
 use crate::sql::{Row, Statement};
 use crate::store::Store;
@@ -194,13 +195,15 @@ impl Store {
         })
     }
 
-    /// Removes an account with its tokens, directories, DNS providers and webhooks; the answer is
-    /// whether there was one. [`Error::InUse`] while it has certificates, services or instances. What
+    /// Removes an account with its tokens, directories, DNS providers, webhooks and the private keys
+    /// that were made on their own; the answer is whether there was one. [`Error::InUse`] while it has certificates, services or instances. What
     /// its certificates left behind for OCSP and CRLs stays.
     pub async fn delete_account(&self, id: AccountId, event: NewEvent) -> Result<bool, Error> {
+        let keys = private_key_labels::deleting_own(id);
         let delete = Statement::new("delete from accounts where id = ?").bind(id);
         let event = event.into_row();
         in_transaction!(self.backend(), |transaction| {
+            transaction.execute(keys.clone()).await?;
             match transaction.execute(delete.clone()).await {
                 Ok(0) => Ok(false),
                 Ok(_) => {

@@ -317,13 +317,17 @@ pub(crate) fn listed(
 
 pub(crate) fn select(condition: &str) -> Statement {
     Statement::new(format!(
-        "select c.id, c.account_id, c.name, c.common_name, c.identifiers, c.origin, c.state, \
-         c.attempt, c.next_action_at, c.renew_at, c.reason, c.issuer, c.created_at, c.current_version_id, \
-         {} from certificates c left join versions v on v.id = c.current_version_id \
+        "select {COLUMNS}, {} from certificates c left join versions v on v.id = c.current_version_id \
          where {condition}",
         versions::COLUMNS
     ))
 }
+
+/// The columns of a certificate, which those of its version follow, in the order in which [`read`]
+/// takes them.
+pub(crate) const COLUMNS: &str = "c.id, c.account_id, c.name, c.common_name, c.identifiers, \
+     c.origin, c.state, c.attempt, c.next_action_at, c.renew_at, c.reason, c.issuer, c.created_at, \
+     c.current_version_id";
 
 pub(crate) fn read(mut row: Row) -> Result<Certificate, Error> {
     let id = row.take()?;

@@ -50,8 +50,8 @@ pub enum Error {
     #[error("it exists already")]
     Duplicate,
 
-    /// The name is taken: by another certificate, service, instance or directory of the account, by
-    /// another authority, or the zone by another DNS provider of the account.
+    /// The name is taken: by another certificate, private key, service, instance or directory of the
+    /// account, by another authority, or the zone by another DNS provider of the account.
     #[error("the name is taken")]
     DuplicateName,
 
@@ -59,7 +59,8 @@ pub enum Error {
     #[error("the serial number was used before")]
     DuplicateSerial,
 
-    /// The service has as many domains or instances, or the account as many directories, DNS
+    /// The service has as many domains or instances, the private key as many certificates, or the
+    /// account as many directories, DNS
     /// providers, webhooks, waiting orders or patterns, as it can have.
     #[error("there can be no more of them")]
     Full,
@@ -183,6 +184,8 @@ fn taken(report: &dyn DatabaseError) -> Error {
         || rule.ends_with("services.name, services.account_id")
         || rule.ends_with("instances_name")
         || rule.ends_with("instances.name, instances.account_id")
+        || rule.ends_with("private_key_labels_name")
+        || rule.ends_with("private_key_labels.name, private_key_labels.account_id")
         || rule.ends_with("authorities_name")
         || rule.ends_with("authorities.name")
         || rule.ends_with("directories_name")

@@ -2,13 +2,14 @@
 //!
 //! Order of locks in every transaction: service, instance, domain, certificate, version, private
 //! key, authority, default issuer, order, inbound order, challenge, directory, budget, DNS provider, cursor,
-//! webhook, delivery, event counter.
+//! webhook, delivery, counter of numbers, event counter.
 
 use time::OffsetDateTime;
 
 use crate::attachments;
 use crate::backend::{Transaction, in_transaction};
-use crate::certificates::{NewCertificate, State, StateKind};
+use crate::certificate_labels;
+use crate::certificates::{NewCertificate, Origin, State, StateKind};
 use crate::error::Error;
 use crate::events::{self, NewEvent};
 use crate::ids::{AccountId, CertificateId, PrivateKeyId};
@@ -60,8 +61,20 @@ pub struct NewVersionRecord {
     pub renew_at: Option<OffsetDateTime>,
     /// When something is to be done about it next: not after its renewal.
     pub next_action_at: Option<OffsetDateTime>,
+    /// What the certificate becomes, if it comes to be in another way from now on.
+    pub becomes: Option<Remade>,
     /// What the audit log will say.
     pub event: NewEvent,
+}
+
+/// What changes of a certificate that was brought along from now on, or signs itself; nobody renews
+/// it any more.
+#[derive(Debug, Clone)]
+pub struct Remade {
+    /// How it comes to be: not by an issuer.
+    pub origin: Origin,
+    /// The common name that it is listed under; at most [`NAME_LIMIT`] bytes.
+    pub common_name: String,
 }
 
 impl Store {
@@ -80,7 +93,8 @@ impl Store {
 
     /// Adds a version to a certificate, makes it the current one, and the certificate valid for its
     /// names. The private key is kept beyond its time for export if domains are served with the
-    /// certificate. [`Error::NotFound`] when there is no such certificate in the scope.
+    /// certificate, or if it was there before. [`Error::NotFound`] when there is no such certificate
+    /// in the scope, or not the private key that the version names.
     pub async fn add_version(
         &self,
         scope: Scope,
@@ -93,21 +107,33 @@ impl Store {
             identifiers,
             renew_at,
             next_action_at,
+            becomes,
             event,
         } = record;
         check_version(&version, key.as_ref())?;
+        let stored_key = version.private_key_id.filter(|_| key.is_none());
         let key = self.seal(key.as_ref(), &event)?;
-        let update = Statement::new(
+        let mut update = Statement::new(
             "update certificates set current_version_id = ?, identifiers = ?, not_after = ?, \
-             state = 'valid', attempt = 0, renew_at = ?, next_action_at = ?, reason = null \
-             where id = ?",
+             state = 'valid', attempt = 0, renew_at = ?, next_action_at = ?, reason = null",
         )
         .bind(version.id)
         .bind(joined(&identifiers)?)
         .bind(version.not_after)
         .bind(renew_at)
-        .bind(next_action_at)
-        .bind(certificate);
+        .bind(next_action_at);
+        if let Some(Remade {
+            origin,
+            common_name,
+        }) = becomes
+        {
+            check_common_name(&common_name)?;
+            update = update
+                .text(", origin = ?, common_name = ?, issuer = null")
+                .bind(origin.as_str())
+                .bind(common_name);
+        }
+        let update = update.text(" where id = ?").bind(certificate);
         let update = scope
             .restrict(update, "account_id")
             .text(" returning account_id, common_name");
@@ -124,6 +150,12 @@ impl Store {
             names::replace(transaction, certificate, &names).await?;
             let version = version.clone().into_row(certificate, account);
             insert_rows(transaction, &VERSIONS, &[&version]).await?;
+            if let Some(key) = stored_key {
+                let keep = certificate_labels::keeping(Scope::Account(account), key);
+                if transaction.execute(keep).await? == 0 {
+                    return Err(Error::NotFound);
+                }
+            }
             if let Some(key) = key.clone() {
                 private_keys::insert(transaction, key, Some(account)).await?;
                 if is_attached(transaction, certificate).await? {
@@ -173,7 +205,8 @@ impl Store {
         })
     }
 
-    /// Removes a certificate, its order and its private keys; the answer is whether there was one.
+    /// Removes a certificate, its order, and those of its private keys that were not made on their
+    /// own and that no other certificate has; the answer is whether there was one.
     /// Versions that an authority of ours signed stay, because OCSP and CRLs must go on telling
     /// about them; so do the records of its challenges until they are withdrawn.
     /// [`Error::Attached`] while a domain is served with it. A domain that has it as an alternate
@@ -184,35 +217,12 @@ impl Store {
         certificate: CertificateId,
         event: NewEvent,
     ) -> Result<bool, Error> {
-        // Domains are locked before the certificate, as everywhere.
-        let detach =
-            Statement::new("update domains set alternate_id = null where alternate_id = ?")
-                .bind(certificate)
-                .text(" and exists (select 1 from certificates where certificates.id = ?")
-                .bind(certificate);
-        let detach = scope.restrict(detach, "certificates.account_id").text(")");
-        let delete = Statement::new("delete from certificates where id = ?").bind(certificate);
-        let delete = scope.restrict(delete, "account_id");
-        let keys = Statement::new(
-            "delete from private_keys where id in (select private_key_id from versions \
-             where certificate_id = ? and private_key_id is not null)",
-        )
-        .bind(certificate);
-        let versions = Statement::new(
-            "delete from versions where certificate_id = ? and authority_id is null",
-        )
-        .bind(certificate);
         let now = event.at;
         let event = event.into_row();
         in_transaction!(self.backend(), |transaction| {
-            transaction.execute(detach.clone()).await?;
-            let deleted = transaction.execute(delete.clone()).await;
-            if deleted.map_err(|error| error.or_missing(Error::Attached))? == 0 {
+            if remove(transaction, scope, &[certificate], now).await? == 0 {
                 return Ok(false);
             }
-            transaction.execute(keys.clone()).await?;
-            transaction.execute(versions.clone()).await?;
-            orders::end(transaction, &[certificate], now).await?;
             events::insert(transaction, vec![event.clone()]).await?;
             Ok(true)
         })
@@ -261,6 +271,57 @@ impl Store {
     }
 }
 
+/// Removes certificates with what belongs to them, see [`Store::delete_certificate`]; the answer is how
+/// many there were.
+pub(crate) async fn remove(
+    transaction: &mut Transaction,
+    scope: Scope,
+    certificates: &[CertificateId],
+    now: OffsetDateTime,
+) -> Result<usize, Error> {
+    // Domains are locked before certificates, as everywhere.
+    for certificate in certificates {
+        let detach =
+            Statement::new("update domains set alternate_id = null where alternate_id = ?")
+                .bind(*certificate)
+                .text(" and exists (select 1 from certificates where certificates.id = ?")
+                .bind(*certificate);
+        let detach = scope.restrict(detach, "certificates.account_id").text(")");
+        transaction.execute(detach).await?;
+    }
+    let mut removed = Vec::with_capacity(certificates.len());
+    for certificate in certificates {
+        let delete = Statement::new("delete from certificates where id = ?").bind(*certificate);
+        let delete = scope.restrict(delete, "account_id");
+        let deleted = transaction.execute(delete).await;
+        if deleted.map_err(|error| error.or_missing(Error::Attached))? > 0 {
+            removed.push(*certificate);
+        }
+    }
+    for certificate in &removed {
+        transaction.execute(deleting_keys(*certificate)).await?;
+        let versions = Statement::new(
+            "delete from versions where certificate_id = ? and authority_id is null",
+        );
+        transaction.execute(versions.bind(*certificate)).await?;
+    }
+    orders::end(transaction, &removed, now).await?;
+    Ok(removed.len())
+}
+
+/// Deletes the private keys of a certificate that is gone, as far as nothing else needs them.
+pub(crate) fn deleting_keys(certificate: CertificateId) -> Statement {
+    Statement::new(
+        "delete from private_keys where id in (select private_key_id from versions \
+         where certificate_id = ? and private_key_id is not null) \
+         and not exists (select 1 from private_key_labels l \
+         where l.private_key_id = private_keys.id and l.on_its_own) \
+         and not exists (select 1 from versions o join certificates c on c.id = o.certificate_id \
+         where o.private_key_id = private_keys.id)",
+    )
+    .bind(certificate)
+}
+
 /// The values in the order of [`crate::recorder::CERTIFICATES`].
 fn certificate_row(
     certificate: NewCertificate,
@@ -279,11 +340,7 @@ fn certificate_row(
     } = certificate;
     let identifiers = joined(&identifiers)?;
     within("the name of the certificate", NAME_LIMIT, name.len())?;
-    within(
-        "the common name of the certificate",
-        NAME_LIMIT,
-        common_name.len(),
-    )?;
+    check_common_name(&common_name)?;
     let StateColumns {
         kind,
         attempt,
@@ -306,6 +363,14 @@ fn certificate_row(
         reason.into(),
         issuer.into(),
     ])
+}
+
+fn check_common_name(common_name: &str) -> Result<(), Error> {
+    within(
+        "the common name of the certificate",
+        NAME_LIMIT,
+        common_name.len(),
+    )
 }
 
 /// The names of a certificate as they are kept: one a line.

@@ -257,9 +257,15 @@ impl Store {
             identifiers,
             renew_at,
             next_action_at,
+            becomes,
             event,
         } = record;
         check_version(&version, key.as_ref())?;
+        if becomes.is_some() {
+            return Err(Error::Inconsistent(
+                "what the house obtained would not be renewed any more",
+            ));
+        }
         let exportable = key.as_ref().map(|key| key.exportable);
         if matches!(exportable, Some(Exportable::Until(_))) {
             return Err(Error::Inconsistent(

@@ -19,6 +19,7 @@ mod authorities;
 mod authority_changes;
 mod backend;
 mod budgets;
+mod certificate_labels;
 mod certificates;
 mod challenges;
 mod cursors;
@@ -40,6 +41,7 @@ mod inventory;
 mod leases;
 mod migrate;
 mod names;
+mod numbers;
 mod orders;
 mod page;
 #[cfg(test)]
@@ -47,6 +49,7 @@ mod plans;
 mod policies;
 mod ports;
 mod preauthorizations;
+mod private_key_labels;
 mod private_keys;
 mod recorder;
 mod references;
@@ -81,6 +84,9 @@ pub use authorities::{
 };
 pub use authority_changes::AuthorityChange;
 pub use budgets::BUCKET_LIMIT;
+pub use certificate_labels::{
+    CERTIFICATES_PER_KEY_LIMIT, CertificateLabel, LABEL_TEXT_LIMIT, LabelledCertificate,
+};
 pub use certificates::{Certificate, CertificateFilter, NewCertificate, Origin, State, StateKind};
 pub use challenges::{CHALLENGE_TEXT_LIMIT, ChallengeRecord, ChallengeState, PendingChallenge};
 pub use deliveries::{DELIVERY_LIMIT, Delivery, NewDelivery};
@@ -108,7 +114,9 @@ pub use inbound_orders::{
 pub use instances::{
     INSTANCE_TEXT_LIMIT, INSTANCES_LIMIT, Instance, InstanceOfService, InstanceRemoval, NewInstance,
 };
-pub use inventory::{CHAIN_LIMIT, IDENTIFIERS_LIMIT, NAME_LIMIT, NewRecord, NewVersionRecord};
+pub use inventory::{
+    CHAIN_LIMIT, IDENTIFIERS_LIMIT, NAME_LIMIT, NewRecord, NewVersionRecord, Remade,
+};
 pub use leases::{Claimable, Owners, Superseded};
 pub use names::Covering;
 pub use orders::{DirectoryOrder, NewDirectoryOrder, ORDER_TEXT_LIMIT};
@@ -116,6 +124,7 @@ pub use page::{Order, Page, PageStart};
 pub use policies::POLICY_LIMIT;
 pub use ports::{Handlers, Protocol, PublishedPort};
 pub use preauthorizations::{PREAUTHORIZATION_LIMIT, PREAUTHORIZATIONS_LIMIT};
+pub use private_key_labels::LabelledKey;
 pub use private_keys::{Exportable, NewPrivateKey, StoredKey};
 pub use references::{CertificateRef, InstanceRef, Reference, ServiceRef};
 pub use renewals::Setback;

@@ -196,6 +196,13 @@ const MIGRATIONS: &[Migration] = &[
         sqlite: "",
         postgres: "",
     },
+    Migration {
+        version: 26,
+        name: "labels",
+        script: include_str!("../migrations/0026_labels.sql"),
+        sqlite: "",
+        postgres: "",
+    },
 ];
 
 const LEDGER: &str = "create table if not exists schema_migrations (

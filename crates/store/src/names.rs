@@ -40,7 +40,8 @@ impl Store {
     /// Only certificates that can be used: valid ones with a current version that is not revoked
     /// and whose private key is stored, and pending ones. Of those alike in name, whether it is
     /// their common name, state and algorithm of the key only the one that ends last, and which of
-    /// several such is always the same.
+    /// several such is always the same. Those that sign themselves are left out: nobody trusts them,
+    /// but they end later than all others.
     pub async fn certificates_covering(
         &self,
         scope: Scope,
@@ -122,12 +123,14 @@ pub(crate) fn covering(scope: Scope, names: &[&str]) -> Statement {
         "select name, id, common_name, state, not_after, algorithm from (select every.*, \
          row_number() over (partition by name, name = common_name, state, algorithm \
          order by not_after desc, created_at desc, id) as place from (\
-         select c.common_name as name, {COLUMNS} from certificates c {USABLE} and c.common_name in "
+         select c.common_name as name, {COLUMNS} from certificates c {USABLE} \
+         and c.origin <> 'self-signed' and c.common_name in "
     ))
     .list(names.iter().copied());
     let statement = scope.restrict(statement, "c.account_id").text(&format!(
         " union all select n.name, {COLUMNS} from certificate_names n \
-         join certificates c on c.id = n.certificate_id {USABLE} and n.name in "
+         join certificates c on c.id = n.certificate_id {USABLE} \
+         and c.origin <> 'self-signed' and n.name in "
     ));
     scope
         .restrict(statement.list(names.iter().copied()), "n.account_id")

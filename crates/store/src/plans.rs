@@ -12,15 +12,15 @@ use crate::certificates::{
 };
 use crate::feed::Wanted;
 use crate::ids::{
-    AccountId, AuthorityId, CertificateId, EventId, InstanceId, ServiceId, VersionId,
+    AccountId, AuthorityId, CertificateId, EventId, InstanceId, PrivateKeyId, ServiceId, VersionId,
 };
 use crate::page::{Order, Page, PageStart};
 use crate::scope::Scope;
 use crate::sql::{Statement, Value};
 use crate::url::DatabaseUrl;
 use crate::{
-    domains, events, feed, instances, leases, migrate, names, private_keys, served, services,
-    shards, versions,
+    certificate_labels, domains, events, feed, instances, inventory, leases, migrate, names,
+    private_key_labels, private_keys, served, services, shards, versions,
 };
 
 mod obtaining;
@@ -379,4 +379,56 @@ async fn changes_of_a_few_rows_look_at_few_rows() {
     let plan = plan(&backend, statement).await;
     assert!(plan.contains("SEARCH domains USING INDEX"), "{plan}");
     assert!(!plan.contains("SCAN domains"), "{plan}");
+}
+
+#[tokio::test]
+async fn labels_are_found_and_missed_by_index() {
+    let (backend, _directory) = database().await;
+    let scope = Scope::Account(AccountId::random());
+    let (certificate, key) = (CertificateId::random(), PrivateKeyId::at(NOW));
+    let place = Some((NOW, certificate));
+    for (statement, index) in [
+        (
+            private_key_labels::listed(scope, 7, 50),
+            "private_key_labels_account",
+        ),
+        (
+            private_key_labels::numbered(scope, 7),
+            "autoindex_private_key_labels",
+        ),
+        (
+            private_key_labels::unlabelled(scope, place),
+            "certificates_account",
+        ),
+        (
+            private_key_labels::deleting_own(AccountId::random()),
+            "private_key_labels_account",
+        ),
+        (
+            certificate_labels::listed(scope, None, 7, 50),
+            "certificate_labels_account",
+        ),
+        (
+            certificate_labels::unlabelled(scope, None, place),
+            "certificates_account",
+        ),
+        (
+            certificate_labels::under(scope, key),
+            "versions_private_key",
+        ),
+        (
+            inventory::deleting_keys(certificate),
+            "versions_private_key",
+        ),
+    ] {
+        assert_uses(&backend, index, statement).await;
+    }
+    // Of one key there are few: sorting them costs nothing.
+    for statement in [
+        certificate_labels::listed(scope, Some(key), 7, 50),
+        certificate_labels::unlabelled(scope, Some(key), None),
+    ] {
+        let plan = plan(&backend, statement).await;
+        assert!(plan.contains("versions_private_key"), "{plan}");
+    }
 }

@@ -196,7 +196,7 @@ impl Store {
 
     /// Revokes a version, or writes down that its issuer did. In one transaction: the version, the
     /// state of its certificate and an order for it that is under way, if it is the current one, the revocation counter of its shard, its private key if that was
-    /// stored for a limited time, what its directory is to be told (see
+    /// stored for a limited time and no other version has it, what its directory is to be told (see
     /// [`Store::claim_revocations`]), and the event (which is written only when it is revoked now).
     pub async fn revoke_version(
         &self,
@@ -240,10 +240,14 @@ impl Store {
                 transaction.execute(count).await?;
             }
             if let Some(key) = row.take::<Option<PrivateKeyId>>()? {
+                // Not one that another certificate was given in the meantime.
                 let erase = Statement::new(
-                    "delete from private_keys where id = ? and exportable_until is not null",
+                    "delete from private_keys where id = ? and exportable_until is not null \
+                     and not exists (select 1 from versions o \
+                     join certificates c on c.id = o.certificate_id \
+                     where o.private_key_id = private_keys.id and o.id <> ?)",
                 );
-                transaction.execute(erase.bind(key)).await?;
+                transaction.execute(erase.bind(key).bind(id)).await?;
             }
             if let Some(mut row) = certificate {
                 orders::end(transaction, &[row.take()?], revocation.at).await?;

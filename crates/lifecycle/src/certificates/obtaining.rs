@@ -79,6 +79,7 @@ impl Certificates {
         Ok(NewVersionRecord {
             renew_at,
             next_action_at: renew_at,
+            becomes: None,
             version,
             key: Some(key),
             identifiers: certificate.identifiers.clone(),

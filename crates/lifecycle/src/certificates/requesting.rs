@@ -179,7 +179,7 @@ impl Certificates {
     ) -> Result<Certificate, Error> {
         principal.require_write()?;
         let certificate = self.find(principal, reference).await?;
-        if certificate.origin == Origin::Uploaded {
+        if certificate.origin != Origin::Issued {
             return Err(Error::NotManaged {
                 name: certificate.name,
             });
@@ -233,7 +233,7 @@ impl Certificates {
     ) -> Result<Certificate, Error> {
         principal.require_write()?;
         let certificate = self.find(principal, reference).await?;
-        if certificate.origin == Origin::Uploaded {
+        if certificate.origin != Origin::Issued {
             return Err(Error::NotManaged {
                 name: certificate.name,
             });
@@ -353,7 +353,7 @@ impl Certificates {
             let Some(found) = self.store.certificate(scope, &reference).await? else {
                 break;
             };
-            if found.common_name != common_name.as_str() || found.origin == Origin::Uploaded {
+            if found.common_name != common_name.as_str() || found.origin != Origin::Issued {
                 continue;
             }
             if self.is_coming_or_in_force(&found) {

@@ -6,7 +6,7 @@
 use pki::{Chain, ChainError, DnsName, PrivateKey};
 use store::{
     Certificate, CertificateId, CertificateRef, Exportable, NewCertificate, NewPrivateKey,
-    NewRecord, NewVersion, NewVersionRecord, Origin, PrivateKeyId, State, VersionId,
+    NewRecord, NewVersion, NewVersionRecord, Origin, PrivateKeyId, Remade, State, VersionId,
 };
 use time::format_description::well_known::Rfc3339;
 
@@ -111,16 +111,18 @@ impl Pair {
         })
     }
 
-    /// The version that this pair makes for `common_name`, or why it cannot.
+    /// The version that this pair makes for `common_name`, if it has to cover one, or why it cannot.
     fn version(
         self,
         certificate_id: CertificateId,
-        common_name: &DnsName,
+        common_name: Option<&DnsName>,
         surroundings: &Surroundings,
     ) -> Result<(NewVersion, NewPrivateKey, Vec<String>), Error> {
         let now = surroundings.now();
         let chain = self.chain.ok_or(Error::KeyMismatch)?;
-        if !chain.leaf.covers(common_name) {
+        if let Some(common_name) = common_name
+            && !chain.leaf.covers(common_name)
+        {
             return Err(Error::CommonNameMismatch {
                 common_name: common_name.to_string(),
             });
@@ -181,7 +183,7 @@ impl Certificates {
         let (version, key, identifiers) =
             upload
                 .pair
-                .version(id, &upload.common_name, &self.surroundings)?;
+                .version(id, Some(&upload.common_name), &self.surroundings)?;
         let certificate = NewCertificate {
             id,
             account_id: principal.account_id(),
@@ -225,7 +227,7 @@ impl Certificates {
         })
     }
 
-    /// Gives an uploaded certificate a new pair; everything that refers to it uses the new one.
+    /// Gives a certificate that nobody issues here a new pair; everything that refers to it uses the new one.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Managed`], [`Error::KeyMismatch`],
@@ -238,24 +240,24 @@ impl Certificates {
     ) -> Result<Certificate, Error> {
         principal.require_write()?;
         let certificate = self.find(principal, reference).await?;
-        if certificate.origin != Origin::Uploaded {
+        if certificate.origin == Origin::Issued {
             return Err(Error::Managed {
                 name: certificate.name,
             });
         }
-        let common_name = DnsName::parse(&certificate.common_name)
-            .map_err(|error| Error::invalid("cn", error.to_string()))?;
+        // It may be any text: then there is no name that a pair could fail to cover.
+        let common_name = DnsName::parse(&certificate.common_name).ok();
         if let Some(given) = replacement.common_name
-            && given != common_name
+            && Some(&given) != common_name.as_ref()
         {
             return Err(Error::CommonNameMismatch {
-                common_name: common_name.to_string(),
+                common_name: certificate.common_name,
             });
         }
         let (version, key, identifiers) =
             replacement
                 .pair
-                .version(certificate.id, &common_name, &self.surroundings)?;
+                .version(certificate.id, common_name.as_ref(), &self.surroundings)?;
         let event = events::of(
             &self.surroundings,
             principal.account_name(),
@@ -275,6 +277,10 @@ impl Certificates {
                     identifiers,
                     renew_at: None,
                     next_action_at: None,
+                    becomes: Some(Remade {
+                        origin: Origin::Uploaded,
+                        common_name: certificate.common_name.clone(),
+                    }),
                     event,
                 },
             )

@@ -270,6 +270,7 @@ impl Attempt<'_> {
             identifiers: self.certificate.identifiers.clone(),
             renew_at: Some(renewal),
             next_action_at: Some(next),
+            becomes: None,
             event: certificates.event(self.certificate, HOUSE_ACCOUNT, kind, &serial),
         };
         let id = self.certificate.id;

@@ -22,6 +22,7 @@ mod expiry;
 mod group_commit;
 mod inbound_orders;
 mod instances;
+mod labels;
 mod leases;
 mod listing;
 mod names;

@@ -89,6 +89,11 @@ pub(crate) const UNDONE: &[(i64, &str)] = &[
     ),
     (24, "drop table audit_links"),
     (25, "drop table policies"),
+    (
+        26,
+        "drop index versions_private_key; drop table certificate_labels; \
+         drop table private_key_labels; drop table numbers",
+    ),
 ];
 
 /// A fresh database.
@@ -267,6 +272,7 @@ pub(crate) fn renewal(
         identifiers: identifiers.to_vec(),
         renew_at: None,
         next_action_at: None,
+        becomes: None,
         event,
     }
 }
