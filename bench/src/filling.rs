@@ -128,6 +128,7 @@ impl Filling {
             hard_limit: u32::from(u16::MAX),
             autokill: None,
             is_persistent: true,
+            environment: store::DEFAULT_ENVIRONMENT.to_owned(),
             created_at: at,
         };
         store

@@ -36,6 +36,7 @@ mod expiry_places;
 mod feed;
 mod ids;
 mod inbound_orders;
+mod installations;
 mod instances;
 mod inventory;
 mod leases;
@@ -54,6 +55,7 @@ mod private_keys;
 mod recorder;
 mod references;
 mod renewals;
+mod requests;
 mod responders;
 mod revocations;
 mod scope;
@@ -65,6 +67,7 @@ mod services;
 mod shards;
 mod sql;
 mod store;
+mod stretches;
 mod switches;
 mod ticket_keys;
 mod tokens;
@@ -111,6 +114,7 @@ pub use ids::{
 pub use inbound_orders::{
     INBOUND_CONTENT_LIMIT, INBOUND_TEXT_LIMIT, InboundContent, InboundOrder, NewInboundOrder,
 };
+pub use installations::{INSTALLATIONS_LIMIT, Installation};
 pub use instances::{
     INSTANCE_TEXT_LIMIT, INSTANCES_LIMIT, Instance, InstanceOfService, InstanceRemoval, NewInstance,
 };
@@ -128,15 +132,17 @@ pub use private_key_labels::LabelledKey;
 pub use private_keys::{Exportable, NewPrivateKey, StoredKey};
 pub use references::{CertificateRef, InstanceRef, Reference, ServiceRef};
 pub use renewals::Setback;
+pub use requests::Renewed;
 pub use revocations::PendingRevocation;
 pub use scope::{PAGE_LIMIT, Scope};
 pub use seal::{MasterKey, MasterKeyId, Purpose, SealError, Sealer};
 pub use secret::Secret;
 pub use served::{ServedKey, ServedVersion};
 pub use service_changes::{PORTS_LIMIT, ServiceChange};
-pub use services::{NewService, Service};
+pub use services::{DEFAULT_ENVIRONMENT, NewService, Service};
 pub use shards::ShardStanding;
 pub use store::Store;
+pub use stretches::ServiceFilter;
 pub use switches::SWITCH_NAME_LIMIT;
 pub use ticket_keys::{TICKET_SECRET_LENGTH, TicketKey};
 pub use tokens::{NewToken, Token};

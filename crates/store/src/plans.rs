@@ -12,15 +12,18 @@ use crate::certificates::{
 };
 use crate::feed::Wanted;
 use crate::ids::{
-    AccountId, AuthorityId, CertificateId, EventId, InstanceId, PrivateKeyId, ServiceId, VersionId,
+    AccountId, AuthorityId, CertificateId, DnsProviderId, EventId, InstanceId, PrivateKeyId,
+    ServiceId, VersionId,
 };
 use crate::page::{Order, Page, PageStart};
 use crate::scope::Scope;
 use crate::sql::{Statement, Value};
+use crate::stretches::ServiceFilter;
 use crate::url::DatabaseUrl;
 use crate::{
-    certificate_labels, domains, events, feed, instances, inventory, leases, migrate, names,
-    private_key_labels, private_keys, served, services, shards, versions,
+    certificate_labels, domains, events, feed, installations, instances, inventory, leases,
+    migrate, names, private_key_labels, private_keys, served, services, shards, stretches,
+    versions,
 };
 
 mod obtaining;
@@ -252,6 +255,10 @@ async fn services_and_instances_are_found_by_index() {
     }
     let statement = instances::of_services(&ids);
     assert_uses(&backend, "instances_service", statement).await;
+    let statement = stretches::stretch(account, &ServiceFilter::default(), 60, 30);
+    assert_uses(&backend, "services_account", statement).await;
+    let statement = installations::naming(DnsProviderId::from_uuid(uuid::Uuid::nil()));
+    assert_uses(&backend, "installations_dns_provider", statement).await;
     let certificates = [CertificateId::random(), CertificateId::random()];
     let statement = services::with_certificates(&certificates);
     assert_uses(&backend, "COVERING INDEX domains_certificate", statement).await;

@@ -156,19 +156,27 @@ impl PreparedService {
             hard_limit,
             autokill,
             is_persistent,
+            environment,
             created_at,
         } = service;
         within("the name of the service", NAME_LIMIT, name.len())?;
+        within(
+            "the environment of the service",
+            NAME_LIMIT,
+            environment.len(),
+        )?;
         domains::check(&domains)?;
         let insert = Statement::new(
             "insert into services (soft_limit, hard_limit, autokill_milliseconds, created_at, \
-             persistent, id, account_id, name, ports) values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             persistent, environment, id, account_id, name, ports) \
+             values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )
         .bind(soft_limit)
         .bind(hard_limit)
         .bind(autokill.map(milliseconds))
         .bind(created_at)
         .bind(is_persistent)
+        .bind(environment)
         .bind(id)
         .bind(account_id)
         .bind(name)

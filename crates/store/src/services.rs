@@ -18,6 +18,9 @@ use crate::scope::{PAGE_LIMIT, Scope};
 use crate::sql::{Row, Statement};
 use crate::store::Store;
 
+/// The environment of a service when nobody says otherwise; the migration says the same in SQL.
+pub const DEFAULT_ENVIRONMENT: &str = "production";
+
 /// A service to be made.
 #[derive(Debug, Clone)]
 pub struct NewService {
@@ -37,6 +40,9 @@ pub struct NewService {
     pub autokill: Option<Duration>,
     /// Whether it stays when its last instance goes.
     pub is_persistent: bool,
+    /// Which of several alike it is, for people, such as `production`; at most
+    /// [`crate::NAME_LIMIT`] bytes.
+    pub environment: String,
     /// When it is made.
     pub created_at: OffsetDateTime,
 }
@@ -60,6 +66,8 @@ pub struct Service {
     pub autokill: Option<Duration>,
     /// Whether it stays when its last instance goes.
     pub is_persistent: bool,
+    /// Which of several alike it is, for people, such as `production`.
+    pub environment: String,
     /// When it was made, to the microsecond.
     pub created_at: OffsetDateTime,
 }
@@ -157,7 +165,7 @@ impl Store {
 
 /// The columns of a service, in the order in which [`read`] takes them.
 const COLUMNS: &str = "s.id, s.account_id, s.name, s.ports, s.soft_limit, s.hard_limit, \
-     s.autokill_milliseconds, s.persistent, s.created_at";
+     s.autokill_milliseconds, s.persistent, s.environment, s.created_at";
 
 /// How many users of certificates one query returns: as many as are told of one certificate, and of
 /// others besides, so that every query gets ahead.
@@ -211,13 +219,13 @@ pub(crate) fn with_certificates(certificates: &[CertificateId]) -> Statement {
     ))
 }
 
-fn select(condition: &str) -> Statement {
+pub(crate) fn select(condition: &str) -> Statement {
     Statement::new(format!(
         "select {COLUMNS} from services s where {condition}"
     ))
 }
 
-fn read(mut row: Row) -> Result<Service, Error> {
+pub(crate) fn read(mut row: Row) -> Result<Service, Error> {
     Ok(Service {
         id: row.take()?,
         account_id: row.take()?,
@@ -229,6 +237,7 @@ fn read(mut row: Row) -> Result<Service, Error> {
             .take::<Option<i64>>()?
             .map(|milliseconds| Duration::from_millis(milliseconds.unsigned_abs())),
         is_persistent: row.take()?,
+        environment: row.take()?,
         created_at: row.take()?,
     })
 }

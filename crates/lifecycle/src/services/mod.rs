@@ -318,6 +318,7 @@ impl Services {
             hard_limit: plan.hard_limit,
             autokill: plan.autokill,
             is_persistent: plan.is_persistent,
+            environment: plan.environment.clone(),
             created_at: self.surroundings.now(),
         };
         let domains = if plan.domains.is_empty() {

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use pki::DnsName;
-use store::PublishedPort;
+use store::{DEFAULT_ENVIRONMENT, PublishedPort};
 
 use super::domains::{self, DomainRequest, Wanted};
 use super::ports::{self, PortRequest};
@@ -15,6 +15,8 @@ use crate::certificates::check_name;
 const DEFAULT_SOFT_LIMIT: u32 = 1;
 /// The highest limit, and the hard limit of a service when nobody says otherwise.
 const MAX_LIMIT: u32 = 65_535;
+/// Longest environment, in characters.
+const MAX_ENVIRONMENT: usize = 64;
 /// The longest time until an idle service may be stopped: a hundred years.
 const MAX_AUTOKILL: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
@@ -35,6 +37,8 @@ pub struct NewServiceRequest {
     pub autokill: Option<Duration>,
     /// Whether it stays when its last instance goes.
     pub is_persistent: bool,
+    /// Which of several alike it is, for people; `production` if `None`.
+    pub environment: Option<String>,
 }
 
 /// A change of a service.
@@ -73,6 +77,7 @@ pub(crate) struct Plan {
     pub(super) hard_limit: u32,
     pub(super) autokill: Option<Duration>,
     pub(crate) is_persistent: bool,
+    pub(super) environment: String,
 }
 
 /// A [`ServiceChange`] whose form is right.
@@ -106,6 +111,7 @@ impl NewServiceRequest {
             hard_limit,
             autokill: autokill(self.autokill)?,
             is_persistent: self.is_persistent,
+            environment: environment(self.environment.as_deref())?,
         })
     }
 }
@@ -132,6 +138,23 @@ impl ServiceChange {
             }
         })
     }
+}
+
+fn environment(asked: Option<&str>) -> Result<String, Error> {
+    let environment = asked.unwrap_or(DEFAULT_ENVIRONMENT);
+    if environment.chars().count() > MAX_ENVIRONMENT {
+        return Err(Error::TooLong {
+            field: "environment",
+            limit: MAX_ENVIRONMENT,
+        });
+    }
+    if environment.trim().is_empty() || environment.chars().any(char::is_control) {
+        return Err(Error::invalid(
+            "environment",
+            "an environment is a word such as production",
+        ));
+    }
+    Ok(environment.to_owned())
 }
 
 fn limit(field: &'static str, asked: Option<i64>, default: u32) -> Result<u32, Error> {

@@ -21,6 +21,7 @@ mod expiring;
 mod expiry;
 mod group_commit;
 mod inbound_orders;
+mod installations;
 mod instances;
 mod labels;
 mod leases;

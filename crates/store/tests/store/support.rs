@@ -94,6 +94,10 @@ pub(crate) const UNDONE: &[(i64, &str)] = &[
         "drop index versions_private_key; drop table certificate_labels; \
          drop table private_key_labels; drop table numbers",
     ),
+    (
+        27,
+        "drop table installations; alter table services drop column environment",
+    ),
 ];
 
 /// A fresh database.
@@ -445,6 +449,7 @@ pub(crate) fn service(account: AccountId) -> NewService {
         hard_limit: 65_535,
         autokill: None,
         is_persistent: true,
+        environment: store::DEFAULT_ENVIRONMENT.to_owned(),
         created_at: moment(0),
     }
 }

@@ -1,0 +1,209 @@
+//! Installations, environments of services, and certificates that are obtained anew.
+
+use store::{
+    CertificateRef, DnsProviderId, Error, Installation, NewService, Origin, Renewed, Scope,
+    ServiceFilter, State,
+};
+use time::Duration;
+
+use crate::support::{Database, account, add_certificate_for, add_service, event, moment, service};
+
+on_both_databases!(
+    an_installation_is_found_as_it_was_written,
+    an_installation_goes_with_its_service_and_with_its_certificate,
+    who_adds_has_seen_the_others,
+    services_are_counted_and_walked_by_page,
+    a_certificate_can_be_obtained_anew_under_other_names,
+);
+
+fn installation(of: (store::AccountId, store::ServiceId, store::CertificateId)) -> Installation {
+    let (account_id, service_id, certificate_id) = of;
+    Installation {
+        service_id,
+        certificate_id,
+        account_id,
+        server_names: vec!["A.example".to_owned(), "b.example".to_owned()],
+        domains: vec!["a.example".to_owned()],
+        wildcard: true,
+        dns_provider_id: Some(DnsProviderId::from_uuid(uuid::Uuid::from_u128(7))),
+        ssl_termination: false,
+        created_at: moment(1),
+        updated_at: moment(2),
+    }
+}
+
+async fn an_installation_is_found_as_it_was_written(database: &Database) {
+    let store = database.open().await;
+    let (owner, stranger) = (account(&store).await, account(&store).await);
+    let service = add_service(&store, owner, &[]).await;
+    let certificate = add_certificate_for(&store, owner, "a.example", &[]).await;
+    let first = installation((owner, service, certificate));
+    assert!(store.add_installation(&first, 0).await.unwrap());
+    let scope = Scope::Account(owner);
+    assert_eq!(
+        store.installations(scope, service).await.unwrap(),
+        std::slice::from_ref(&first)
+    );
+    let foreign = store.installations(Scope::Account(stranger), service).await;
+    assert_eq!(foreign.unwrap(), []);
+    let provider = first.dns_provider_id.unwrap();
+    assert!(store.is_dns_provider_named(provider).await.unwrap());
+
+    let changed = Installation {
+        server_names: vec!["c.example".to_owned()],
+        domains: Vec::new(),
+        wildcard: false,
+        dns_provider_id: None,
+        ssl_termination: true,
+        updated_at: moment(3),
+        ..first.clone()
+    };
+    store.put_installation(&changed).await.unwrap();
+    assert_eq!(
+        store.installations(scope, service).await.unwrap(),
+        [changed]
+    );
+    assert!(!store.is_dns_provider_named(provider).await.unwrap());
+
+    let overlong = Installation {
+        server_names: vec!["x".repeat(store::IDENTIFIERS_LIMIT + 1)],
+        ..first
+    };
+    let refused = store.put_installation(&overlong).await;
+    assert!(matches!(refused, Err(Error::TooLong { .. })), "{refused:?}");
+}
+
+async fn an_installation_goes_with_its_service_and_with_its_certificate(database: &Database) {
+    let store = database.open().await;
+    let owner = account(&store).await;
+    let scope = Scope::Account(owner);
+    for goes_with_service in [true, false] {
+        let service = add_service(&store, owner, &[]).await;
+        let certificate = add_certificate_for(&store, owner, "a.example", &[]).await;
+        let made = installation((owner, service, certificate));
+        assert!(store.add_installation(&made, 0).await.unwrap());
+        if goes_with_service {
+            let gone = store.delete_service(scope, service, vec![event(None, "service.deleted")]);
+            assert!(gone.await.unwrap());
+        } else {
+            let gone =
+                store.delete_certificate(scope, certificate, event(None, "certificate.deleted"));
+            assert!(gone.await.unwrap());
+        }
+        assert_eq!(database.count("installations").await, 0);
+        let late = store.put_installation(&made).await;
+        assert!(matches!(late, Err(Error::UnknownCertificate)), "{late:?}");
+    }
+}
+
+async fn who_adds_has_seen_the_others(database: &Database) {
+    let store = database.open().await;
+    let owner = account(&store).await;
+    let service = add_service(&store, owner, &[]).await;
+    let mut made = Vec::new();
+    for name in ["a.example", "b.example"] {
+        let certificate = add_certificate_for(&store, owner, name, &[]).await;
+        made.push(installation((owner, service, certificate)));
+    }
+    let (one, two) = tokio::join!(
+        store.add_installation(&made[0], 0),
+        store.add_installation(&made[1], 0)
+    );
+    assert_ne!(one.unwrap(), two.unwrap(), "only one of them was right");
+    let elsewhere = Installation {
+        account_id: account(&store).await,
+        ..made[0].clone()
+    };
+    let refused = store.add_installation(&elsewhere, 1).await;
+    assert!(matches!(refused, Err(Error::NotFound)), "{refused:?}");
+}
+
+async fn services_are_counted_and_walked_by_page(database: &Database) {
+    let store = database.open().await;
+    let (owner, stranger) = (account(&store).await, account(&store).await);
+    add_service(&store, stranger, &[]).await;
+    let mut names = Vec::new();
+    for number in 0..5 {
+        let environment = if number == 3 { "Staging" } else { "production" };
+        let made = NewService {
+            environment: environment.to_owned(),
+            created_at: moment(number),
+            ..service(owner)
+        };
+        names.push(made.name.clone());
+        store
+            .create_service(made, Vec::new(), vec![event(None, "service.created")])
+            .await
+            .unwrap();
+    }
+    let scope = Scope::Account(owner);
+    let every = ServiceFilter::default();
+    for (skipped, limit, expected) in [(0, 2, &names[0..2]), (4, 2, &names[4..]), (5, 2, &[])] {
+        let found = store
+            .stretch_of_services(scope, &every, skipped, limit)
+            .await;
+        let (found, count) = found.unwrap();
+        let found: Vec<_> = found.iter().map(|service| service.name.clone()).collect();
+        assert_eq!((found.as_slice(), count), (expected, 5));
+    }
+    let staging = ServiceFilter {
+        environment: Some("sTAGING".to_owned()),
+        name: Some(names[3].to_uppercase()),
+    };
+    let (found, count) = store
+        .stretch_of_services(scope, &staging, 0, 9)
+        .await
+        .unwrap();
+    assert_eq!((found.len(), count), (1, 1));
+    assert_eq!(found[0].environment, "Staging");
+}
+
+async fn a_certificate_can_be_obtained_anew_under_other_names(database: &Database) {
+    let store = database.open().await;
+    let owner = account(&store).await;
+    let scope = Scope::Account(owner);
+    let id = add_certificate_for(&store, owner, "a.example", &["a.example", "b.example"]).await;
+    let before = store.certificate(scope, &CertificateRef::Id(id)).await;
+    let before = before.unwrap().unwrap();
+    let at = moment(9) + Duration::HOUR;
+    let renewed = Renewed {
+        common_name: "c.example".to_owned(),
+        identifiers: vec!["c.example".to_owned(), "*.c.example".to_owned()],
+        issuer: "default".to_owned(),
+        next_attempt_at: at,
+    };
+    store
+        .request_anew(
+            scope,
+            id,
+            renewed.clone(),
+            event(None, "certificate.requested"),
+        )
+        .await
+        .unwrap();
+    let after = store.certificate(scope, &CertificateRef::Id(id)).await;
+    let after = after.unwrap().unwrap();
+    assert_eq!(after.origin, Origin::Issued);
+    assert_eq!(after.issuer.as_deref(), Some("default"));
+    let pending = State::Pending {
+        attempt: 0,
+        next_attempt_at: at,
+    };
+    assert_eq!((after.state, after.current), (pending, before.current));
+    assert_eq!(after.identifiers, renewed.identifiers);
+    let covering = store
+        .certificates_covering(scope, &["a.example", "b.example", "*.c.example"])
+        .await
+        .unwrap();
+    let covered: Vec<_> = covering
+        .iter()
+        .map(|covering| covering.name.as_str())
+        .collect();
+    assert_eq!(covered, ["*.c.example"]);
+
+    let foreign = Scope::Account(account(&store).await);
+    let refused = store
+        .request_anew(foreign, id, renewed, event(None, "certificate.requested"))
+        .await;
+    assert!(matches!(refused, Err(Error::NotFound)), "{refused:?}");
+}
