@@ -8,6 +8,7 @@ use http::{HeaderMap, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
+use zeroize::Zeroizing;
 
 /// A request as it came from the wire.
 pub type Request = http::Request<Incoming>;
@@ -54,10 +55,16 @@ pub(crate) fn bearer_token(headers: &HeaderMap) -> Option<&str> {
 
 /// The password of an `Authorization: Basic` header.
 pub(crate) fn basic_password(headers: &HeaderMap) -> Option<String> {
+    let (_, password) = basic_credentials(headers)?;
+    Some(password.as_str().to_owned())
+}
+
+/// User and password of an `Authorization: Basic` header.
+pub(crate) fn basic_credentials(headers: &HeaderMap) -> Option<(String, Zeroizing<String>)> {
     let encoded = authorization(headers, "basic")?;
-    let decoded = String::from_utf8(STANDARD.decode(encoded).ok()?).ok()?;
-    let (_, password) = decoded.split_once(':')?;
-    Some(password.to_owned())
+    let decoded = Zeroizing::new(STANDARD.decode(encoded).ok()?);
+    let (user, password) = std::str::from_utf8(&decoded).ok()?.split_once(':')?;
+    Some((user.to_owned(), Zeroizing::new(password.to_owned())))
 }
 
 fn authorization<'a>(headers: &'a HeaderMap, wanted: &str) -> Option<&'a str> {

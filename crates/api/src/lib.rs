@@ -15,6 +15,7 @@ mod kraftcloud;
 mod limits;
 mod metrics;
 mod notation;
+mod oauth;
 mod publication;
 mod server;
 mod settings;
@@ -79,6 +80,7 @@ impl Api {
             Door::CertMaker => Box::pin(certmaker::respond(context, request)).await,
             Door::Cloud66 => Box::pin(cloud66::respond(context, request)).await,
             Door::KraftCloud => Box::pin(kraftcloud::respond(context, request, started)).await,
+            Door::OAuth => Box::pin(oauth::respond(context, request)).await,
             Door::Publication => publication::respond(context, request).await,
             Door::System => system::respond(context, &request).await,
         };
@@ -97,6 +99,7 @@ enum Door {
     CertMaker,
     Cloud66,
     KraftCloud,
+    OAuth,
     Publication,
     System,
 }
@@ -108,6 +111,7 @@ impl Door {
             (None | Some(""), None) | (Some("v1"), _) => Self::KraftCloud,
             (Some("api"), Some("v1")) => Self::CertMaker,
             (Some("api"), Some("3")) => Self::Cloud66,
+            (Some("oauth"), _) | (Some("api"), Some("tooling")) => Self::OAuth,
             (Some("chancery"), _) => Self::Administration,
             (Some("ca" | "ocsp"), _) => Self::Publication,
             _ => Self::System,
@@ -120,6 +124,7 @@ impl Door {
             Self::CertMaker => "certmaker",
             Self::Cloud66 => "cloud66",
             Self::KraftCloud => "kraftcloud",
+            Self::OAuth => "oauth",
             Self::Publication => "publication",
             Self::System => "system",
         }
@@ -144,6 +149,8 @@ mod tests {
             ("/api/3/ping.json", Door::Cloud66),
             ("/api/3", Door::Cloud66),
             ("/api/30", Door::System),
+            ("/oauth/authorize", Door::OAuth),
+            ("/api/tooling/cx/config", Door::OAuth),
             ("/ocsp/abc//def", Door::Publication),
             ("/ca/00.crl", Door::Publication),
             ("/chancery/v1/accounts", Door::Administration),

@@ -15,6 +15,8 @@ pub enum Noun {
     Certificate,
     /// An order that waits for a proof, as its account knows it.
     Challenge,
+    /// A program that asks people for grants.
+    Client,
     /// A zone with the credentials to write its records.
     DnsProvider,
     /// A domain of a service.
@@ -41,6 +43,7 @@ impl Noun {
             Self::Account | Self::Authority | Self::Instance | Self::Issuer => "an",
             Self::Certificate
             | Self::Challenge
+            | Self::Client
             | Self::DnsProvider
             | Self::Domain
             | Self::Port
@@ -59,6 +62,7 @@ impl fmt::Display for Noun {
             Self::Authority => "authority",
             Self::Certificate => "certificate",
             Self::Challenge => "challenge",
+            Self::Client => "client",
             Self::DnsProvider => "DNS provider",
             Self::Domain => "domain",
             Self::Instance => "instance",

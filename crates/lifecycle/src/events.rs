@@ -43,11 +43,17 @@ pub(crate) const CERTIFICATE_REVOKED: &str = "certificate.revoked";
 pub(crate) const CERTIFICATE_SIGNED: &str = "certificate.signed";
 pub(crate) const CERTIFICATE_SUPERSEDED: &str = "certificate.superseded";
 pub(crate) const CERTIFICATE_UPLOADED: &str = "certificate.uploaded";
+pub(crate) const CLIENT_REGISTERED: &str = "client.registered";
+pub(crate) const CLIENT_REMOVED: &str = "client.removed";
 pub(crate) const DNS_PROVIDER_ADDED: &str = "dns_provider.added";
 pub(crate) const DNS_PROVIDER_REMOVED: &str = "dns_provider.removed";
 pub(crate) const DOMAIN_ADDED: &str = "domain.added";
 pub(crate) const DOMAIN_REMOVED: &str = "domain.removed";
 pub(crate) const DOMAIN_SWITCHED: &str = "domain.switched";
+/// That somebody allowed a client to act for an account.
+pub(crate) const GRANT_GIVEN: &str = "grant.given";
+/// That a code came twice, and its token was deleted.
+pub(crate) const GRANT_REPLAYED: &str = "grant.replayed";
 pub(crate) const INSTANCE_CREATED: &str = "instance.created";
 pub(crate) const INSTANCE_DELETED: &str = "instance.deleted";
 pub(crate) const ISSUER_ADDED: &str = "issuer.added";

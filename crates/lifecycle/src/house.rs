@@ -20,8 +20,8 @@ use crate::tokens::TokenLimits;
 use crate::validation::Requirement;
 use crate::{
     Accounts, Answers, Audit, Authorities, Certificates, Change, Diagnosis, DnsProviders, Error,
-    InboundOrders, Instances, Issuers, Policies, Preauthorizations, Principal, Routing, Services,
-    Surroundings, Switches, Tally, Tokens, Webhooks, feed,
+    Grants, InboundOrders, Instances, Issuers, Policies, Preauthorizations, Principal,
+    RegisteredClients, Routing, Services, Surroundings, Switches, Tally, Tokens, Webhooks, feed,
 };
 
 /// Subject CN of the certificates of the house's own API listener.
@@ -46,6 +46,10 @@ pub struct House {
     pub policies: Policies,
     /// Credentials; the way to a [`Principal`].
     pub tokens: Tokens,
+    /// What people allow programs to do with their accounts.
+    pub grants: Grants,
+    /// Programs that may ask for that.
+    pub clients: RegisteredClients,
     /// What accounts need not prove.
     pub preauthorizations: Preauthorizations,
     /// The inventory.
@@ -191,6 +195,14 @@ impl House {
             issuers.clone(),
             orders,
         );
+        let tokens = Tokens::new(store.clone(), surroundings.clone());
+        let clients = RegisteredClients::new(store.clone(), surroundings.clone());
+        let grants = Grants::new(
+            store.clone(),
+            surroundings.clone(),
+            tokens.clone(),
+            clients.clone(),
+        );
         Self {
             audit: Audit::new(store.clone(), surroundings.clone()),
             policies,
@@ -202,7 +214,9 @@ impl House {
             accounts,
             inbound_orders,
             switches,
-            tokens: Tokens::new(store.clone(), surroundings.clone()),
+            tokens,
+            grants,
+            clients,
             certificates,
             authorities,
             issuers,
@@ -318,6 +332,12 @@ impl House {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
                     "could not forget old orders"
+                );
+            }
+            if let Err(error) = self.grants.sweep().await {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "could not forget old grants"
                 );
             }
             let swept = self.surroundings.now() - BUDGETS_KEPT;

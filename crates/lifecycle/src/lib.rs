@@ -15,6 +15,7 @@ mod diagnosis;
 mod error;
 mod events;
 mod feed;
+mod grants;
 mod house;
 mod instances;
 mod issuers;
@@ -38,6 +39,7 @@ mod surroundings;
 mod tally;
 #[cfg(test)]
 mod testing;
+mod throttle;
 mod tickets;
 mod tokens;
 mod validation;
@@ -61,6 +63,10 @@ pub use certificates::{
 pub use challenges::{Answers, ChallengeError};
 pub use diagnosis::{Actor, Diagnosis, Finding, StandingRecord, Verdict};
 pub use error::{Error, Noun};
+pub use grants::{
+    CX_CLIENT, ClientView, ConsentError, GrantRequest, Grants, MintedClient, NewClient,
+    OUT_OF_BAND, Question, Redemption, RedemptionError, Redirect, RegisteredClients,
+};
 pub use house::{House, ServerIdentity};
 pub use instances::{InstanceView, Instances, NewInstanceRequest, ServiceChoice};
 pub use issuers::{

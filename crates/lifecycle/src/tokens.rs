@@ -273,19 +273,8 @@ impl Tokens {
                 limit: MAX_NAME,
             });
         }
-        if let Some(scopes) = &limits.scopes
-            && let Some(unknown) = scopes
-                .iter()
-                .find(|scope| !SCOPES.contains(&scope.as_str()))
-        {
-            return Err(Error::invalid(
-                "scopes",
-                format!(
-                    "'{}' is not one of {}",
-                    unknown.escape_debug(),
-                    SCOPES.join(", ")
-                ),
-            ));
+        if let Some(scopes) = &limits.scopes {
+            check_scopes(scopes)?;
         }
         let now = self.surroundings.now();
         let text = self.new_text(account_name);
@@ -356,8 +345,27 @@ impl Tokens {
     }
 }
 
+/// Whether all of these are scopes.
+pub(crate) fn check_scopes(scopes: &[String]) -> Result<(), Error> {
+    let unknown = scopes
+        .iter()
+        .find(|scope| !SCOPES.contains(&scope.as_str()));
+    let Some(unknown) = unknown else {
+        return Ok(());
+    };
+    let shown: String = unknown.chars().take(MAX_NAME).collect();
+    Err(Error::invalid(
+        "scopes",
+        format!(
+            "'{}' is not one of {}",
+            shown.escape_debug(),
+            SCOPES.join(", ")
+        ),
+    ))
+}
+
 /// The limits asked for, narrowed to those of the token that asks.
-fn within(
+pub(crate) fn within(
     mut asked: TokenLimits,
     maker: &Limits,
     now: OffsetDateTime,
@@ -397,7 +405,7 @@ fn within(
 }
 
 /// The account named by a token text of the one format, or `None` if it is not of that format.
-fn account_of(presented: &str) -> Option<String> {
+pub(crate) fn account_of(presented: &str) -> Option<String> {
     // 64 characters of account, a colon and 40 digits make 140 characters of base64.
     if presented.len() > 140 {
         return None;
@@ -415,7 +423,7 @@ fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn hash_of(text: &str) -> [u8; 32] {
+pub(crate) fn hash_of(text: &str) -> [u8; 32] {
     let mut hash = [0; 32];
     hash.copy_from_slice(digest(&SHA256, text.as_bytes()).as_ref());
     hash

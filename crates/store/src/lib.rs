@@ -34,6 +34,7 @@ mod events;
 mod expiring;
 mod expiry_places;
 mod feed;
+mod grants;
 mod ids;
 mod inbound_orders;
 mod installations;
@@ -54,6 +55,7 @@ mod private_key_labels;
 mod private_keys;
 mod recorder;
 mod references;
+mod registered_clients;
 mod renewals;
 mod requests;
 mod responders;
@@ -106,6 +108,7 @@ pub use event_search::{EventFilter, EventPage};
 pub use events::{ACTOR_LIMIT, DETAIL_LIMIT, Event, NewEvent};
 pub use expiry_places::ExpiryPlace;
 pub use feed::{Stretch, Wanted};
+pub use grants::{GRANT_TEXT_LIMIT, GRANTS_LIMIT, Grant};
 pub use ids::{
     AccountId, AuthorityId, CaCertificateId, CertificateId, ChallengeId, DeliveryId, DirectoryId,
     DnsProviderId, EventId, IdParseError, InstanceId, PrivateKeyId, ServiceId, TokenId, VersionId,
@@ -131,6 +134,7 @@ pub use preauthorizations::{PREAUTHORIZATION_LIMIT, PREAUTHORIZATIONS_LIMIT};
 pub use private_key_labels::LabelledKey;
 pub use private_keys::{Exportable, NewPrivateKey, StoredKey};
 pub use references::{CertificateRef, InstanceRef, Reference, ServiceRef};
+pub use registered_clients::{REDIRECTS_LIMIT, REGISTERED_CLIENTS_LIMIT, RegisteredClient};
 pub use renewals::Setback;
 pub use requests::Renewed;
 pub use revocations::PendingRevocation;

@@ -6,15 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pki::{DistinguishedName, EmailAddress, Identifier, PrivateKey, PublicKey};
-use store::{InboundContent, InboundOrder, NewInboundOrder, Store, VersionId};
+use store::{AccountId, InboundContent, InboundOrder, NewInboundOrder, Store, VersionId};
 use time::OffsetDateTime;
 
 use super::prover::{Failure, Prover, Way};
 use super::requirement::{ProofKind, Requirement, offers};
 use super::switches::Switches;
-use super::throttle::Throttle;
 use crate::certificates::{IssueRequest, Issued, Plan, PlannedKey};
 use crate::settings::Settings;
+use crate::throttle::Throttle;
 use crate::{Certificates, Error, Noun, Principal, Surroundings};
 
 /// How long an order waits for a proof.
@@ -85,9 +85,9 @@ pub struct InboundOrders {
 
 #[derive(Debug)]
 struct Throttles {
-    orders: Throttle,
-    revocations: Throttle,
-    solves: Throttle,
+    orders: Throttle<AccountId>,
+    revocations: Throttle<AccountId>,
+    solves: Throttle<AccountId>,
 }
 
 impl InboundOrders {

@@ -15,7 +15,6 @@ mod preauthorized;
 mod prover;
 mod requirement;
 mod switches;
-mod throttle;
 
 pub use inbound::{Completed, InboundOrders, InboundRequest, Placed, WaitingOrder};
 pub use preauthorized::Preauthorizations;

@@ -19,6 +19,7 @@ mod event_search;
 mod events;
 mod expiring;
 mod expiry;
+mod grants;
 mod group_commit;
 mod inbound_orders;
 mod installations;

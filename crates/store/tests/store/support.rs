@@ -98,6 +98,7 @@ pub(crate) const UNDONE: &[(i64, &str)] = &[
         27,
         "drop table installations; alter table services drop column environment",
     ),
+    (28, "drop table grants; drop table registered_clients"),
 ];
 
 /// A fresh database.

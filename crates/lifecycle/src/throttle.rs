@@ -1,33 +1,33 @@
-//! How often an account may ask in a minute. Each node counts for itself: an account that asks all
-//! nodes of a site gets as many times more, and nobody waits for a counter that is elsewhere.
+//! How often somebody may do something in a minute. Each node counts for itself: who asks all nodes
+//! of a site gets as many times more, and nobody waits for a counter that is elsewhere.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::num::NonZeroU32;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use store::AccountId;
 use time::OffsetDateTime;
 
 use crate::Error;
 
 /// What a limit is for, and how long it takes until all of it is there again.
 const PERIOD: Duration = Duration::from_secs(60);
-/// Accounts remembered before those are forgotten that have not asked for a while.
+/// Who is remembered before those are forgotten that have not asked for a while.
 const REMEMBERED: usize = 1_000;
 
-/// A limit on how often each account may do something.
+/// A limit on how often each of those that a key tells apart may do something.
 #[derive(Debug)]
-pub(super) struct Throttle {
+pub(crate) struct Throttle<K> {
     what: &'static str,
     per_minute: Option<NonZeroU32>,
-    /// When all is there again, by account.
-    levels: Mutex<HashMap<AccountId, OffsetDateTime>>,
+    /// When all is there again, by key.
+    levels: Mutex<HashMap<K, OffsetDateTime>>,
 }
 
-impl Throttle {
+impl<K: Eq + Hash> Throttle<K> {
     /// No limit where there is no number. `what` is for the refusal: "orders".
-    pub(super) fn new(what: &'static str, per_minute: Option<NonZeroU32>) -> Self {
+    pub(crate) fn new(what: &'static str, per_minute: Option<NonZeroU32>) -> Self {
         Self {
             what,
             per_minute,
@@ -39,21 +39,43 @@ impl Throttle {
     ///
     /// # Errors
     /// [`Error::TooMany`].
-    pub(super) fn admit(&self, account: AccountId, now: OffsetDateTime) -> Result<(), Error> {
-        let Some(per_minute) = self.per_minute else {
-            return Ok(());
-        };
-        let mut levels = self.levels.lock().unwrap_or_else(PoisonError::into_inner);
-        if levels.len() >= REMEMBERED {
-            levels.retain(|_, level| *level > now);
+    pub(crate) fn admit(&self, key: K, now: OffsetDateTime) -> Result<(), Error> {
+        let mut levels = self.levels();
+        if let Some(level) = self.after_one_more(&levels, &key, now)? {
+            if levels.len() >= REMEMBERED {
+                levels.retain(|_, level| *level > now);
+            }
+            levels.insert(key, level);
         }
-        let level = levels.get(&account).copied();
-        let level = spend(per_minute, level, now).map_err(|retry_after| Error::TooMany {
+        Ok(())
+    }
+
+    /// Whether there is room for one more, which is not counted: for what only counts when it fails.
+    ///
+    /// # Errors
+    /// [`Error::TooMany`].
+    pub(crate) fn check(&self, key: &K, now: OffsetDateTime) -> Result<(), Error> {
+        self.after_one_more(&self.levels(), key, now).map(|_| ())
+    }
+
+    fn after_one_more(
+        &self,
+        levels: &HashMap<K, OffsetDateTime>,
+        key: &K,
+        now: OffsetDateTime,
+    ) -> Result<Option<OffsetDateTime>, Error> {
+        let Some(per_minute) = self.per_minute else {
+            return Ok(None);
+        };
+        let level = spend(per_minute, levels.get(key).copied(), now);
+        level.map(Some).map_err(|retry_after| Error::TooMany {
             what: self.what,
             retry_after,
-        })?;
-        levels.insert(account, level);
-        Ok(())
+        })
+    }
+
+    fn levels(&self) -> MutexGuard<'_, HashMap<K, OffsetDateTime>> {
+        self.levels.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -81,11 +103,7 @@ mod tests {
 
     const START: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
 
-    fn account(number: u128) -> AccountId {
-        AccountId::from_uuid(uuid::Uuid::from_u128(number))
-    }
-
-    fn throttle(per_minute: u32) -> Throttle {
+    fn throttle(per_minute: u32) -> Throttle<u128> {
         Throttle::new("orders", NonZeroU32::new(per_minute))
     }
 
@@ -94,50 +112,57 @@ mod tests {
         let throttle = throttle(3);
         for number in [1, 2] {
             for _ in 0..3 {
-                throttle.admit(account(number), START).unwrap();
+                throttle.admit(number, START).unwrap();
             }
-            let refused = throttle.admit(account(number), START).unwrap_err();
+            let refused = throttle.admit(number, START).unwrap_err();
             let wait = Duration::from_secs(20);
             assert!(
                 matches!(refused, Error::TooMany { retry_after, .. } if retry_after == wait),
                 "{refused:?}"
             );
             let later = START + wait;
-            throttle.admit(account(number), later).unwrap();
-            assert!(throttle.admit(account(number), later).is_err());
+            throttle.admit(number, later).unwrap();
+            assert!(throttle.admit(number, later).is_err());
         }
     }
 
     #[test]
     fn asking_again_and_again_does_not_make_it_longer() {
         let throttle = throttle(1);
-        throttle.admit(account(1), START).unwrap();
+        throttle.admit(1, START).unwrap();
         for second in 1..60 {
             let now = START + Duration::from_secs(second);
-            assert!(throttle.admit(account(1), now).is_err());
+            assert!(throttle.admit(1, now).is_err());
         }
-        throttle
-            .admit(account(1), START + Duration::from_secs(60))
-            .unwrap();
+        throttle.admit(1, START + Duration::from_secs(60)).unwrap();
     }
 
     #[test]
     fn a_clock_that_was_ahead_shuts_nobody_out() {
         let throttle = throttle(2);
         throttle
-            .admit(account(1), START + Duration::from_secs(86_400))
+            .admit(1, START + Duration::from_secs(86_400))
             .unwrap();
-        let _ = throttle.admit(account(1), START);
-        throttle
-            .admit(account(1), START + Duration::from_secs(60))
-            .unwrap();
+        let _ = throttle.admit(1, START);
+        throttle.admit(1, START + Duration::from_secs(60)).unwrap();
+    }
+
+    #[test]
+    fn a_look_counts_nothing() {
+        let throttle = throttle(1);
+        for _ in 0..3 {
+            throttle.check(&1, START).unwrap();
+        }
+        throttle.admit(1, START).unwrap();
+        assert!(throttle.check(&1, START).is_err());
+        throttle.check(&2, START).unwrap();
     }
 
     #[test]
     fn without_a_number_there_is_no_limit() {
         let throttle = throttle(0);
         for _ in 0..10_000 {
-            throttle.admit(account(1), START).unwrap();
+            throttle.admit(1, START).unwrap();
         }
     }
 
@@ -146,7 +171,7 @@ mod tests {
         let throttle = throttle(60);
         for number in 0..10 * REMEMBERED as u128 {
             let now = START + Duration::from_millis(u64::try_from(number).unwrap());
-            throttle.admit(account(number), now).unwrap();
+            throttle.admit(number, now).unwrap();
         }
         assert!(throttle.levels.lock().unwrap().len() <= REMEMBERED + 1_000);
     }
