@@ -31,6 +31,8 @@ pub enum Noun {
     PrivateKey,
     /// A group of published ports and domains.
     Service,
+    /// A machine's directory that certificates are delivered to.
+    Target,
     /// A credential of an account.
     Token,
     /// Where an account wants to be told what happens.
@@ -49,6 +51,7 @@ impl Noun {
             | Self::Port
             | Self::PrivateKey
             | Self::Service
+            | Self::Target
             | Self::Token
             | Self::Webhook => "a",
         }
@@ -70,6 +73,7 @@ impl fmt::Display for Noun {
             Self::Port => "port",
             Self::PrivateKey => "private key",
             Self::Service => "service",
+            Self::Target => "target",
             Self::Token => "token",
             Self::Webhook => "webhook",
         })

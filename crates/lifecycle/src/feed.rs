@@ -1,8 +1,9 @@
 //! Following the change feed: telling the edge what changed, and selecting the certificates of
 //! domains again when the inventory did.
 //!
-//! Three readers go through the feed, each at its own pace: selecting again may take long, and
-//! neither the edge nor OCSP, which the third reads of revocations for, must wait for it. Each node reads for its own edge from where the feed was when it
+//! Four readers go through the feed, each at its own pace: selecting again may take long, and
+//! neither the edge nor OCSP, which the third reads of revocations for, nor those who deliver to
+//! targets must wait for it. Each node reads for its own edge from where the feed was when it
 //! started. Up to which event domains were selected again is kept in the store, and moved only
 //! afterwards: what a crash interrupts is done again. Selecting twice, or on two nodes at a time,
 //! changes nothing more.
@@ -23,6 +24,7 @@ use crate::accounts::HOUSE_ACCOUNT;
 use crate::publication::{Hearing, RevocationReader};
 use crate::routing::Change;
 use crate::services::Services;
+use crate::targets::{News, NewsReader};
 use crate::{Error, events};
 
 /// How often the feed is read when nothing is new.
@@ -39,16 +41,24 @@ const CURSOR: &str = "reconciler";
 const PORTION: usize = 500;
 /// Events that change nothing about what any domain is served with. Very many are written while
 /// certificates are issued, and none of them leaves the database.
-const UNSERVED: [&str; 2] = [events::CERTIFICATE_EXPIRING, events::CERTIFICATE_SIGNED];
+const UNSERVED: [&str; 6] = [
+    events::CERTIFICATE_EXPIRING,
+    events::CERTIFICATE_KEY_TAKEN,
+    events::CERTIFICATE_SIGNED,
+    events::PLACEMENT_MADE,
+    events::PLACEMENT_REFUSED,
+    events::PLACEMENT_REMOVED,
+];
 
 /// Reads the feed for ever: calls `notify` with what the edge has to know, from after `beginning`
-/// on, which is now if nobody said before; selects domains again; and has `hearing` know of
-/// revocations. Faults are logged and tried
+/// on, which is now if nobody said before; selects domains again; has `hearing` know of
+/// revocations, and `news` of what may concern targets. Faults are logged and tried
 /// again.
 pub(crate) async fn follow<N: Fn(Change)>(
     store: Store,
     services: Services,
     hearing: Arc<Hearing>,
+    news: Arc<News>,
     beginning: Arc<OnceCell<Option<EventId>>>,
     notify: N,
 ) {
@@ -60,6 +70,7 @@ pub(crate) async fn follow<N: Fn(Change)>(
         told: None,
     };
     let revocations = RevocationReader::new(store.clone(), hearing);
+    let targets = NewsReader::new(store.clone(), news);
     let reconciler = Reconciler {
         store,
         services,
@@ -67,7 +78,12 @@ pub(crate) async fn follow<N: Fn(Change)>(
         kept: None,
         kept_at: Instant::now(),
     };
-    tokio::join!(read(teller), read(reconciler), read(revocations));
+    tokio::join!(
+        read(teller),
+        read(reconciler),
+        read(revocations),
+        read(targets)
+    );
 }
 
 /// Somebody who reads the feed.

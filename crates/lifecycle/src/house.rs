@@ -21,7 +21,8 @@ use crate::validation::Requirement;
 use crate::{
     Accounts, Answers, Audit, Authorities, Certificates, Change, Diagnosis, DnsProviders, Error,
     Grants, InboundOrders, Instances, Issuers, Policies, Preauthorizations, Principal,
-    RegisteredClients, Routing, Services, Surroundings, Switches, Tally, Tokens, Webhooks, feed,
+    RegisteredClients, Routing, Services, Surroundings, Switches, Tally, Targets, Tokens, Webhooks,
+    feed,
 };
 
 /// Subject CN of the certificates of the house's own API listener.
@@ -75,6 +76,8 @@ pub struct House {
     /// Live checks of names.
     pub diagnosis: Diagnosis,
     solvers: Solvers,
+    /// Machines' directories that certificates are delivered to.
+    pub targets: Targets,
     /// Where accounts want to be told what happens.
     pub webhooks: Webhooks,
     /// What this node has done since it started.
@@ -222,6 +225,7 @@ impl House {
             issuers,
             services,
             instances,
+            targets: Targets::new(store.clone(), surroundings.clone(), routing.clone()),
             routing,
             answers,
             dns_providers,
@@ -369,8 +373,10 @@ impl House {
     }
 
     /// Has [`Self::obtain_due`] come to its end within a few seconds: nothing more is taken on, and
-    /// what is under way is finished or left to others.
+    /// what is under way is finished or left to others. Nobody who waits for what a target is to
+    /// have waits any longer.
     pub fn retire(&self) {
+        self.targets.retire();
         self.scheduler.retire();
     }
 
@@ -430,7 +436,9 @@ impl House {
     pub async fn follow_changes(&self, notify: impl Fn(Change)) {
         let (store, services) = (self.store.clone(), self.services.clone());
         let hearing = self.authorities.memory.hearing.clone();
-        feed::follow(store, services, hearing, self.beginning.clone(), notify).await;
+        let news = self.targets.news.clone();
+        let beginning = self.beginning.clone();
+        feed::follow(store, services, hearing, news, beginning, notify).await;
     }
 
     async fn make_administrator(

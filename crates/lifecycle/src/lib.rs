@@ -37,6 +37,7 @@ mod settings;
 mod standing;
 mod surroundings;
 mod tally;
+mod targets;
 #[cfg(test)]
 mod testing;
 mod throttle;
@@ -89,14 +90,18 @@ pub use settings::{
 };
 pub use standing::{DirectoryBudget, Standing};
 pub use store::{
-    Account, AccountId, AuditLink, Certificate, CertificateId, CertificateRef, ChainBreak,
-    ChainHead, Event, EventFilter, EventId, EventPage, Handlers, Instance, InstanceId, InstanceRef,
-    Late, Order, Origin, PAGE_LIMIT, Page, PageStart, Protocol, PublishedPort, Reference, Role,
-    ServedKey, Service, ServiceId, ServiceRef, State, StateKind, Token, TokenId, VerifiedStretch,
-    Version, VersionId, Webhook, WebhookId,
+    Account, AccountId, Acknowledgement, AuditLink, Certificate, CertificateId, CertificateRef,
+    ChainBreak, ChainHead, Event, EventFilter, EventId, EventPage, Handlers, Instance, InstanceId,
+    InstanceRef, Late, Order, Origin, PAGE_LIMIT, Page, PageStart, Placement, Protocol,
+    PublishedPort, Reference, Refusal, Role, ServedKey, Service, ServiceId, ServiceRef, State,
+    StateKind, Target, TargetId, Token, TokenId, VerifiedStretch, Version, VersionId, Webhook,
+    WebhookId,
 };
 pub use surroundings::{Clock, Randomness, Surroundings, SystemClock, SystemRandomness};
 pub use tally::{Counts, DeliveryOutcome, OrderOutcome, Tally};
+pub use targets::{
+    Material, OnTargets, Plan, PlannedPlacement, PlannedRemoval, TargetView, Targets,
+};
 pub use tokens::{AuthenticationError, MintedToken, TokenLimits, Tokens};
 pub use validation::{
     Completed, InboundOrders, InboundRequest, Placed, Preauthorizations, ProofKind, Switch,

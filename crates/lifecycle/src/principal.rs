@@ -21,18 +21,22 @@ pub enum Dialect {
     Cloud66,
     /// D9T Ready.
     D9t,
+    /// Delivery to targets, the one dialect that gives private keys out without a document of its
+    /// own saying so. A token is good for it only if it names it, and then for nothing else.
+    Delivery,
     /// KraftCloud v1 / Unikraft Cloud v1.
     KraftCloud,
 }
 
 impl Dialect {
     /// All dialects, in the order shown to people.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Chancery,
         Self::KraftCloud,
         Self::CertMaker,
         Self::Cloud66,
         Self::D9t,
+        Self::Delivery,
     ];
 
     /// The name used on the command line and in token limits.
@@ -43,6 +47,7 @@ impl Dialect {
             Self::Chancery => "chancery",
             Self::Cloud66 => "cloud66",
             Self::D9t => "d9t",
+            Self::Delivery => "delivery",
             Self::KraftCloud => "kraftcloud",
         }
     }
@@ -169,6 +174,16 @@ impl Principal {
         Ok(())
     }
 
+    /// Whether the token was made for delivery. No other one may have keys, whatever else it may.
+    pub(crate) fn require_delivery(&self) -> Result<(), Error> {
+        if is_for_delivery(self.limits.dialects.as_deref()) {
+            return Ok(());
+        }
+        Err(Error::Forbidden {
+            reason: "this needs a token that was made for delivery",
+        })
+    }
+
     pub(crate) fn limits(&self) -> &Limits {
         &self.limits
     }
@@ -181,4 +196,10 @@ impl Principal {
             reason: "this needs a token of an administrator's account",
         })
     }
+}
+
+/// Whether a token that is limited to these dialects is one for delivery.
+pub(crate) fn is_for_delivery(dialects: Option<&[String]>) -> bool {
+    let delivery = Dialect::Delivery.as_str();
+    dialects.is_some_and(|dialects| dialects.iter().any(|name| name == delivery))
 }

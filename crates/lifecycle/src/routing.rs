@@ -76,6 +76,16 @@ pub struct Credentials {
     pub staple: Option<Staple>,
 }
 
+/// A chain with its key.
+pub(crate) struct Bearings {
+    pub(crate) version: Version,
+    /// Leaf and intermediates, DER, the leaf first.
+    pub(crate) chain: Vec<Vec<u8>>,
+    pub(crate) key: ServedKey,
+    /// The authority of ours that signed it, and the leaf.
+    pub(crate) signed_by: Option<(Arc<Authority>, pki::Certificate)>,
+}
+
 /// An OCSP response (RFC 6960) about one leaf, saying that it is good.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Staple {
@@ -227,6 +237,30 @@ impl Routing {
     /// # Errors
     /// [`Error::Store`]; [`Error::NotFound`] for an authority that has disappeared.
     pub async fn credentials(&self, id: CertificateId) -> Result<Option<Credentials>, Error> {
+        let Some(bearings) = self.bearings(id).await? else {
+            return Ok(None);
+        };
+        let Bearings {
+            version,
+            chain,
+            key,
+            signed_by,
+        } = bearings;
+        let staple = match signed_by {
+            Some((authority, leaf)) => self.staple(&authority, &leaf, &version).await,
+            None => None,
+        };
+        Ok(Some(Credentials {
+            version: version.id,
+            chain,
+            key,
+            not_after: version.not_after,
+            staple,
+        }))
+    }
+
+    /// As [`Self::credentials`], without a staple.
+    pub(crate) async fn bearings(&self, id: CertificateId) -> Result<Option<Bearings>, Error> {
         let Some(served) = self.store.served_version(id).await? else {
             return Ok(None);
         };
@@ -238,20 +272,19 @@ impl Routing {
         } = served;
         let mut chain = vec![stored.leaf.clone()];
         chain.extend(stored.intermediates);
-        let mut staple = None;
+        let mut signed_by = None;
         if let (Some(_), Some(issuer)) = (version.authority_id, &issuer) {
             let authority = self.authorities.named(issuer).await?;
             let leaf = pki::Certificate::from_der(&stored.leaf).map_err(Error::signing)?;
             let intermediates = authority.intermediates_of(&leaf);
             chain.extend(intermediates.iter().map(|issuer| issuer.der().to_vec()));
-            staple = self.staple(&authority, &leaf, &version).await;
+            signed_by = Some((authority, leaf));
         }
-        Ok(Some(Credentials {
-            version: version.id,
+        Ok(Some(Bearings {
+            version,
             chain,
             key,
-            not_after: version.not_after,
-            staple,
+            signed_by,
         }))
     }
 

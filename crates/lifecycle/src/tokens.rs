@@ -157,10 +157,10 @@ impl Tokens {
         if account.status.disabled {
             return Err(AuthenticationError::Disabled);
         }
-        let is_named = token
-            .dialects
-            .as_ref()
-            .is_none_or(|dialects| dialects.iter().any(|name| name == dialect.as_str()));
+        let is_named = match &token.dialects {
+            Some(dialects) => dialects.iter().any(|name| name == dialect.as_str()),
+            None => dialect != Dialect::Delivery,
+        };
         // Scopes are words of Cloud 66; elsewhere nothing would hold such a token to them.
         let is_unscoped = token.scopes.is_none() || dialect == Dialect::Cloud66;
         if !is_named || !is_unscoped {
@@ -173,7 +173,9 @@ impl Tokens {
     /// do nothing, and nowhere and for no longer, than the token that the caller came with.
     ///
     /// # Errors
-    /// [`Error::Forbidden`], [`Error::Invalid`] for a scope that does not exist, [`Error::NotFound`] for the account, [`Error::TooLong`] for the name.
+    /// [`Error::Forbidden`], [`Error::Invalid`] for a scope that does not exist and for delivery
+    /// together with anything else, [`Error::NotFound`] for the account, [`Error::TooLong`] for the
+    /// name.
     pub async fn create(
         &self,
         principal: &Principal,
@@ -181,6 +183,7 @@ impl Tokens {
     ) -> Result<MintedToken, Error> {
         principal.require_write()?;
         let limits = within(limits, principal.limits(), self.surroundings.now())?;
+        check_delivery(&limits)?;
         let account = match &limits.account {
             Some(name) if name != principal.account_name() => {
                 principal.require_administrator()?;
@@ -362,6 +365,22 @@ pub(crate) fn check_scopes(scopes: &[String]) -> Result<(), Error> {
             SCOPES.join(", ")
         ),
     ))
+}
+
+/// A token that lies about on the machines of TLS servers is to open nothing else.
+fn check_delivery(limits: &TokenLimits) -> Result<(), Error> {
+    let dialects = limits.dialects.as_deref().unwrap_or_default();
+    if !dialects.contains(&Dialect::Delivery) {
+        return Ok(());
+    }
+    if dialects.len() > 1 || limits.read_only || limits.scopes.is_some() {
+        return Err(Error::invalid(
+            "dialects",
+            "a token for delivery is for nothing else: it has no other APIs, no scopes, and is not \
+             read-only",
+        ));
+    }
+    Ok(())
 }
 
 /// The limits asked for, narrowed to those of the token that asks.

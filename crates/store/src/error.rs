@@ -50,8 +50,8 @@ pub enum Error {
     #[error("it exists already")]
     Duplicate,
 
-    /// The name is taken: by another certificate, private key, service, instance or directory of the
-    /// account, by another authority, or the zone by another DNS provider of the account.
+    /// The name is taken: by another certificate, private key, service, instance, directory or target
+    /// of the account, by another authority, or the zone by another DNS provider of the account.
     #[error("the name is taken")]
     DuplicateName,
 
@@ -60,8 +60,8 @@ pub enum Error {
     DuplicateSerial,
 
     /// The service has as many domains or instances, the private key as many certificates, or the
-    /// account as many directories, DNS
-    /// providers, webhooks, waiting orders or patterns, as it can have.
+    /// account as many directories, DNS providers, webhooks, targets, waiting orders or patterns, as
+    /// it can have.
     #[error("there can be no more of them")]
     Full,
 
@@ -196,6 +196,8 @@ fn taken(report: &dyn DatabaseError) -> Error {
         || rule.ends_with("dns_providers_shared_zone")
         || rule.ends_with("dns_providers.account_id, dns_providers.zone")
         || rule.ends_with("dns_providers.zone")
+        || rule.ends_with("targets_name")
+        || rule.ends_with("targets.account_id, targets.name")
     {
         Error::DuplicateName
     } else if rule.ends_with("versions_serial_low") || rule.ends_with("versions.serial_low") {

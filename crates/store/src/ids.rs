@@ -177,6 +177,10 @@ random_identifier!(
     ServiceId
 );
 random_identifier!(
+    /// Names a target.
+    TargetId
+);
+random_identifier!(
     /// Names a token.
     TokenId
 );

@@ -46,6 +46,7 @@ mod names;
 mod numbers;
 mod orders;
 mod page;
+mod placements;
 #[cfg(test)]
 mod plans;
 mod policies;
@@ -71,6 +72,7 @@ mod sql;
 mod store;
 mod stretches;
 mod switches;
+mod targets;
 mod ticket_keys;
 mod tokens;
 mod url;
@@ -111,8 +113,8 @@ pub use feed::{Stretch, Wanted};
 pub use grants::{GRANT_TEXT_LIMIT, GRANTS_LIMIT, Grant};
 pub use ids::{
     AccountId, AuthorityId, CaCertificateId, CertificateId, ChallengeId, DeliveryId, DirectoryId,
-    DnsProviderId, EventId, IdParseError, InstanceId, PrivateKeyId, ServiceId, TokenId, VersionId,
-    WebhookId,
+    DnsProviderId, EventId, IdParseError, InstanceId, PrivateKeyId, ServiceId, TargetId, TokenId,
+    VersionId, WebhookId,
 };
 pub use inbound_orders::{
     INBOUND_CONTENT_LIMIT, INBOUND_TEXT_LIMIT, InboundContent, InboundOrder, NewInboundOrder,
@@ -128,6 +130,7 @@ pub use leases::{Claimable, Owners, Superseded};
 pub use names::Covering;
 pub use orders::{DirectoryOrder, NewDirectoryOrder, ORDER_TEXT_LIMIT};
 pub use page::{Order, Page, PageStart};
+pub use placements::{Acknowledgement, Placement, REASON_LIMIT, Refusal};
 pub use policies::POLICY_LIMIT;
 pub use ports::{Handlers, Protocol, PublishedPort};
 pub use preauthorizations::{PREAUTHORIZATION_LIMIT, PREAUTHORIZATIONS_LIMIT};
@@ -148,6 +151,7 @@ pub use shards::ShardStanding;
 pub use store::Store;
 pub use stretches::ServiceFilter;
 pub use switches::SWITCH_NAME_LIMIT;
+pub use targets::{Deliverable, TARGET_NAME_LIMIT, TARGET_SERVICES_LIMIT, TARGETS_LIMIT, Target};
 pub use ticket_keys::{TICKET_SECRET_LENGTH, TicketKey};
 pub use tokens::{NewToken, Token};
 pub use url::{DatabaseUrl, DatabaseUrlError};

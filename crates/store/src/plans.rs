@@ -22,8 +22,8 @@ use crate::stretches::ServiceFilter;
 use crate::url::DatabaseUrl;
 use crate::{
     certificate_labels, domains, events, feed, installations, instances, inventory, leases,
-    migrate, names, private_key_labels, private_keys, served, services, shards, stretches,
-    versions,
+    migrate, names, placements, private_key_labels, private_keys, served, services, shards,
+    stretches, targets, versions,
 };
 
 mod obtaining;
@@ -438,4 +438,30 @@ async fn labels_are_found_and_missed_by_index() {
         let plan = plan(&backend, statement).await;
         assert!(plan.contains("versions_private_key"), "{plan}");
     }
+}
+
+#[tokio::test]
+async fn what_targets_want_and_have_is_found_by_index() {
+    let (backend, _directory) = database().await;
+    let account = AccountId::random();
+    assert_uses(
+        &backend,
+        "certificates_account",
+        targets::of_account(account, 100),
+    )
+    .await;
+    let services = [ServiceId::random(), ServiceId::random()];
+    let wanted = plan(&backend, targets::of_services(account, &services, 100)).await;
+    assert!(
+        wanted.contains("SEARCH d USING INDEX domains_service"),
+        "{wanted}"
+    );
+    assert!(!wanted.contains("SCAN"), "{wanted}");
+    let ids = [CertificateId::random(), CertificateId::random()];
+    let statement = targets::of_these(Scope::Account(account), &ids);
+    assert_uses(&backend, "autoindex_certificates", statement).await;
+    let statement = targets::listed(account, Some("a"), 100);
+    assert_uses(&backend, "targets_name", statement).await;
+    let statement = placements::of_certificates(&ids);
+    assert_uses(&backend, "placements_certificate", statement).await;
 }

@@ -38,6 +38,7 @@ mod served;
 mod services;
 mod shards;
 mod switches;
+mod targets;
 mod ticket_keys;
 mod versions;
 mod webhooks;

@@ -99,6 +99,7 @@ pub(crate) const UNDONE: &[(i64, &str)] = &[
         "drop table installations; alter table services drop column environment",
     ),
     (28, "drop table grants; drop table registered_clients"),
+    (29, "drop table placements; drop table targets"),
 ];
 
 /// A fresh database.
