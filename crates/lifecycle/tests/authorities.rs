@@ -405,6 +405,9 @@ async fn an_issuing_ca_is_renewed_once_and_the_one_before_answers_on() {
         assert!(late.leaf.not_after() - fixture.now() >= time::Duration::days(182));
         assert!(is_good(house, &new, &late.leaf).await);
         assert!(is_good(house, &old, &early.leaf).await);
+        // Neither speaks for what the other one signed.
+        assert!(!is_good(house, &old, &late.leaf).await);
+        assert!(!is_good(house, &new, &early.leaf).await);
         for ca in [&old, &new] {
             assert!(fixture.is_listed(house, ca).await);
         }

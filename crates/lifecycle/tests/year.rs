@@ -1,8 +1,10 @@
-//! The last year of an issuing CA, day by day, on two nodes: whatever somebody relies on is valid
-//! whenever they look, and nothing outlives what it stands on.
+//! The last year of an issuing CA, day by day, on two nodes, with the change to the next one: whatever
+//! somebody relies on is valid whenever they look, and nothing outlives what it stands on.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 mod support;
+
+use std::collections::HashMap;
 
 use lifecycle::{
     CertificateRef, DEFAULT_AUTHORITY, House, IssueRequest, Issued, KeySource, RevocationTarget,
@@ -25,12 +27,13 @@ const CACHED: Duration = Duration::minutes(5);
 /// What the world has of the authority.
 struct World<'a> {
     fixture: &'a Fixture,
-    issuer: Certificate,
+    /// The issuing CAs, the present one last.
+    issuers: Vec<Certificate>,
     root: Certificate,
-    /// Leaves that have not ended, and whether they were revoked.
-    leaves: Vec<(Issued, bool)>,
-    /// The last number of each list: that of the issuing CA, and that of the root.
-    numbers: [u64; 2],
+    /// Leaves that have not ended, with the place of their issuer, and whether they were revoked.
+    leaves: Vec<(Issued, usize, bool)>,
+    /// The last number of the list of each issuing CA, and of that of the root.
+    numbers: HashMap<String, u64>,
 }
 
 impl World<'_> {
@@ -48,12 +51,28 @@ impl World<'_> {
         let issued = issued.unwrap();
         let now = self.fixture.now();
         assert!(issued.leaf.not_before() <= now && now < issued.leaf.not_after());
-        assert!(issued.leaf.not_after() <= self.issuer.not_after());
-        self.leaves.push((issued, false));
+        let issuer = self.issuers.last().unwrap();
+        assert_eq!(issued.leaf.issuer(), issuer.subject());
+        assert!(issued.leaf.not_after() <= issuer.not_after());
+        self.leaves.push((issued, self.issuers.len() - 1, false));
+    }
+
+    /// Has done what is due for authorities, on both nodes at once.
+    async fn renew(&mut self) {
+        let nodes = [self.fixture.house(), self.fixture.other_node()];
+        let [one, other] = nodes.map(|house| house.authorities.renew_due());
+        let (one, other) = tokio::join!(one, other);
+        assert!(one.unwrap() + other.unwrap() <= 1);
+        let authority = nodes[0].authorities.named(DEFAULT_AUTHORITY).await.unwrap();
+        let issuer = authority.issuing_certificate();
+        if self.issuers.last() != Some(issuer) {
+            self.issuers.push(issuer.clone());
+        }
     }
 
     async fn revoke(&mut self, index: usize) {
-        let (issued, is_revoked) = &mut self.leaves[index];
+        let (issued, issuer, is_revoked) = &mut self.leaves[index];
+        let issuer = self.issuers[*issuer].clone();
         if std::mem::replace(is_revoked, true) {
             return;
         }
@@ -64,7 +83,7 @@ impl World<'_> {
         revoked.await.unwrap();
         let leaf = issued.leaf.clone();
         eventually("the other node says so, too", || async {
-            let good = self.is_good(self.fixture.other_node(), &self.issuer, &leaf, false);
+            let good = self.is_good(self.fixture.other_node(), &issuer, &leaf, false);
             (!good.await).then_some(())
         })
         .await;
@@ -99,10 +118,11 @@ impl World<'_> {
         reads[0].is_good
     }
 
-    /// Checks the lists of both tiers, as a node publishes them now.
+    /// Checks the lists of all tiers that have not ended, as a node publishes them now.
     async fn check_lists(&mut self, house: &House) {
         let now = self.fixture.now();
-        for (tier, certificate) in [&self.issuer, &self.root].into_iter().enumerate() {
+        let tiers = self.issuers.iter().chain([&self.root]).enumerate();
+        for (tier, certificate) in tiers.filter(|(_, tier)| now < tier.not_after()) {
             let key = certificate.subject_key_identifier().unwrap();
             let key: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
             let list = house.authorities.revocation_list_by_key_identifier(&key, 0);
@@ -110,12 +130,17 @@ impl World<'_> {
             let [this_update, next_update] = updates(&list);
             assert!(this_update <= now && now < next_update);
             let number = number_of(&list);
-            assert!(self.numbers[tier] <= number);
-            self.numbers[tier] = number;
-            for (issued, is_revoked) in &self.leaves {
+            let before = self.numbers.insert(key, number);
+            assert!(before.is_none_or(|before| before <= number));
+            for (issued, issuer, is_revoked) in &self.leaves {
                 let serial = issued.leaf.serial().as_be_bytes();
                 let is_listed = list.windows(serial.len()).any(|found| found == serial);
-                assert_eq!(is_listed, tier == 0 && *is_revoked);
+                // The lists of former issuing CAs may go on naming what the present one signed.
+                if tier == *issuer {
+                    assert_eq!(is_listed, *is_revoked);
+                } else if certificate == &self.root {
+                    assert!(!is_listed);
+                }
             }
         }
     }
@@ -123,20 +148,23 @@ impl World<'_> {
     async fn look_around(&mut self, day: i64) {
         let now = self.fixture.now();
         self.leaves
-            .retain(|(issued, _)| now < issued.leaf.not_after());
+            .retain(|(issued, _, _)| now < issued.leaf.not_after());
         let nodes = [self.fixture.house(), self.fixture.other_node()];
         let mut house = nodes[(day % 2) as usize].clone();
         // Some of them each day, all of them in time.
-        for (index, (issued, is_revoked)) in self.leaves.iter().enumerate() {
+        for (index, (issued, issuer, is_revoked)) in self.leaves.iter().enumerate() {
             let turn = index as i64 + day;
             if turn % 4 != 0 {
                 continue;
             }
-            let is_good = self.is_good(&house, &self.issuer, &issued.leaf, turn % 3 == 0);
+            let issuer = &self.issuers[*issuer];
+            let is_good = self.is_good(&house, issuer, &issued.leaf, turn % 3 == 0);
             assert_eq!(is_good.await, !is_revoked);
             house = nodes[(turn / 4 % 2) as usize].clone();
         }
-        assert!(self.is_good(&house, &self.root, &self.issuer, false).await);
+        for issuer in self.issuers.iter().filter(|ca| now < ca.not_after()) {
+            assert!(self.is_good(&house, &self.root, issuer, false).await);
+        }
         self.check_lists(&house).await;
     }
 }
@@ -180,13 +208,14 @@ async fn for_a_year_everything_is_valid_and_nothing_outlives_its_issuer() {
     let authority = authority.unwrap();
     let mut world = World {
         fixture: &fixture,
-        issuer: authority.issuing_certificate().clone(),
+        issuers: vec![authority.issuing_certificate().clone()],
         root: authority.root_certificate().clone(),
         leaves: Vec::new(),
-        numbers: [0, 0],
+        numbers: HashMap::new(),
     };
     fixture.turn((LIFE - YEAR) * DAY);
     for day in 0..YEAR - 1 {
+        world.renew().await;
         if day % 5 == 0 {
             world.issue(day).await;
         }
@@ -203,7 +232,8 @@ async fn for_a_year_everything_is_valid_and_nothing_outlives_its_issuer() {
         fixture.turn(6 * HOUR + MINUTE);
     }
     let stored = fixture.nodes[0].store.ca_certificates(authority.id).await;
-    // Two tiers, and a few responders: in the last days of a CA they live shorter and shorter.
-    assert!(stored.unwrap().len() <= 10);
+    assert_eq!(world.issuers.len(), 2);
+    // Three tiers, and a few responders: in the last days of a CA they live shorter and shorter.
+    assert!(stored.unwrap().len() <= 14);
     drop(following);
 }

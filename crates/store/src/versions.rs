@@ -94,6 +94,8 @@ pub struct IssuedStatus {
     pub revocation: Option<Revocation>,
     /// When it ends.
     pub not_after: OffsetDateTime,
+    /// Its issuer as in RFC 4514: an authority has several CA certificates, one after the other.
+    pub issuer: String,
 }
 
 /// A revoked version, as far as a CRL needs it.
@@ -175,6 +177,7 @@ impl Store {
             certificate_id: row.take()?,
             not_after: row.take()?,
             revocation: read_revocation(&mut row)?,
+            issuer: row.take()?,
         }))
     }
 
@@ -368,7 +371,7 @@ pub(crate) fn by_serial_low(scope: Scope, serial_low: u64) -> Statement {
 pub(crate) fn issued(authority: AuthorityId, serial: &[u8]) -> Statement {
     let serial = without_leading_zeros(serial);
     Statement::new(
-        "select certificate_id, not_after, revoked_at, revocation_reason from versions \
+        "select certificate_id, not_after, revoked_at, revocation_reason, issuer from versions \
          where serial_low = ? and authority_id = ? and serial = ?",
     )
     .bind(serial_low(serial))

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use pki::{CertStatus, Serial};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
-use store::{AuthorityId, CertificateId};
+use store::{CaCertificateId, CertificateId};
 use time::OffsetDateTime;
 
 use super::hearing::{Hearing, Moment};
@@ -48,7 +48,7 @@ pub(crate) type Answers = Cache<Vec<u8>, Arc<KeptAnswer>, Size>;
 pub(crate) struct Memory {
     pub(crate) hearing: Arc<Hearing>,
     pub(crate) answers: Answers,
-    statuses: Cache<(AuthorityId, Serial), Known>,
+    statuses: Cache<(CaCertificateId, Serial), Known>,
 }
 
 impl Default for Memory {
@@ -77,19 +77,19 @@ impl Memory {
         kept.term.contains(&now) && self.hearing.holds(kept.known.certificate, kept.known.since)
     }
 
-    /// What the store said of a certificate, if that holds.
-    pub(crate) fn status(&self, authority: AuthorityId, serial: &Serial) -> Option<Known> {
+    /// What the store said of a certificate of a tier, if that holds.
+    pub(crate) fn status(&self, tier: CaCertificateId, serial: &Serial) -> Option<Known> {
         if !self.hearing.is_fresh() {
             return None;
         }
-        let known = self.statuses.get(&(authority, serial.clone()))?;
+        let known = self.statuses.get(&(tier, serial.clone()))?;
         let holds = self.hearing.holds(known.certificate, known.since);
         holds.then_some(known)
     }
 
-    /// Remembers what the store said of a certificate that it has.
-    pub(crate) fn keep_status(&self, authority: AuthorityId, serial: &Serial, known: Known) {
-        self.statuses.insert((authority, serial.clone()), known);
+    /// Remembers what the store said of a certificate that it has, and that the tier issued.
+    pub(crate) fn keep_status(&self, tier: CaCertificateId, serial: &Serial, known: Known) {
+        self.statuses.insert((tier, serial.clone()), known);
     }
 }
 

@@ -312,7 +312,7 @@ impl Authorities {
             };
             return Ok(self.irrevocable(status));
         }
-        if let Some(known) = self.memory.status(authority.id, serial) {
+        if let Some(known) = self.memory.status(tier.id, serial) {
             return Ok(known);
         }
         let since = self.memory.hearing.moment();
@@ -320,8 +320,10 @@ impl Authorities {
             .store
             .issued_version(authority.id, serial.as_be_bytes())
             .await?;
-        // Anybody can ask about numbers that were never given, and no end of them.
-        let Some(issued) = issued else {
+        // Anybody can ask about numbers that were never given, and no end of them. What another tier
+        // signed is nothing that this one could speak for.
+        let subject = tier.certificate().subject().to_string();
+        let Some(issued) = issued.filter(|issued| issued.issuer == subject) else {
             return Ok(self.irrevocable(CertStatus::Unknown));
         };
         let known = Known {
@@ -331,7 +333,7 @@ impl Authorities {
             certificate: Some(issued.certificate_id),
             since,
         };
-        self.memory.keep_status(authority.id, serial, known);
+        self.memory.keep_status(tier.id, serial, known);
         Ok(known)
     }
 

@@ -177,6 +177,7 @@ async fn ocsp_sees_what_was_issued_and_by_whom(database: &Database) {
         certificate_id,
         revocation: None,
         not_after: moment(1_000_000),
+        issuer: "CN=Issuer,O=Somebody".to_owned(),
     };
     assert_eq!(
         store.issued_version(ours, &serial).await.unwrap(),
