@@ -34,9 +34,11 @@ async fn a_service_has_all_that_was_asked_for() {
         hard_limit: Some(9),
         autokill: Some(Duration::from_millis(1_500)),
         is_persistent: true,
+        environment: Some("staging".to_owned()),
     };
     let made = fixture.create_service(asked).await;
     assert_eq!(made.service.name, "shop");
+    assert_eq!(made.service.environment, "staging");
     let expected = [
         PublishedPort {
             port: 443,
