@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use serde_json::Value;
+use testbed::pkilint::{assert_conforms, lint_certificate, lint_crl};
 use testbed::{Chancery, Output, Workdir, openssl, run};
 
 const PASSPHRASE: &str = "correct horse battery";
@@ -51,10 +52,25 @@ fn list(server: &Chancery, tier: &Value) -> String {
     openssl(&["crl", "-inform", "DER"], &list).text()
 }
 
+/// Has pkilint look at every certificate in `pem`.
+fn lint(what: &str, pem: &str) {
+    for block in pem.split_inclusive("-----END CERTIFICATE-----\n") {
+        let der = openssl(&["x509", "-outform", "DER"], block.as_bytes()).stdout;
+        assert_conforms(what, &lint_certificate(&der));
+    }
+}
+
 /// Has `openssl` verify a leaf with the lists of all CAs above it, and ask for its status.
 fn verify(server: &Chancery, workdir: &Workdir, authority: &Value, leaf: &str, chain: &str) {
     let (root, issuing) = (tier(authority, "root"), tier(authority, "issuing"));
-    let lists = workdir.write("lists.pem", list(server, root) + &list(server, issuing));
+    let lists = [list(server, root), list(server, issuing)];
+    for list in &lists {
+        let der = openssl(&["crl", "-outform", "DER"], list.as_bytes()).stdout;
+        assert_conforms("list", &lint_crl(&der));
+    }
+    lint("tier", &(pem(root).to_owned() + pem(issuing)));
+    lint("leaf", &std::fs::read_to_string(leaf).unwrap());
+    let lists = workdir.write("lists.pem", lists.concat());
     let anchor = workdir.write("anchor.pem", pem(root));
     let verified = openssl(
         &[
@@ -192,8 +208,8 @@ fn a_ca_of_openssl_is_taken_over_and_another_one_certifies_ours() {
         &secret,
     ];
     succeeds(&server, &import);
-    let (leaf, _) = issue(&server, &workdir, "old", "old.test");
-    openssl(&["verify", "-CAfile", &root, &leaf], b"");
+    let (old_leaf, _) = issue(&server, &workdir, "old", "old.test");
+    openssl(&["verify", "-CAfile", &root, &old_leaf], b"");
 
     succeeds(&server, &["authority", "create", "ours"]);
     let request = succeeds(&server, &["authority", "csr", "ours"]).text();
@@ -233,6 +249,23 @@ fn a_ca_of_openssl_is_taken_over_and_another_one_certifies_ours() {
         &["verify", "-CAfile", &root, "-untrusted", &chain, &leaf],
         b"",
     );
+    lint(
+        "leaf of an imported CA",
+        &std::fs::read_to_string(old_leaf).unwrap(),
+    );
+    lint(
+        "leaf of a CA certified elsewhere",
+        &std::fs::read_to_string(leaf).unwrap(),
+    );
+
+    let constrained = ["--permit", "inside.test", "--exclude", "secret.inside.test"];
+    succeeds(
+        &server,
+        &[&["authority", "create", "narrow"][..], &constrained].concat(),
+    );
+    let authority = shown(&server, "narrow");
+    let (leaf, chain) = issue(&server, &workdir, "narrow", "a.inside.test");
+    verify(&server, &workdir, &authority, &leaf, &chain);
 }
 
 #[test]

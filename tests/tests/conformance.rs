@@ -2,23 +2,8 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 use serde_json::json;
-use testbed::pkilint::{self, Finding, Severity};
+use testbed::pkilint::{self, assert_conforms};
 use testbed::{Chancery, Workdir, http, openssl};
-
-fn assert_conforms(what: &str, findings: &[Finding]) {
-    let errors: Vec<String> = findings
-        .iter()
-        .filter(|finding| finding.severity <= Severity::Error && !is_wildcard(finding))
-        .map(ToString::to_string)
-        .collect();
-    assert!(errors.is_empty(), "{what}: {errors:#?}");
-}
-
-/// RFC 5280 section 4.2.1.6 leaves wildcards to the applications, RFC 9525 defines them for TLS;
-/// pkilint judges names by RFC 5280 alone.
-fn is_wildcard(finding: &Finding) -> bool {
-    finding.code == "pkix.invalid_domain_name_syntax" && finding.message.contains("\"*.")
-}
 
 fn get(server: &Chancery, path: &str) -> Vec<u8> {
     let answer = http::send(&server.http(), "GET", path, &[], b"");

@@ -93,6 +93,12 @@ impl Prepared {
         lint::check(&self.body, self.kind, issuer)?;
         Ok(Linted(self))
     }
+
+    /// What would be signed.
+    #[cfg(test)]
+    pub(crate) fn body(&self) -> &[u8] {
+        &self.body
+    }
 }
 
 /// A certificate that follows the rules and can be signed, once.

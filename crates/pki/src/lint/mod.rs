@@ -317,4 +317,6 @@ fn broken(rule: &'static str, detail: String) -> LintError {
 }
 
 #[cfg(test)]
+mod agreement;
+#[cfg(test)]
 mod tests;

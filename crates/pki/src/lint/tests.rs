@@ -18,18 +18,18 @@ fn rule(profile: impl Into<Profile>, issuer: &Signer) -> Option<&'static str> {
     prepared.lint().err().map(|error| error.rule)
 }
 
-fn leaf() -> LeafProfile {
+pub(super) fn leaf() -> LeafProfile {
     leaf_profile(&["example.com"], testing::key().public_key())
 }
 
-fn below(issuer: &Signer, change: impl FnOnce(&mut CaProfile)) -> Signer {
+pub(super) fn below(issuer: &Signer, change: impl FnOnce(&mut CaProfile)) -> Signer {
     let key = crate::PrivateKey::generate(crate::KeyAlgorithm::P256).unwrap();
     let mut profile = ca_profile("Below", key.public_key());
     change(&mut profile);
     Signer::new(testing::issue(profile, issuer), key).unwrap()
 }
 
-fn responder() -> ResponderProfile {
+pub(super) fn responder() -> ResponderProfile {
     ResponderProfile {
         subject: testing::name("Responder"),
         public_key: testing::key().public_key().clone(),
@@ -38,7 +38,7 @@ fn responder() -> ResponderProfile {
 }
 
 /// The bytes to sign of a good leaf.
-static BODY: LazyLock<Vec<u8>> = LazyLock::new(|| {
+pub(super) static BODY: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let linted = prepare(leaf(), &serial(3), signer())
         .unwrap()
         .lint()
@@ -55,7 +55,7 @@ fn check_leaf(body: &[u8]) -> Result<(), LintError> {
 }
 
 /// The good leaf with the value of one extension changed in place.
-fn with_value(object: &ObjectIdentifier, change: impl FnOnce(&mut [u8])) -> Vec<u8> {
+pub(super) fn with_value(object: &ObjectIdentifier, change: impl FnOnce(&mut [u8])) -> Vec<u8> {
     let mut body = BODY.clone();
     let view = TbsView::read(&BODY).unwrap();
     let value = extension::find(&view.extensions, object).unwrap().value;
@@ -67,7 +67,7 @@ fn with_value(object: &ObjectIdentifier, change: impl FnOnce(&mut [u8])) -> Vec<
     body
 }
 
-fn with_subject(values: &[(u8, &[u8])]) -> LeafProfile {
+pub(super) fn with_subject(values: &[(u8, &[u8])]) -> LeafProfile {
     let mut writer = Writer::new();
     writer.sequence(|name| {
         for (string_type, value) in values {
