@@ -103,7 +103,7 @@ impl Case {
         let mut writer = Writer::new();
         writer.sequence(|certificate| {
             certificate.raw(&self.body);
-            certificate.raw(&self.issuer.key().algorithm().signature_algorithm().to_der());
+            certificate.raw(self.issuer.key().algorithm().signature_algorithm().to_der());
             certificate.bit_string(&[0x30, 6, 2, 1, 1, 2, 1, 1]);
         });
         writer.finish()
