@@ -25,6 +25,7 @@ pub(crate) const AUTHORITY_IMPORTED: &str = "authority.imported";
 pub(crate) const AUTHORITY_KEY_EXPORTED: &str = "authority.key_exported";
 pub(crate) const AUTHORITY_KEY_REMOVED: &str = "authority.key_removed";
 pub(crate) const AUTHORITY_KEY_RETURNED: &str = "authority.key_returned";
+pub(crate) const AUTHORITY_LIST_SIGNED: &str = "authority.list_signed";
 pub(crate) const AUTHORITY_RENEWED: &str = "authority.renewed";
 pub(crate) const AUTHORITY_REQUESTED: &str = "authority.requested";
 pub(crate) const AUTHORITY_SUCCESSOR_MADE: &str = "authority.successor_made";
@@ -34,7 +35,8 @@ pub(crate) const CERTIFICATE_DELETED: &str = "certificate.deleted";
 pub(crate) const CERTIFICATE_EXPIRING: &str = "certificate.expiring";
 pub(crate) const CERTIFICATE_FAILED: &str = "certificate.failed";
 pub(crate) const CERTIFICATE_ISSUED: &str = "certificate.issued";
-/// That the key of a certificate was handed to a target, or to a server for its handshakes.
+/// That the key of a certificate was handed to its owner, to a target, or to a server for its
+/// handshakes.
 pub(crate) const CERTIFICATE_KEY_TAKEN: &str = "certificate.key_taken";
 pub(crate) const CERTIFICATE_RENEWED: &str = "certificate.renewed";
 pub(crate) const CERTIFICATE_REPLACED: &str = "certificate.replaced";

@@ -41,7 +41,8 @@ const CURSOR: &str = "reconciler";
 const PORTION: usize = 500;
 /// Events that change nothing about what any domain is served with. Very many are written while
 /// certificates are issued, and none of them leaves the database.
-const UNSERVED: [&str; 6] = [
+const UNSERVED: [&str; 7] = [
+    events::AUTHORITY_LIST_SIGNED,
     events::CERTIFICATE_EXPIRING,
     events::CERTIFICATE_KEY_TAKEN,
     events::CERTIFICATE_SIGNED,

@@ -96,6 +96,12 @@ async fn a_generated_key_can_be_fetched_for_an_hour_and_is_erased_then() {
         key.public_key().spki_der(),
         issued.key.unwrap().public_key().spki_der()
     );
+    let taken = fixture.events_of("certificate.key_taken").await;
+    let [taken] = taken.as_slice() else {
+        panic!("{taken:?}");
+    };
+    assert_eq!(taken.object, Some(issued.id.as_uuid()));
+    assert_eq!(taken.actor, principal.account_name());
     fixture.turn(SECOND);
     let gone = certificates.issued_private_key(&principal, &serial).await;
     assert!(matches!(gone, Err(Error::NotFound { .. })));

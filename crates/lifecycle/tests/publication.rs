@@ -171,6 +171,11 @@ async fn everybody_who_asks_at_once_gets_the_same_list() {
         assert!(holds(&list, &issued));
         assert_eq!(number_of(&list), 2);
     }
+    let signed = fixture.events_of("authority.list_signed").await;
+    let details: Vec<_> = signed.iter().map(|event| event.detail.as_str()).collect();
+    assert_eq!(details.len(), 2);
+    assert!(details[0].ends_with("list 0, number 1"), "{details:?}");
+    assert!(details[1].ends_with("list 0, number 2"), "{details:?}");
 }
 
 #[tokio::test]

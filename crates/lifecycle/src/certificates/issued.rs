@@ -5,7 +5,7 @@ use pki::{PrivateKey, Serial};
 use store::{Exportable, PrivateKeyId, Scope, StoredKey, Version, VersionId};
 
 use super::Certificates;
-use crate::{Error, Noun, Principal};
+use crate::{Error, Noun, Principal, events};
 
 /// How clients name an issued certificate by its serial number.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,7 +82,17 @@ impl Certificates {
         let gone = || Error::not_found(Noun::PrivateKey, serial);
         let version = self.issued_version(principal, serial).await?;
         let id = version.private_key_id.ok_or_else(gone)?;
-        self.leaving_key(principal, id).await?.ok_or_else(gone)
+        let key = self.leaving_key(principal, id).await?.ok_or_else(gone)?;
+        let taken = events::of(
+            &self.surroundings,
+            principal.account_name(),
+            Some(version.account_id),
+            events::CERTIFICATE_KEY_TAKEN,
+            Some(version.certificate_id.as_uuid()),
+            &version.subject,
+        );
+        self.store.add_event(taken).await?;
+        Ok(key)
     }
 
     /// A version that was issued to the caller, with its private key if the house generated one.

@@ -18,10 +18,11 @@ use time::OffsetDateTime;
 use tokio::sync::watch;
 
 use super::shards::url_of_shard;
+use crate::accounts::HOUSE_ACCOUNT;
 use crate::authorities::{Authorities, Authority, Tier, TierKey};
 use crate::ceremony::{self, BACKDATING};
 use crate::publication::is_younger;
-use crate::{Error, Noun, Surroundings};
+use crate::{Error, Noun, Surroundings, events};
 
 /// How long a revocation list may be relied upon.
 const LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -283,11 +284,29 @@ impl Builder {
             })
         });
         let der = signing.await.map_err(Error::signing)??;
+        self.record(number).await?;
         Ok(PublishedList {
             der: der.into(),
             built_at: now,
             standing,
         })
+    }
+
+    /// Writes down that a list was signed, before anybody gets it.
+    async fn record(&self, number: u64) -> Result<(), Error> {
+        let Self { shard, .. } = self;
+        let event = events::of(
+            &self.surroundings,
+            HOUSE_ACCOUNT,
+            None,
+            events::AUTHORITY_LIST_SIGNED,
+            Some(self.authority_id.as_uuid()),
+            &format!(
+                "{}, list {shard}, number {number}",
+                self.tier.certificate().subject()
+            ),
+        );
+        Ok(self.store.add_event(event).await?)
     }
 
     /// The number of a list and what is on it, or `None` if another node took the number. That one

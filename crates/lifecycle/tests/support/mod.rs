@@ -26,7 +26,7 @@ use lifecycle::{
 use pki::{
     CertificateRequest, DistinguishedName, DnsName, KeyAlgorithm, PrivateKey, SubjectFields,
 };
-use store::{DatabaseUrl, MasterKey, Scope, Store};
+use store::{DatabaseUrl, Event, MasterKey, Scope, Store};
 use tempfile::TempDir;
 use time::OffsetDateTime;
 
@@ -95,6 +95,15 @@ pub(crate) struct Fixture {
 }
 
 impl Fixture {
+    /// What was recorded of this kind, the first first.
+    pub(crate) async fn events_of(&self, kind: &str) -> Vec<Event> {
+        let store = &self.nodes[0].store;
+        let events = store.events_after(Scope::Everything, None, 1_000).await;
+        let mut events = events.unwrap();
+        events.retain(|event| event.kind == kind);
+        events
+    }
+
     pub(crate) async fn new(algorithm: KeyAlgorithm) -> Self {
         Self::with(settings(algorithm)).await
     }
