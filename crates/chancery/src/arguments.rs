@@ -2,6 +2,7 @@
 
 mod audit;
 mod authorities;
+mod clients;
 mod dns;
 mod issuers;
 mod policies;
@@ -10,10 +11,11 @@ mod webhooks;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use audit::{AuditCommand, AuditLs, AuditVerify};
 pub(crate) use authorities::{AuthorityCommand, AuthorityCreate, AuthorityImport, ExportRoot};
+pub(crate) use clients::ClientsCommand;
 pub(crate) use dns::{DnsAdd, DnsCommand};
 pub(crate) use issuers::{IssuerAdd, IssuerCommand};
 pub(crate) use policies::{PolicyCommand, PolicySet};
@@ -152,6 +154,9 @@ pub(crate) enum ClientCommand {
     /// Manage tokens
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Manage the programs that may ask people for tokens
+    #[command(subcommand)]
+    Client(ClientsCommand),
     /// Manage accounts
     #[command(subcommand)]
     Account(AccountCommand),
@@ -385,6 +390,25 @@ pub(crate) struct TokenCreate {
     /// How long it is good for, such as 90d [default: until deleted]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub(crate) expires: Option<Duration>,
+    /// How it is printed: token; cx-file, for the token file of Cloud 66's command line; cx-variable,
+    /// for its variable CLOUD66_TOKEN
+    #[arg(
+        long = "as",
+        value_enum,
+        value_name = "FORM",
+        default_value_t,
+        hide_possible_values = true
+    )]
+    pub(crate) form: TokenForm,
+}
+
+/// How a token is printed.
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+pub(crate) enum TokenForm {
+    #[default]
+    Token,
+    CxFile,
+    CxVariable,
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,7 +1,8 @@
 //! Accounts: the tenants of the house.
 
 use store::{
-    Account, AccountBar, AccountId, AccountStatus, NewAccount, NewEvent, PAGE_LIMIT, Role, Store,
+    Account, AccountBar, AccountId, AccountStatus, NewAccount, NewEvent, PAGE_LIMIT, Role,
+    ServiceFilter, Store,
 };
 
 use crate::{Error, Noun, Principal, Surroundings, events};
@@ -115,6 +116,19 @@ impl Accounts {
                 return Ok(accounts);
             }
         }
+    }
+
+    /// The caller's own account, and how many services it has.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when somebody has just deleted it.
+    pub async fn own(&self, principal: &Principal) -> Result<(Account, u64), Error> {
+        let account = self.store.account(principal.account_id()).await?;
+        let account =
+            account.ok_or_else(|| Error::not_found(Noun::Account, principal.account_name()))?;
+        let (scope, all) = (principal.scope(), ServiceFilter::default());
+        let (_, services) = self.store.stretch_of_services(scope, &all, 0, 1).await?;
+        Ok((account, services))
     }
 
     /// Changes an account's standing; takes effect on every node within a second.

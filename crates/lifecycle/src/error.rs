@@ -158,6 +158,14 @@ pub enum Error {
         /// Name of the service.
         name: String,
     },
+    /// Something else needs it, so it cannot be removed now.
+    #[error("{noun} '{name}' is in use")]
+    InUse {
+        /// What kind of object.
+        noun: Noun,
+        /// What it is called.
+        name: String,
+    },
     /// The request's form is wrong: it could never succeed.
     #[error("{reason}")]
     Invalid {

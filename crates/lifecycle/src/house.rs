@@ -19,10 +19,10 @@ use crate::standing::{Standing, Watch};
 use crate::tokens::TokenLimits;
 use crate::validation::Requirement;
 use crate::{
-    Accounts, Answers, Audit, Authorities, Certificates, Change, Diagnosis, DnsProviders, Error,
-    Grants, InboundOrders, Instances, Issuers, Policies, Preauthorizations, Principal,
-    RegisteredClients, Routing, Services, Surroundings, Switches, Tally, Targets, Tokens, Webhooks,
-    feed,
+    Accounts, Answers, Audit, Authorities, Certificates, Change, Diagnosis, DnsAccounts,
+    DnsProviders, Error, Grants, InboundOrders, Instances, Issuers, Policies, Preauthorizations,
+    Principal, RegisteredClients, Routing, Services, Surroundings, Switches, Tally, Targets,
+    Tokens, Webhooks, feed,
 };
 
 /// Subject CN of the certificates of the house's own API listener.
@@ -73,6 +73,8 @@ pub struct House {
     pub answers: Answers,
     /// Zones with the right to write their records.
     pub dns_providers: DnsProviders,
+    /// Credentials for whatever zones there are at one place.
+    pub dns_accounts: DnsAccounts,
     /// Live checks of names.
     pub diagnosis: Diagnosis,
     solvers: Solvers,
@@ -228,6 +230,11 @@ impl House {
             targets: Targets::new(store.clone(), surroundings.clone(), routing.clone()),
             routing,
             answers,
+            dns_accounts: DnsAccounts::new(
+                store.clone(),
+                surroundings.clone(),
+                dns_providers.clone(),
+            ),
             dns_providers,
             diagnosis,
             solvers,

@@ -91,11 +91,11 @@ pub use settings::{
 pub use standing::{DirectoryBudget, Standing};
 pub use store::{
     Account, AccountId, Acknowledgement, AuditLink, Certificate, CertificateId, CertificateRef,
-    ChainBreak, ChainHead, Event, EventFilter, EventId, EventPage, Handlers, Instance, InstanceId,
-    InstanceRef, Late, Order, Origin, PAGE_LIMIT, Page, PageStart, Placement, Protocol,
-    PublishedPort, Reference, Refusal, Role, ServedKey, Service, ServiceId, ServiceRef, State,
-    StateKind, Target, TargetId, Token, TokenId, VerifiedStretch, Version, VersionId, Webhook,
-    WebhookId,
+    ChainBreak, ChainHead, DnsProviderId, Event, EventFilter, EventId, EventPage, Handlers,
+    Instance, InstanceId, InstanceRef, Late, Order, Origin, PAGE_LIMIT, Page, PageStart, Placement,
+    Protocol, PublishedPort, Reference, Refusal, Role, ServedKey, Service, ServiceId, ServiceRef,
+    State, StateKind, Target, TargetId, Token, TokenId, VerifiedStretch, Version, VersionId,
+    Webhook, WebhookId,
 };
 pub use surroundings::{Clock, Randomness, Surroundings, SystemClock, SystemRandomness};
 pub use tally::{Counts, DeliveryOutcome, OrderOutcome, Tally};
@@ -108,4 +108,6 @@ pub use validation::{
     SwitchState, SwitchValues, Switches, WaitingOrder, Way,
 };
 pub use webhooks::{MintedWebhook, NewWebhook, NoticeKind, Trial, WebhookFormat, Webhooks};
-pub use zones::{DnsProvider, DnsProviders, NewDnsProvider};
+pub use zones::{
+    DnsAccounts, DnsProvider, DnsProviders, NewDnsAccount, NewDnsProvider, RecordWriter,
+};

@@ -63,6 +63,8 @@ pub struct DnsProvider {
     pub kind: String,
     /// Whether an administrator added it.
     pub is_trusted: bool,
+    /// The DNS account that it was made of; none for one that somebody added for this very zone.
+    pub dns_account_id: Option<DnsProviderId>,
     /// When it was added, to the microsecond.
     pub created_at: OffsetDateTime,
 }
@@ -238,8 +240,8 @@ fn select(condition: &str) -> Statement {
 
 fn selection(condition: &str) -> String {
     format!(
-        "select id, account_id, zone, kind, trusted, created_at from dns_providers \
-         where {condition}"
+        "select id, account_id, zone, kind, trusted, dns_account_id, created_at \
+         from dns_providers where {condition}"
     )
 }
 
@@ -250,6 +252,7 @@ fn read(mut row: Row) -> Result<DnsProvider, Error> {
         zone: row.take()?,
         kind: row.take()?,
         is_trusted: row.take()?,
+        dns_account_id: row.take()?,
         created_at: row.take()?,
     })
 }

@@ -196,6 +196,8 @@ fn taken(report: &dyn DatabaseError) -> Error {
         || rule.ends_with("dns_providers_shared_zone")
         || rule.ends_with("dns_providers.account_id, dns_providers.zone")
         || rule.ends_with("dns_providers.zone")
+        || rule.ends_with("dns_accounts_name")
+        || rule.ends_with("dns_accounts.account_id, dns_accounts.kind, dns_accounts.name")
         || rule.ends_with("targets_name")
         || rule.ends_with("targets.account_id, targets.name")
     {

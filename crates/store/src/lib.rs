@@ -26,6 +26,7 @@ mod cursors;
 mod default_issuers;
 mod deliveries;
 mod directories;
+mod dns_accounts;
 mod dns_providers;
 mod domains;
 mod error;
@@ -101,6 +102,7 @@ pub use directories::{
     DIRECTORIES_LIMIT, DIRECTORY_TEXT_LIMIT, Directory, ExternalAccount, NewDirectory, ROOTS_LIMIT,
     Removal,
 };
+pub use dns_accounts::{DNS_ACCOUNT_NAME_LIMIT, DNS_ACCOUNTS_LIMIT, DnsAccount};
 pub use dns_providers::{
     CREDENTIALS_LIMIT, DNS_PROVIDER_KIND_LIMIT, DNS_PROVIDERS_LIMIT, DnsProvider, NewDnsProvider,
 };

@@ -53,6 +53,7 @@ impl From<Error> for Fault {
             | Error::DomainReserved { .. }
             | Error::DomainTaken { .. }
             | Error::HasInstances { .. }
+            | Error::InUse { .. }
             | Error::KeyUnavailable { .. }
             | Error::Managed { .. }
             | Error::NameTaken { .. }

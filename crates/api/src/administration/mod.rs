@@ -7,6 +7,7 @@ mod authorities;
 mod certificates;
 mod certmaker;
 mod checks;
+mod clients;
 mod dns;
 mod faults;
 mod issuers;
@@ -48,8 +49,8 @@ async fn dispatch(context: &Context, request: Request) -> Result<Response, Fault
     };
     let allowed = match route {
         [
-            "accounts" | "authorities" | "certificates" | "certmaker" | "dns" | "issuers"
-            | "services" | "tokens" | "webhooks",
+            "accounts" | "authorities" | "certificates" | "certmaker" | "clients" | "dns"
+            | "issuers" | "services" | "tokens" | "webhooks",
         ]
         | ["accounts", _, "preauthorized"] => "GET, POST",
         ["authorities", "import"]
@@ -71,7 +72,7 @@ async fn dispatch(context: &Context, request: Request) -> Result<Response, Fault
         ["accounts", _, "policy"] => "GET, PUT, DELETE",
         ["dns", "kinds"] | ["authorities" | "check", _] | ["audit", "events" | "verify"] => "GET",
         ["certificates" | "services" | "issuers", _] => "GET, DELETE",
-        ["tokens" | "accounts" | "dns" | "webhooks", _] => "DELETE",
+        ["tokens" | "accounts" | "clients" | "dns" | "webhooks", _] => "DELETE",
         _ => return Err(Fault::new(StatusCode::NOT_FOUND, "no such route")),
     };
     let principal = authenticate(context, &request).await?;
@@ -92,9 +93,10 @@ async fn dispatch(context: &Context, request: Request) -> Result<Response, Fault
     }
     // Each in memory of its own: together they would take more of the stack than there is.
     let answer: Pin<Box<dyn Future<Output = Result<Response, Fault>> + Send + '_>> = match route {
-        ["accounts" | "audit" | "certmaker" | "tokens", ..] => {
-            Box::pin(to_accounts(call, method, route))
-        }
+        [
+            "accounts" | "audit" | "certmaker" | "clients" | "tokens",
+            ..,
+        ] => Box::pin(to_accounts(call, method, route)),
         ["authorities", ..] => Box::pin(to_authorities(call, method, route)),
         ["certificates" | "check", ..] => Box::pin(to_certificates(call, method, route)),
         ["dns" | "issuers", ..] => Box::pin(to_issuers(call, method, route)),
@@ -107,7 +109,7 @@ async fn dispatch(context: &Context, request: Request) -> Result<Response, Fault
     Ok(response)
 }
 
-/// `/accounts…`, `/tokens…`, `/audit…` and `/certmaker`
+/// `/accounts…`, `/tokens…`, `/clients…`, `/audit…` and `/certmaker`
 async fn to_accounts(call: Call<'_>, method: Method, route: &[&str]) -> Result<Response, Fault> {
     match (method, route) {
         (Method::GET, ["audit", "events"]) => audit::events(call).await,
@@ -115,6 +117,9 @@ async fn to_accounts(call: Call<'_>, method: Method, route: &[&str]) -> Result<R
         (Method::GET, ["tokens"]) => tokens::list(call).await,
         (Method::POST, ["tokens"]) => tokens::create(call).await,
         (Method::DELETE, ["tokens", id]) => tokens::delete(call, &decoded(id)?).await,
+        (Method::GET, ["clients"]) => clients::list(call).await,
+        (Method::POST, ["clients"]) => clients::register(call).await,
+        (Method::DELETE, ["clients", name]) => clients::remove(call, &decoded(name)?).await,
         (Method::GET, ["accounts"]) => accounts::list(call).await,
         (Method::POST, ["accounts"]) => accounts::create(call).await,
         (Method::DELETE, ["accounts", name]) => accounts::delete(call, &decoded(name)?).await,

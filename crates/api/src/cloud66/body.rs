@@ -125,6 +125,24 @@ impl Fields {
         }
     }
 
+    /// All fields, each as a text; those that are null are left out.
+    pub(super) fn texts(
+        self,
+        name: &'static str,
+    ) -> Result<Vec<(String, Zeroizing<String>)>, Fault> {
+        let mut texts = Vec::with_capacity(self.0.len());
+        for (field, value) in self.0 {
+            let text = match value {
+                Value::Null => continue,
+                Value::Text(text) => text,
+                Value::Number(Some(number)) => Zeroizing::new(number.to_string()),
+                _ => return Err(Fault::invalid(name, "must be an object of texts")),
+            };
+            texts.push((field, text));
+        }
+        Ok(texts)
+    }
+
     fn take(&mut self, name: &str) -> Option<Value> {
         let place = self.0.iter().position(|(key, _)| key == name)?;
         Some(self.0.swap_remove(place).1)

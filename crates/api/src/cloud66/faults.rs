@@ -179,6 +179,7 @@ fn status_of(error: &Error) -> StatusCode {
         | Error::DomainReserved { .. }
         | Error::DomainTaken { .. }
         | Error::HasInstances { .. }
+        | Error::InUse { .. }
         | Error::Managed { .. }
         | Error::NameTaken { .. }
         | Error::NotIssuedHere { .. }

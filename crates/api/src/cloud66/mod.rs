@@ -6,9 +6,11 @@
 //! body is read.
 #![allow(dead_code, reason = "the routes that use it follow")]
 
+mod accounts;
 mod body;
 mod call;
 mod credentials;
+mod dns_providers;
 mod envelope;
 mod faults;
 mod paging;
@@ -82,14 +84,22 @@ async fn dispatch(context: &Context, request: Request) -> Result<Response, Fault
 
 /// What is served under the prefix.
 #[derive(Debug, Clone, Copy)]
-enum Route {
+enum Route<'a> {
+    Account(&'a str),
+    Accounts,
+    DnsProvider(&'a str),
+    DnsProviders,
     Ping,
     PingAuth,
 }
 
-impl Route {
-    fn of(segments: &[&str]) -> Option<Self> {
+impl<'a> Route<'a> {
+    fn of(segments: &[&'a str]) -> Option<Self> {
         Some(match segments {
+            ["accounts"] => Self::Accounts,
+            ["accounts", id] => Self::Account(id),
+            ["dns_providers"] | ["stacks", "dns_providers"] => Self::DnsProviders,
+            ["dns_providers", id] | ["stacks", "dns_providers", id] => Self::DnsProvider(id),
             ["ping"] => Self::Ping,
             ["ping", "auth"] => Self::PingAuth,
             _ => return None,
@@ -99,7 +109,9 @@ impl Route {
     /// The methods served, as `Allow` lists them.
     const fn methods(self) -> &'static str {
         match self {
-            Self::Ping | Self::PingAuth => "GET, HEAD",
+            Self::DnsProvider(_) => "DELETE",
+            Self::DnsProviders => "GET, HEAD, POST",
+            Self::Account(_) | Self::Accounts | Self::Ping | Self::PingAuth => "GET, HEAD",
         }
     }
 
@@ -107,14 +119,19 @@ impl Route {
     fn access(self, _method: &Method) -> Option<Access> {
         match self {
             Self::Ping => None,
-            Self::PingAuth => Some(Access::Anybody),
+            Self::DnsProvider(_) | Self::DnsProviders => Some(Access::Admin),
+            Self::Account(_) | Self::Accounts | Self::PingAuth => Some(Access::Anybody),
         }
     }
 
-    #[allow(clippy::unused_async, reason = "the routes that wait follow")]
-    async fn serve(self, _call: Call<'_>) -> Result<Response, Fault> {
-        match self {
-            Self::Ping | Self::PingAuth => Ok(ping::pong()),
+    async fn serve(self, call: Call<'_>) -> Result<Response, Fault> {
+        match (self, call.method) {
+            (Self::Ping | Self::PingAuth, _) => Ok(ping::pong()),
+            (Self::Account(id), _) => accounts::show(call, id).await,
+            (Self::Accounts, _) => accounts::list(call).await,
+            (Self::DnsProvider(id), _) => dns_providers::delete(call, id).await,
+            (Self::DnsProviders, &Method::POST) => dns_providers::create(call).await,
+            (Self::DnsProviders, _) => dns_providers::list(call).await,
         }
     }
 }

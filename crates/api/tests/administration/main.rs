@@ -2,6 +2,7 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 mod audit;
+mod clients;
 mod issuing;
 mod policies;
 mod secrets;
@@ -86,6 +87,13 @@ fn an_ordinary_account_cannot_administer() {
         ("POST", "/chancery/v1/accounts/admin/disable", json!({})),
         ("DELETE", "/chancery/v1/accounts/admin", Value::Null),
         ("POST", "/chancery/v1/tokens", json!({ "account": "admin" })),
+        ("GET", "/chancery/v1/clients", Value::Null),
+        (
+            "POST",
+            "/chancery/v1/clients",
+            json!({ "name": "x", "redirects": ["https://x.test"] }),
+        ),
+        ("DELETE", "/chancery/v1/clients/x", Value::Null),
     ] {
         let refused = call(&server, &shop, method, path, &body);
         assert_eq!(refused.status, 403, "{method} {path}: {}", refused.text());

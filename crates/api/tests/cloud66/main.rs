@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod access;
+mod dns_providers;
 #[path = "../support/mod.rs"]
 mod support;
 

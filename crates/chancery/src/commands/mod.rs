@@ -7,6 +7,7 @@ mod authorities;
 mod certificates;
 mod certmaker;
 mod checks;
+mod clients;
 mod dns;
 mod issuers;
 mod obtaining;
@@ -43,6 +44,7 @@ pub(crate) async fn run(command: ClientCommand, connection: &Connection) -> anyh
         ClientCommand::Dns(command) => dns::run(&client, command).await,
         ClientCommand::Webhook(command) => webhooks::run(&client, command).await,
         ClientCommand::Token(command) => tokens::run(&client, command).await,
+        ClientCommand::Client(command) => clients::run(&client, command).await,
         ClientCommand::Account(command) => accounts::run(&client, command).await,
         ClientCommand::Audit(command) => audit::run(&client, command).await,
         ClientCommand::Certmaker(command) => certmaker::run(&client, command).await,

@@ -1,10 +1,12 @@
 //! `token create|ls|rm`
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::Method;
 use serde_json::{Value, json};
 
 use super::{print_json, segment, text};
-use crate::arguments::TokenCommand;
+use crate::arguments::{TokenCommand, TokenForm};
 use crate::client::Client;
 use crate::output::{table, with_spinner};
 
@@ -20,7 +22,7 @@ pub(super) async fn run(client: &Client, command: TokenCommand) -> anyhow::Resul
                 "expires_in_seconds": create.expires.map(|expires| expires.as_secs()),
             });
             let created = with_spinner("creating", client.post("tokens", &body)).await?;
-            println!("{}", text(&created, "token"));
+            println!("{}", printed(&text(&created, "token"), create.form));
         }
         TokenCommand::Ls { json } => {
             let listed = with_spinner("listing", client.send(Method::GET, "tokens")).await?;
@@ -41,6 +43,22 @@ pub(super) async fn run(client: &Client, command: TokenCommand) -> anyhow::Resul
         }
     }
     Ok(())
+}
+
+/// A token as whoever reads it wants it. `cx` keeps what Go's oauth2 library keeps, and takes a time
+/// in the year 1 for never.
+fn printed(token: &str, form: TokenForm) -> String {
+    let file = json!({
+        "AccessToken": token,
+        "RefreshToken": "",
+        "Expiry": "0001-01-01T00:00:00Z",
+        "Extra": null,
+    });
+    match form {
+        TokenForm::Token => token.to_owned(),
+        TokenForm::CxFile => file.to_string(),
+        TokenForm::CxVariable => STANDARD.encode(file.to_string()),
+    }
 }
 
 fn row(token: &Value) -> Vec<String> {
@@ -65,4 +83,22 @@ fn row(token: &Value) -> Vec<String> {
         limits.join(","),
         text(token, "expires_at"),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cx_reads_what_is_printed_for_it() {
+        let file: Value = serde_json::from_str(&printed("abc=", TokenForm::CxFile)).unwrap();
+        assert_eq!(file["AccessToken"], "abc=");
+        assert_eq!(file["RefreshToken"], "");
+        assert_eq!(file["Expiry"], "0001-01-01T00:00:00Z");
+        assert!(file["Extra"].is_null());
+        let variable = STANDARD.decode(printed("abc=", TokenForm::CxVariable));
+        let variable: Value = serde_json::from_slice(&variable.unwrap()).unwrap();
+        assert_eq!(variable, file);
+        assert_eq!(printed("abc=", TokenForm::Token), "abc=");
+    }
 }

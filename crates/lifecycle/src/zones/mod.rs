@@ -5,6 +5,7 @@
 //! on the network and may run programs; what a tenant added has to be reachable in public.
 
 mod access;
+mod accounts;
 #[cfg(test)]
 mod tests;
 mod trial;
@@ -20,6 +21,7 @@ use crate::schedule::registered_domain;
 use crate::{Error, Noun, Principal, Surroundings, events};
 
 pub(crate) use access::{Place, PlaceError};
+pub use accounts::{DnsAccounts, NewDnsAccount, RecordWriter};
 
 /// A kind whose programs run on this machine.
 const PROGRAMS: &str = "exec";

@@ -53,6 +53,7 @@ async fn a_provider_comes_back_without_its_credentials(database: &Database) {
                 zone: "example.com".to_owned(),
                 kind: "rfc2136".to_owned(),
                 is_trusted: owner.is_none(),
+                dns_account_id: None,
                 created_at: moment(4),
             }
         );

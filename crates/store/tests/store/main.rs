@@ -13,6 +13,7 @@ mod challenges;
 mod cursors;
 mod deliveries;
 mod directories;
+mod dns_accounts;
 mod dns_providers;
 mod domains;
 mod event_search;

@@ -100,6 +100,11 @@ pub(crate) const UNDONE: &[(i64, &str)] = &[
     ),
     (28, "drop table grants; drop table registered_clients"),
     (29, "drop table placements; drop table targets"),
+    (
+        30,
+        "drop index dns_providers_dns_account; alter table dns_providers drop column \
+         dns_account_id; drop table dns_accounts",
+    ),
 ];
 
 /// A fresh database.

@@ -1,0 +1,232 @@
+//! DNS accounts: credentials for all the zones that somebody keeps at one place, whichever these are.
+//! A zone of theirs becomes known when a name in it has to be proven, and gets a DNS provider then.
+
+use time::OffsetDateTime;
+
+use crate::backend::in_transaction;
+use crate::directories::within_number;
+use crate::dns_providers::{CREDENTIALS_LIMIT, DNS_PROVIDER_KIND_LIMIT, DNS_PROVIDERS_LIMIT};
+use crate::domains::DOMAIN_NAME_LIMIT;
+use crate::error::Error;
+use crate::events::{self, NewEvent};
+use crate::ids::{AccountId, DnsProviderId};
+use crate::inventory::within;
+use crate::scope::{Scope, page_limit};
+use crate::seal::Purpose;
+use crate::secret::Secret;
+use crate::sql::{Row, Statement};
+use crate::store::Store;
+
+/// The most DNS accounts of an account.
+pub const DNS_ACCOUNTS_LIMIT: usize = 100;
+
+/// The longest name of a DNS account, in bytes.
+pub const DNS_ACCOUNT_NAME_LIMIT: usize = 256;
+
+/// A DNS account, without its credentials.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DnsAccount {
+    /// Its identifier, of the same kind as those of DNS providers: clients do not tell them apart.
+    pub id: DnsProviderId,
+    /// The account that it belongs to.
+    pub account_id: AccountId,
+    /// What people call it, unique among those of its kind.
+    pub name: String,
+    /// How it is spoken to.
+    pub kind: String,
+    /// Whether an administrator added it, so that it may be anywhere on the network.
+    pub is_trusted: bool,
+    /// When it was added, to the microsecond.
+    pub created_at: OffsetDateTime,
+}
+
+impl Store {
+    /// Adds a DNS account.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::DuplicateName`] when there is one of that name and kind, [`Error::UnknownAccount`],
+    /// [`Error::TooLong`], [`Error::Full`] beyond [`DNS_ACCOUNTS_LIMIT`].
+    pub async fn add_dns_account(
+        &self,
+        account: DnsAccount,
+        credentials: Secret,
+        event: NewEvent,
+    ) -> Result<(), Error> {
+        let DnsAccount {
+            id,
+            account_id,
+            name,
+            kind,
+            is_trusted,
+            created_at,
+        } = account;
+        let limit = DNS_ACCOUNT_NAME_LIMIT;
+        within("the name of the DNS account", limit, name.len())?;
+        let limit = DNS_PROVIDER_KIND_LIMIT;
+        within("the kind of the DNS account", limit, kind.len())?;
+        let credentials = credentials.bytes();
+        within("the credentials", CREDENTIALS_LIMIT, credentials.len())?;
+        let purpose = Purpose::DnsCredentials;
+        let sealed = self.sealer().seal(purpose, id.as_uuid(), credentials)?;
+        let insert = Statement::new(
+            "insert into dns_accounts (created_at, trusted, id, account_id, name, kind, \
+             credentials) select * from (values (?, ?, ?, ?, ?, ?, ?)) as fresh",
+        )
+        .bind(created_at)
+        .bind(is_trusted)
+        .bind(id)
+        .bind(account_id)
+        .bind(name)
+        .bind(kind)
+        .bind(sealed);
+        let owner = Some(account_id);
+        let insert = within_number(insert, "dns_accounts", owner, DNS_ACCOUNTS_LIMIT);
+        let event = event.into_row();
+        in_transaction!(self.backend(), |transaction| {
+            if transaction.execute(insert.clone()).await? == 0 {
+                return Err(Error::Full);
+            }
+            events::insert(transaction, vec![event.clone()]).await
+        })
+    }
+
+    /// The DNS accounts of an account, the oldest first.
+    pub async fn dns_accounts(&self, scope: Scope) -> Result<Vec<DnsAccount>, Error> {
+        let statement = scope.restrict(
+            Statement::new(format!("{SELECTION} where true")),
+            "account_id",
+        );
+        let statement = statement
+            .text(" order by created_at, id limit ?")
+            .bind(page_limit(DNS_ACCOUNTS_LIMIT));
+        let rows = self.backend().rows(statement).await?;
+        rows.into_iter().map(read).collect()
+    }
+
+    /// The DNS account with this identifier.
+    pub async fn dns_account(
+        &self,
+        scope: Scope,
+        id: DnsProviderId,
+    ) -> Result<Option<DnsAccount>, Error> {
+        let statement = Statement::new(format!("{SELECTION} where id = ?")).bind(id);
+        let statement = scope.restrict(statement, "account_id");
+        self.backend().row(statement).await?.map(read).transpose()
+    }
+
+    /// Removes a DNS account with its credentials, and the DNS providers that were made of it. The
+    /// answer is whether there was one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InUse`] while an installation names it.
+    pub async fn remove_dns_account(
+        &self,
+        scope: Scope,
+        id: DnsProviderId,
+        event: NewEvent,
+    ) -> Result<bool, Error> {
+        let delete = Statement::new("delete from dns_accounts where id = ?").bind(id);
+        let delete = scope.restrict(delete, "account_id");
+        let zones = Statement::new("delete from dns_providers where dns_account_id = ?").bind(id);
+        let naming = crate::installations::naming(id);
+        let event = event.into_row();
+        in_transaction!(self.backend(), |transaction| {
+            if transaction.execute(delete.clone()).await? == 0 {
+                return Ok(false);
+            }
+            if transaction.row(naming.clone()).await?.is_some() {
+                return Err(Error::InUse);
+            }
+            transaction.execute(zones.clone()).await?;
+            events::insert(transaction, vec![event.clone()]).await?;
+            Ok(true)
+        })
+    }
+
+    /// Makes a DNS account the provider of a zone, in place of one that was made of another DNS
+    /// account. One that somebody added for this very zone stays. The answer is whether something
+    /// was changed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`] when the DNS account is gone, [`Error::TooLong`], [`Error::Full`] beyond
+    /// [`DNS_PROVIDERS_LIMIT`].
+    pub async fn provide_zone(
+        &self,
+        scope: Scope,
+        account: DnsProviderId,
+        zone: &str,
+        provider: DnsProviderId,
+        event: NewEvent,
+    ) -> Result<bool, Error> {
+        within("the name of the zone", DOMAIN_NAME_LIMIT, zone.len())?;
+        let Some(owner) = self.dns_account(scope, account).await? else {
+            return Err(Error::NotFound);
+        };
+        let sealed = Statement::new("select credentials from dns_accounts where id = ?");
+        let Some(mut row) = self.backend().row(sealed.bind(account)).await? else {
+            return Err(Error::NotFound);
+        };
+        let purpose = Purpose::DnsCredentials;
+        let sealed: Vec<u8> = row.take()?;
+        let opened = Secret::from(self.sealer().open(purpose, account.as_uuid(), &sealed)?);
+        let resealed = self
+            .sealer()
+            .seal(purpose, provider.as_uuid(), opened.bytes())?;
+        let there = Statement::new(
+            "select dns_account_id from dns_providers where account_id = ? and zone = ?",
+        )
+        .bind(owner.account_id)
+        .bind(zone);
+        let delete = Statement::new(
+            "delete from dns_providers where account_id = ? and zone = ? \
+             and dns_account_id is not null",
+        )
+        .bind(owner.account_id)
+        .bind(zone);
+        let insert = Statement::new(
+            "insert into dns_providers (created_at, trusted, id, account_id, zone, kind, \
+             credentials, dns_account_id) select * from (values (?, ?, ?, ?, ?, ?, ?, ?)) as fresh",
+        )
+        .bind(event.at)
+        .bind(owner.is_trusted)
+        .bind(provider)
+        .bind(owner.account_id)
+        .bind(zone)
+        .bind(owner.kind)
+        .bind(resealed)
+        .bind(account);
+        let limited = Some(owner.account_id);
+        let insert = within_number(insert, "dns_providers", limited, DNS_PROVIDERS_LIMIT);
+        let event = event.into_row();
+        in_transaction!(self.backend(), |transaction| {
+            if let Some(mut row) = transaction.row(there.clone()).await? {
+                let made_of: Option<DnsProviderId> = row.take()?;
+                if made_of.is_none_or(|made_of| made_of == account) {
+                    return Ok(false);
+                }
+                transaction.execute(delete.clone()).await?;
+            }
+            if transaction.execute(insert.clone()).await? == 0 {
+                return Err(Error::Full);
+            }
+            events::insert(transaction, vec![event.clone()]).await?;
+            Ok(true)
+        })
+    }
+}
+
+const SELECTION: &str = "select id, account_id, name, kind, trusted, created_at from dns_accounts";
+
+fn read(mut row: Row) -> Result<DnsAccount, Error> {
+    Ok(DnsAccount {
+        id: row.take()?,
+        account_id: row.take()?,
+        name: row.take()?,
+        kind: row.take()?,
+        is_trusted: row.take()?,
+        created_at: row.take()?,
+    })
+}
