@@ -32,7 +32,9 @@ pub use limits::Limits;
 pub use listener::{Listener, ListenerError};
 pub use metrics::Metrics;
 pub use server::{Security, serve};
-pub use settings::{CertMakerSettings, G1SuccessStatus, Settings, UnknownAccountStatus};
+pub use settings::{
+    CertMakerSettings, Cloud66Settings, G1SuccessStatus, Settings, UnknownAccountStatus,
+};
 
 /// Everything that answers requests: shared by all listeners and connections.
 #[derive(Debug, Clone)]

@@ -13,6 +13,8 @@ pub struct Settings {
     pub edge_https: Option<SocketAddr>,
     /// The CertMaker dialect.
     pub certmaker: CertMakerSettings,
+    /// The Cloud 66 dialect.
+    pub cloud66: Cloud66Settings,
 }
 
 /// Settings of the CertMaker dialect.
@@ -28,6 +30,21 @@ pub struct CertMakerSettings {
     pub unknown_account_status: UnknownAccountStatus,
     /// Whether `GET /certificate/{sn}/revoke` revokes.
     pub allow_get_revoke: bool,
+}
+
+/// Settings of the Cloud 66 dialect.
+#[derive(Debug, Clone)]
+pub struct Cloud66Settings {
+    /// What certificates that an issuer obtains are said to come from.
+    pub ca_name: String,
+}
+
+impl Default for Cloud66Settings {
+    fn default() -> Self {
+        Self {
+            ca_name: "Let's Encrypt".to_owned(),
+        }
+    }
 }
 
 /// How a successful order of the first client generation is answered.

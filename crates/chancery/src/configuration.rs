@@ -3,6 +3,7 @@
 
 mod acme;
 mod certmaker;
+mod cloud66;
 mod edge;
 mod file;
 mod pkcs11;
@@ -15,6 +16,7 @@ use store::DatabaseUrl;
 use crate::arguments::ServeFlags;
 pub(crate) use acme::Acme;
 pub(crate) use certmaker::CertMaker;
+pub(crate) use cloud66::Cloud66;
 pub(crate) use edge::Edge;
 use file::Section;
 use lifecycle::DEFAULT_METRO_DOMAIN;
@@ -37,6 +39,7 @@ pub(crate) struct Configuration {
     pub(crate) edge: Edge,
     pub(crate) metro_domain: DnsName,
     pub(crate) certmaker: CertMaker,
+    pub(crate) cloud66: Cloud66,
     pub(crate) acme: Acme,
     pub(crate) pkcs11: Option<Pkcs11>,
 }
@@ -132,6 +135,9 @@ impl Configuration {
         let mut section = file.section("certmaker");
         let certmaker = CertMaker::read(&mut section);
         file.absorb(section);
+        let mut section = file.section("cloud66");
+        let cloud66 = Cloud66::read(&mut section);
+        file.absorb(section);
         let faults = file.finish();
         match (database, metro_domain) {
             (Some(database), Some(metro_domain)) if faults.is_empty() => Ok(Self {
@@ -145,6 +151,7 @@ impl Configuration {
                 edge,
                 metro_domain,
                 certmaker,
+                cloud66,
                 acme,
                 pkcs11,
             }),
@@ -318,6 +325,8 @@ mod tests {
             csr = "yes"
             key_window_minutes = 4294967295
             hello = 1
+            [cloud66]
+            ca_name = ""
             [nonsense]
             "#,
         )
@@ -336,6 +345,7 @@ mod tests {
             "certmaker.csr",
             "certmaker.key_window_minutes",
             "certmaker.hello",
+            "cloud66.ca_name",
             "nonsense",
         ] {
             assert!(keys.contains(&key), "{key} is not among {keys:?}");

@@ -4,8 +4,11 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use api::CertMakerSettings;
-use lifecycle::{Addresses, AuthorityTemplate, DEFAULT_AUTHORITY, EgressPolicy, Settings, Tiers};
+use api::{CertMakerSettings, Cloud66Settings};
+use lifecycle::{
+    Addresses, AuthorityTemplate, DEFAULT_AUTHORITY, EgressPolicy, InstallationSettings, Settings,
+    Tiers,
+};
 use pki::{KeyAlgorithm, SubjectFields};
 
 use crate::configuration::Configuration;
@@ -49,6 +52,10 @@ pub(crate) fn of_house(configuration: &Configuration, public_url: &str) -> Setti
         default_issuer: DEFAULT_AUTHORITY.to_owned(),
         backends: EgressPolicy::BACKENDS,
         acme: configuration.acme.settings.clone(),
+        installations: InstallationSettings {
+            issuer: configuration.cloud66.issuer.clone(),
+            ..InstallationSettings::default()
+        },
     }
 }
 
@@ -68,6 +75,12 @@ pub(crate) fn of_api(
             g1_success_status: certmaker.g1_success_status,
             unknown_account_status: certmaker.unknown_account_status,
             allow_get_revoke: certmaker.allow_get_revoke,
+        },
+        cloud66: match &configuration.cloud66.ca_name {
+            Some(name) => Cloud66Settings {
+                ca_name: name.clone(),
+            },
+            None => Cloud66Settings::default(),
         },
     }
 }

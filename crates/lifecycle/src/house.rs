@@ -20,9 +20,9 @@ use crate::tokens::TokenLimits;
 use crate::validation::Requirement;
 use crate::{
     Accounts, Answers, Audit, Authorities, Certificates, Change, Diagnosis, DnsAccounts,
-    DnsProviders, Error, Grants, InboundOrders, Instances, Issuers, Policies, Preauthorizations,
-    Principal, RegisteredClients, Routing, Services, Surroundings, Switches, Tally, Targets,
-    Tokens, Webhooks, feed,
+    DnsProviders, Error, Grants, InboundOrders, Installations, Instances, Issuers, Policies,
+    Preauthorizations, Principal, RegisteredClients, Routing, Services, Surroundings, Switches,
+    Tally, Targets, Tokens, Webhooks, feed,
 };
 
 /// Subject CN of the certificates of the house's own API listener.
@@ -65,6 +65,8 @@ pub struct House {
     pub issuers: Issuers,
     /// Published ports and domains.
     pub services: Services,
+    /// Certificates on services, with what is said of them.
+    pub installations: Installations,
     /// Where the workloads of services listen.
     pub instances: Instances,
     /// What the edge serves.
@@ -147,6 +149,14 @@ impl House {
             settings.clone(),
             certificates.clone(),
         );
+        let installations = Installations::new(
+            store.clone(),
+            surroundings.clone(),
+            settings.clone(),
+            certificates.clone(),
+            issuers.clone(),
+            services.clone(),
+        );
         let instances = Instances::new(
             store.clone(),
             surroundings.clone(),
@@ -226,6 +236,7 @@ impl House {
             authorities,
             issuers,
             services,
+            installations,
             instances,
             targets: Targets::new(store.clone(), surroundings.clone(), routing.clone()),
             routing,

@@ -17,6 +17,7 @@ mod events;
 mod feed;
 mod grants;
 mod house;
+mod installations;
 mod instances;
 mod issuers;
 mod labour;
@@ -69,6 +70,9 @@ pub use grants::{
     OUT_OF_BAND, Question, Redemption, RedemptionError, Redirect, RegisteredClients,
 };
 pub use house::{House, ServerIdentity};
+pub use installations::{
+    InstallationKind, InstallationRequest, InstallationStatus, InstallationView, Installations,
+};
 pub use instances::{InstanceView, Instances, NewInstanceRequest, ServiceChoice};
 pub use issuers::{
     Budget, DirectoryInfo, DirectoryView, ExternalAccount, HealthView, IssuerDetails, IssuerKind,
@@ -85,17 +89,17 @@ pub use services::{
     ServiceChange, ServiceView, Services,
 };
 pub use settings::{
-    AcmeSettings, Addresses, AuthorityTemplate, DEFAULT_AUTHORITY, DEFAULT_METRO_DOMAIN, Patience,
-    Probe, Settings, Tiers, ValidationSettings,
+    AcmeSettings, Addresses, AuthorityTemplate, DEFAULT_AUTHORITY, DEFAULT_METRO_DOMAIN,
+    InstallationSettings, Patience, Probe, Settings, Tiers, ValidationSettings,
 };
 pub use standing::{DirectoryBudget, Standing};
 pub use store::{
     Account, AccountId, Acknowledgement, AuditLink, Certificate, CertificateId, CertificateRef,
     ChainBreak, ChainHead, DnsProviderId, Event, EventFilter, EventId, EventPage, Handlers,
     Instance, InstanceId, InstanceRef, Late, Order, Origin, PAGE_LIMIT, Page, PageStart, Placement,
-    Protocol, PublishedPort, Reference, Refusal, Role, ServedKey, Service, ServiceId, ServiceRef,
-    State, StateKind, Target, TargetId, Token, TokenId, VerifiedStretch, Version, VersionId,
-    Webhook, WebhookId,
+    Protocol, PublishedPort, Reference, Refusal, Role, ServedKey, Service, ServiceFilter,
+    ServiceId, ServiceRef, State, StateKind, Target, TargetId, Token, TokenId, VerifiedStretch,
+    Version, VersionId, Webhook, WebhookId,
 };
 pub use surroundings::{Clock, Randomness, Surroundings, SystemClock, SystemRandomness};
 pub use tally::{Counts, DeliveryOutcome, OrderOutcome, Tally};

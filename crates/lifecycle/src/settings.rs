@@ -39,6 +39,27 @@ pub struct Settings {
     pub backends: EgressPolicy,
     /// How control over names is proven to ACME directories.
     pub acme: AcmeSettings,
+    /// How certificates are installed on services.
+    pub installations: InstallationSettings,
+}
+
+/// How certificates are installed on services.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstallationSettings {
+    /// What obtains their certificates, by name; the account's default issuer if `None`.
+    pub issuer: Option<String>,
+    /// How long whoever installs one waits for an authority of the house.
+    pub patience: Duration,
+}
+
+impl Default for InstallationSettings {
+    /// 5 s for the default issuer.
+    fn default() -> Self {
+        Self {
+            issuer: None,
+            patience: Duration::from_secs(5),
+        }
+    }
 }
 
 /// How control over the names of an order is proven to the house.

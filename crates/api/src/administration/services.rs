@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use lifecycle::{
-    Certificate, DomainRequest, DomainView, Error, Handlers, House, InstanceRef, InstanceView,
-    NewServiceRequest, Noun, PortRequest, Principal, Protocol, Service, ServiceId, ServiceRef,
-    ServiceView, State,
+    Certificate, DomainRequest, DomainView, Error, House, InstanceRef, InstanceView,
+    NewServiceRequest, Noun, PortRequest, Principal, Service, ServiceId, ServiceRef, ServiceView,
+    State,
 };
 use serde::Serialize;
 
@@ -24,7 +24,6 @@ const MAX_UPSTREAMS: usize = 64;
 /// What the instances are said to run: their names begin with it.
 const IMAGE: &str = "upstream";
 
-const HTTP: u16 = 80;
 const HTTPS: u16 = 443;
 
 /// A service as this API shows it.
@@ -134,7 +133,7 @@ pub(super) async fn create(call: Call<'_>) -> Result<Response, Fault> {
     });
     let request = NewServiceRequest {
         name: body.name,
-        ports: web_ports(upstreams.port),
+        ports: PortRequest::web(upstreams.port),
         domains: domains.collect(),
         is_persistent: true,
         ..NewServiceRequest::default()
@@ -244,30 +243,6 @@ fn upstream(text: &str) -> Option<(String, u16)> {
     let is_number = port.bytes().all(|byte| byte.is_ascii_digit());
     let port = port.parse().ok().filter(|port| is_number && *port > 0)?;
     Some((host.to_owned(), port))
-}
-
-/// HTTPS for the instances, and HTTP that sends everybody there.
-fn web_ports(port: u16) -> Vec<PortRequest> {
-    let published = |number: u16, destination_port: u16, handlers: Handlers| PortRequest {
-        port: number.into(),
-        destination_port: Some(destination_port.into()),
-        handlers: Some(handlers),
-        protocol: Protocol::Tcp,
-    };
-    let https = Handlers {
-        tls: true,
-        http: true,
-        redirect: false,
-    };
-    let redirect = Handlers {
-        tls: false,
-        http: true,
-        redirect: true,
-    };
-    vec![
-        published(HTTPS, port, https),
-        published(HTTP, HTTPS, redirect),
-    ]
 }
 
 /// The port that the instances get HTTPS requests on, if the service publishes HTTPS.

@@ -7,6 +7,7 @@ use http::StatusCode;
 use http::header::{HeaderValue, WWW_AUTHENTICATE};
 use lifecycle::{AuthenticationError, Error, Unfinished};
 use serde::Serialize;
+use tokio::task::JoinError;
 
 use crate::bodies::BodyFault;
 use crate::exchange::{Response, json, with_allow};
@@ -38,6 +39,8 @@ pub(super) enum Fault {
     NoToken,
     /// No such object in the caller's reach; says which.
     NotFound(String),
+    /// What was to be carried out to its end was not.
+    BrokenOff(JoinError),
     /// A piece of work came to no end.
     Unfinished(Unfinished),
     /// The path does not have this method, but these.
@@ -103,7 +106,7 @@ impl Fault {
             Self::Invalid { .. } => StatusCode::BAD_REQUEST,
             Self::NoSuchPath | Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::NoToken => StatusCode::UNAUTHORIZED,
-            Self::Unfinished(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::BrokenOff(_) | Self::Unfinished(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::WrongMethod(_) => StatusCode::METHOD_NOT_ALLOWED,
         };
         let (code, description) = match status {
@@ -130,9 +133,9 @@ impl Fault {
                 | AuthenticationError::UnknownAccount
                 | AuthenticationError::WrongSecret,
             ) => "the token is not known".into(),
-            Self::Authentication(AuthenticationError::Store(_)) | Self::Unfinished(_) => {
-                "internal error".into()
-            }
+            Self::Authentication(AuthenticationError::Store(_))
+            | Self::BrokenOff(_)
+            | Self::Unfinished(_) => "internal error".into(),
             Self::Authentication(error) => error.to_string().into(),
             Self::Body(BodyFault::Interrupted) => "the request's body did not arrive".into(),
             Self::Body(BodyFault::NoRoom) => "too much is being sent; try again".into(),
@@ -142,6 +145,8 @@ impl Fault {
                 "internal error".into()
             }
             Self::House(Error::Invalid { field, reason }) => format!("{field}: {reason}").into(),
+            Self::House(error @ Error::KeyMismatch) => format!("key: {error}").into(),
+            Self::House(error @ Error::Expired { .. }) => format!("certificate: {error}").into(),
             Self::House(error) => error.to_string().into(),
             Self::Invalid { field, reason } => format!("{field}: {reason}").into(),
             Self::NoSuchPath => "there is nothing at this path".into(),
@@ -155,6 +160,7 @@ impl Fault {
     fn log(&self) {
         let error: Option<&dyn std::error::Error> = match self {
             Self::Authentication(error) => Some(error),
+            Self::BrokenOff(error) => Some(error),
             Self::House(error) => Some(error),
             Self::Unfinished(error) => Some(error),
             _ => None,

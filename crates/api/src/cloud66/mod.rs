@@ -4,7 +4,6 @@
 //! and crash on what is null where they expect a text. spec/cloud66.md says which, and why. A route
 //! is picked by the raw path, then the method is checked, then the token with its scopes, then the
 //! body is read.
-#![allow(dead_code, reason = "the routes that use it follow")]
 
 mod accounts;
 mod body;
@@ -15,6 +14,8 @@ mod envelope;
 mod faults;
 mod paging;
 mod ping;
+mod ssl_certificates;
+mod stacks;
 
 use http::Method;
 use http::header::{HeaderName, HeaderValue};
@@ -87,10 +88,17 @@ async fn dispatch(context: &Context, request: Request) -> Result<Response, Fault
 enum Route<'a> {
     Account(&'a str),
     Accounts,
+    Action,
     DnsProvider(&'a str),
     DnsProviders,
+    /// What stacks do not have here.
+    Nothing(&'a str),
     Ping,
     PingAuth,
+    SslCertificate(&'a str, &'a str),
+    SslCertificates(&'a str),
+    Stack(&'a str),
+    Stacks,
 }
 
 impl<'a> Route<'a> {
@@ -102,6 +110,12 @@ impl<'a> Route<'a> {
             ["dns_providers", id] | ["stacks", "dns_providers", id] => Self::DnsProvider(id),
             ["ping"] => Self::Ping,
             ["ping", "auth"] => Self::PingAuth,
+            ["stacks"] => Self::Stacks,
+            ["stacks", stack] => Self::Stack(stack),
+            ["stacks", _, "actions", _] => Self::Action,
+            ["stacks", stack, "actions" | "server_groups" | "servers"] => Self::Nothing(stack),
+            ["stacks", stack, "ssl_certificates"] => Self::SslCertificates(stack),
+            ["stacks", stack, "ssl_certificates", id] => Self::SslCertificate(stack, id),
             _ => return None,
         })
     }
@@ -110,17 +124,35 @@ impl<'a> Route<'a> {
     const fn methods(self) -> &'static str {
         match self {
             Self::DnsProvider(_) => "DELETE",
-            Self::DnsProviders => "GET, HEAD, POST",
-            Self::Account(_) | Self::Accounts | Self::Ping | Self::PingAuth => "GET, HEAD",
+            Self::DnsProviders | Self::SslCertificates(_) | Self::Stacks => "GET, HEAD, POST",
+            Self::Account(_)
+            | Self::Accounts
+            | Self::Action
+            | Self::Nothing(_)
+            | Self::Ping
+            | Self::PingAuth => "GET, HEAD",
+            Self::SslCertificate(..) => "GET, HEAD, PUT, PATCH, DELETE",
+            Self::Stack(_) => "GET, HEAD, DELETE",
         }
     }
 
     /// What a token must be good for; `None` where none is needed.
-    fn access(self, _method: &Method) -> Option<Access> {
+    fn access(self, method: &Method) -> Option<Access> {
+        let is_reading = matches!(*method, Method::GET | Method::HEAD);
         match self {
             Self::Ping => None,
-            Self::DnsProvider(_) | Self::DnsProviders => Some(Access::Admin),
-            Self::Account(_) | Self::Accounts | Self::PingAuth => Some(Access::Anybody),
+            Self::DnsProvider(_)
+            | Self::DnsProviders
+            | Self::SslCertificate(..)
+            | Self::SslCertificates(_) => Some(Access::Admin),
+            Self::Stack(_) | Self::Stacks if !is_reading => Some(Access::Admin),
+            Self::Account(_)
+            | Self::Accounts
+            | Self::Action
+            | Self::Nothing(_)
+            | Self::PingAuth
+            | Self::Stack(_)
+            | Self::Stacks => Some(Access::Anybody),
         }
     }
 
@@ -132,6 +164,23 @@ impl<'a> Route<'a> {
             (Self::DnsProvider(id), _) => dns_providers::delete(call, id).await,
             (Self::DnsProviders, &Method::POST) => dns_providers::create(call).await,
             (Self::DnsProviders, _) => dns_providers::list(call).await,
+            (Self::Action, _) => Err(Fault::NotFound("there is no such action".to_owned())),
+            (Self::Nothing(stack), _) => stacks::nothing(call, stack).await,
+            (Self::Stacks, &Method::POST) => stacks::create(call).await,
+            (Self::Stacks, _) => stacks::list(call).await,
+            (Self::Stack(stack), &Method::DELETE) => stacks::delete(call, stack).await,
+            (Self::Stack(stack), _) => stacks::show(call, stack).await,
+            (Self::SslCertificates(stack), &Method::POST) => {
+                ssl_certificates::create(call, stack).await
+            }
+            (Self::SslCertificates(stack), _) => ssl_certificates::list(call, stack).await,
+            (Self::SslCertificate(stack, id), &Method::PUT | &Method::PATCH) => {
+                ssl_certificates::change(call, stack, id).await
+            }
+            (Self::SslCertificate(stack, id), &Method::DELETE) => {
+                ssl_certificates::delete(call, stack, id).await
+            }
+            (Self::SslCertificate(stack, id), _) => ssl_certificates::show(call, stack, id).await,
         }
     }
 }

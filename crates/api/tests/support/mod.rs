@@ -282,6 +282,7 @@ fn default_options(url: &str) -> Options {
             default_issuer: lifecycle::DEFAULT_AUTHORITY.to_owned(),
             backends: lifecycle::EgressPolicy::BACKENDS,
             acme: lifecycle::AcmeSettings::default(),
+            installations: lifecycle::InstallationSettings::default(),
         },
         api: api::Settings {
             public_url: url.to_owned(),
@@ -293,6 +294,7 @@ fn default_options(url: &str) -> Options {
                 unknown_account_status: api::UnknownAccountStatus::NotFound,
                 allow_get_revoke: false,
             },
+            cloud66: api::Cloud66Settings::default(),
         },
         limits: Limits::default(),
         network: Network::offline(),

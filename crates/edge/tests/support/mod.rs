@@ -468,5 +468,6 @@ fn settings(public_url: &str) -> lifecycle::Settings {
         default_issuer: DEFAULT_AUTHORITY.to_owned(),
         backends: EgressPolicy::BACKENDS,
         acme: AcmeSettings::default(),
+        installations: lifecycle::InstallationSettings::default(),
     }
 }

@@ -205,6 +205,45 @@ impl Certificates {
         }
     }
 
+    /// Has a certificate, however it came to be, obtained for these names from now on. The version in
+    /// service stays there until there is a new one.
+    ///
+    /// # Errors
+    /// As [`Self::request_managed`]; [`Error::NotFound`].
+    pub(crate) async fn request_anew(
+        &self,
+        principal: &Principal,
+        certificate: &Certificate,
+        names: &[Identifier],
+        issuer: Option<String>,
+    ) -> Result<Certificate, Error> {
+        principal.require_write()?;
+        let account_id = certificate.account_id;
+        let issuer = match issuer {
+            Some(issuer) => self.issuers.usable(account_id, &issuer).await?,
+            None => self.issuers.default_of(account_id).await?,
+        };
+        self.check_obtainable(account_id, &issuer, names).await?;
+        let identifiers: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let common_name = identifiers.first().cloned().unwrap_or_default();
+        let kind = events::CERTIFICATE_REQUESTED;
+        let event = self.event(certificate, principal.account_name(), kind, &common_name);
+        let renewed = store::Renewed {
+            common_name,
+            identifiers,
+            issuer,
+            next_attempt_at: self.surroundings.now(),
+        };
+        let reference = CertificateRef::Id(certificate.id);
+        let (scope, id) = (principal.scope(), certificate.id);
+        match self.store.request_anew(scope, id, renewed, event).await {
+            Err(store::Error::NotFound) => return Err(super::not_found(&reference)),
+            requested => requested?,
+        }
+        self.due.send_replace(());
+        self.find(principal, &reference).await
+    }
+
     /// Which limit would keep [`Self::renew`] from being followed by an order at once, and when the
     /// next place is free; `None` if none does.
     ///

@@ -66,6 +66,13 @@ impl Upload {
     }
 }
 
+impl Upload {
+    /// The certificate whose key was brought along; `None` if there was none.
+    pub(crate) fn leaf(&self) -> Option<&pki::Certificate> {
+        self.pair.chain.as_ref().map(|chain| &chain.leaf)
+    }
+}
+
 impl Replacement {
     /// Reads a replacement. A common name, if given, must be the stored one.
     ///
@@ -292,6 +299,54 @@ impl Certificates {
         }
         self.find(principal, &CertificateRef::Id(certificate.id))
             .await
+    }
+}
+
+impl Certificates {
+    /// Makes a certificate, however it came to be, one that was brought along with this pair, under
+    /// the names of the pair. `kept_key` is the stored key if the pair has that.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::KeyMismatch`], [`Error::Expired`], [`Error::Forbidden`].
+    pub(crate) async fn take_over(
+        &self,
+        principal: &Principal,
+        certificate: &Certificate,
+        upload: Upload,
+        kept_key: Option<PrivateKeyId>,
+    ) -> Result<Certificate, Error> {
+        principal.require_write()?;
+        let common_name = upload.common_name.to_string();
+        let (mut version, key, identifiers) = upload.pair.version(
+            certificate.id,
+            Some(&upload.common_name),
+            &self.surroundings,
+        )?;
+        if kept_key.is_some() {
+            version.private_key_id = kept_key;
+        }
+        let actor = principal.account_name();
+        let kind = events::CERTIFICATE_REPLACED;
+        let record = NewVersionRecord {
+            version,
+            key: kept_key.is_none().then_some(key),
+            identifiers,
+            renew_at: None,
+            next_action_at: None,
+            becomes: Some(Remade {
+                origin: Origin::Uploaded,
+                common_name,
+            }),
+            event: self.event(certificate, actor, kind, &certificate.name),
+        };
+        let reference = CertificateRef::Id(certificate.id);
+        let (scope, id) = (principal.scope(), certificate.id);
+        match self.store.add_version(scope, id, record).await {
+            // Somebody deleted it in the meantime.
+            Err(store::Error::NotFound) => return Err(super::not_found(&reference)),
+            added => added?,
+        }
+        self.find(principal, &reference).await
     }
 }
 

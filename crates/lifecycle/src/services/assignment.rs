@@ -149,7 +149,7 @@ impl Services {
 
     /// Takes back what was requested for domains that did not come to be. What cannot be taken back
     /// is an unattached certificate that its owner sees and can delete.
-    pub(super) async fn take_back(
+    pub(crate) async fn take_back(
         &self,
         account: AccountId,
         actor: &str,

@@ -9,6 +9,7 @@ mod assignment;
 mod change;
 mod domains;
 mod follow;
+mod installing;
 mod naming;
 mod ports;
 mod request;
@@ -18,8 +19,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use store::{
-    AccountId, CertificateId, NewDomain, NewEvent, NewService, Page, Service, ServiceId,
-    ServiceRef, Store,
+    AccountId, CertificateId, NewDomain, NewEvent, NewService, Page, Service, ServiceFilter,
+    ServiceId, ServiceRef, Store,
 };
 use tokio::sync::{Notify, OnceCell};
 
@@ -32,6 +33,7 @@ pub use ports::{MAX_PORTS, PortRequest};
 pub use request::{Edit, NewServiceRequest, ServiceChange};
 pub use view::{DomainView, ServiceView};
 
+pub(crate) use installing::Extent;
 pub(crate) use request::Plan;
 pub(crate) use view::{fitting, require_few};
 
@@ -168,6 +170,25 @@ impl Services {
         Ok(self.store.list_services(principal.scope(), page).await?)
     }
 
+    /// The caller's services that meet a filter, after the first `skipped` of them, the oldest first,
+    /// at most `limit`; and how many there are in all.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn stretch(
+        &self,
+        principal: &Principal,
+        filter: &ServiceFilter,
+        skipped: u64,
+        limit: usize,
+    ) -> Result<(Vec<Service>, u64), Error> {
+        let scope = principal.scope();
+        Ok(self
+            .store
+            .stretch_of_services(scope, filter, skipped, limit)
+            .await?)
+    }
+
     /// Deletes a service and frees its domains. Certificates that were requested for them stay.
     ///
     /// # Errors
@@ -285,6 +306,18 @@ impl Services {
             events::SERVICE_DELETED,
         ));
         Ok(events)
+    }
+
+    /// One service of the caller, without what belongs to it.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn find(
+        &self,
+        principal: &Principal,
+        reference: &ServiceRef,
+    ) -> Result<Service, Error> {
+        self.find_bare(principal, reference).await
     }
 
     pub(crate) async fn find_bare(

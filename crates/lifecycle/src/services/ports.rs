@@ -26,6 +26,33 @@ pub struct PortRequest {
     pub protocol: Protocol,
 }
 
+impl PortRequest {
+    /// HTTPS for instances that listen at `port`, and HTTP that sends everybody there.
+    #[must_use]
+    pub fn web(port: u16) -> Vec<Self> {
+        let published = |number: u16, destination_port: u16, handlers| Self {
+            port: number.into(),
+            destination_port: Some(destination_port.into()),
+            handlers: Some(handlers),
+            protocol: Protocol::Tcp,
+        };
+        let https = Handlers {
+            tls: true,
+            http: true,
+            redirect: false,
+        };
+        let redirect = Handlers {
+            tls: false,
+            http: true,
+            redirect: true,
+        };
+        vec![
+            published(HTTPS, port, https),
+            published(HTTP, HTTPS, redirect),
+        ]
+    }
+}
+
 /// The ports that `requests` publish, each with its handlers.
 ///
 /// # Errors

@@ -342,5 +342,6 @@ fn settings(acme: AcmeSettings) -> Settings {
         default_issuer: DEFAULT_AUTHORITY.to_owned(),
         backends: EgressPolicy::BACKENDS,
         acme,
+        installations: crate::InstallationSettings::default(),
     }
 }

@@ -239,6 +239,7 @@ pub(crate) fn settings(algorithm: KeyAlgorithm) -> Settings {
         default_issuer: DEFAULT_AUTHORITY.to_owned(),
         backends: EgressPolicy::BACKENDS,
         acme: AcmeSettings::default(),
+        installations: lifecycle::InstallationSettings::default(),
     }
 }
 

@@ -1,0 +1,498 @@
+//! Installations: certificates on services, in the way of those who install a certificate on a
+//! group of servers and think of its domains as a part of it.
+//!
+//! An installation adds the names of its certificate to the service as domains, which are served
+//! with it, and takes them away when it goes. A certificate that came to serve a domain of the
+//! service by other ways counts as installed, too.
+
+mod changing;
+mod names;
+mod removing;
+mod request;
+mod view;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pki::{DnsName, Identifier};
+use store::{
+    AccountId, Certificate, CertificateId, CertificateRef, DnsProviderId, Installation, Service,
+    ServiceId, ServiceRef, State, Store,
+};
+use tokio::time::Instant;
+
+use crate::certificates::{ManagedRequest, Upload};
+use crate::issuers::Issuer;
+use crate::settings::Settings;
+use crate::{Certificates, Error, Issuers, Noun, Principal, Services, Surroundings};
+
+use names::ServerName;
+use view::Installed;
+
+pub use request::{InstallationKind, InstallationRequest};
+pub use view::{InstallationStatus, InstallationView};
+
+/// Draws of a random name, and looks at the others on the service, before giving up.
+const DRAWS: u32 = 8;
+/// Longest part of a certificate's name that comes from its service, in characters.
+const MAX_STEM: usize = 100;
+/// Random characters at the end of a certificate's name.
+const SUFFIX: usize = 5;
+/// How often a certificate is looked at that somebody waits for.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Operations on installations.
+#[derive(Debug, Clone)]
+pub struct Installations {
+    store: Store,
+    surroundings: Surroundings,
+    settings: Arc<Settings>,
+    certificates: Certificates,
+    issuers: Issuers,
+    services: Services,
+}
+
+/// What the certificate of an installation is made of.
+enum Material {
+    /// Names that are obtained.
+    Issued(Vec<DnsName>),
+    /// What somebody brought along.
+    Uploaded(Box<Upload>),
+}
+
+impl Installations {
+    pub(crate) fn new(
+        store: Store,
+        surroundings: Surroundings,
+        settings: Arc<Settings>,
+        certificates: Certificates,
+        issuers: Issuers,
+        services: Services,
+    ) -> Self {
+        Self {
+            store,
+            surroundings,
+            settings,
+            certificates,
+            issuers,
+            services,
+        }
+    }
+
+    /// How many certificates are installed on a service, and those after the first `skipped`, the
+    /// oldest first, at most `limit`.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for the service.
+    pub async fn list(
+        &self,
+        principal: &Principal,
+        service: ServiceId,
+        skipped: u64,
+        limit: usize,
+    ) -> Result<(Vec<InstallationView>, u64), Error> {
+        let service = self.service(principal, service).await?;
+        let installed = self.installed(principal, service.id).await?;
+        let count = installed.len() as u64;
+        let skipped = usize::try_from(skipped).unwrap_or(usize::MAX);
+        let mut views = Vec::new();
+        for installed in installed.into_iter().skip(skipped).take(limit) {
+            views.push(self.view(installed).await?);
+        }
+        Ok((views, count))
+    }
+
+    /// One certificate on a service.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn find(
+        &self,
+        principal: &Principal,
+        service: ServiceId,
+        certificate: CertificateId,
+    ) -> Result<InstallationView, Error> {
+        let service = self.service(principal, service).await?;
+        let (found, _) = self.one_of(principal, service.id, certificate).await?;
+        self.view(found).await
+    }
+
+    /// Installs a certificate on a service: takes one in, or requests one, and serves the names
+    /// with it.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] names the field at fault; [`Error::KeyMismatch`], [`Error::Expired`];
+    /// [`Error::Unfit`] beside a certificate of another kind or for one of the names;
+    /// [`Error::DomainTaken`]; [`Error::NoCertificate`] for a wildcard that cannot be obtained;
+    /// [`Error::Policy`], [`Error::NotFound`], [`Error::Forbidden`].
+    pub async fn create(
+        &self,
+        principal: &Principal,
+        service: ServiceId,
+        request: InstallationRequest,
+    ) -> Result<InstallationView, Error> {
+        principal.require_write()?;
+        let service = self.service(principal, service).await?;
+        let kind = request
+            .kind
+            .ok_or_else(|| Error::invalid("type", "say lets_encrypt or manual"))?;
+        let wildcard = kind == InstallationKind::Issued && request.wildcard.unwrap_or_default();
+        let given = names::read(request.server_names.as_deref().unwrap_or_default())?;
+        self.require_provider(principal, wildcard, request.dns_provider)
+            .await?;
+        let mut draws = 1..DRAWS;
+        loop {
+            let name = self.drawn_name(&service);
+            let (material, names) = self
+                .material(kind, &request, &given, wildcard, &name)
+                .await?;
+            let others = self.installed(principal, service.id).await?;
+            require_room(&others, kind_word(kind, wildcard), &names)?;
+            let served = served_names(&material, &names);
+            let places = self.services.places(&service, &served.0).await?;
+            let certificate = match self.make(principal, material, name).await {
+                Err(Error::NameTaken { .. }) if draws.next().is_some() => continue,
+                made => made?,
+            };
+            let now = self.surroundings.now();
+            let row = Installation {
+                service_id: service.id,
+                certificate_id: certificate.id,
+                account_id: certificate.account_id,
+                server_names: names::written(&names),
+                domains: places.missing(),
+                wildcard,
+                dns_provider_id: request.dns_provider,
+                ssl_termination: request.ssl_termination.unwrap_or(true),
+                created_at: now,
+                updated_at: now,
+            };
+            let so_far = others.iter().filter(|other| other.is_written).count();
+            match self.store.add_installation(&row, so_far).await {
+                Ok(true) => {}
+                // Somebody was faster; what is there now may leave no room.
+                Ok(false) if draws.next().is_some() => {
+                    self.take_back(principal, certificate.id).await;
+                    continue;
+                }
+                refused => {
+                    self.take_back(principal, certificate.id).await;
+                    return Err(match refused {
+                        Err(store::Error::NotFound) => not_found(service.id),
+                        Err(store::Error::Full) => Error::Unfit {
+                            reason: "the stack has as many certificates as it can have".to_owned(),
+                        },
+                        Err(error) => error.into(),
+                        Ok(_) => Error::Busy {
+                            reason: "others are changing this stack",
+                        },
+                    });
+                }
+            }
+            let serving = self
+                .services
+                .serve_with(principal, &service, places, &certificate);
+            if let Err(error) = serving.await {
+                self.take_back(principal, certificate.id).await;
+                return Err(error);
+            }
+            self.wait(&certificate).await?;
+            let (made, _) = self.one_of(principal, service.id, certificate.id).await?;
+            let mut view = self.view(made).await?;
+            view.status = InstallationStatus::InProgress;
+            warn_of(&mut view, &served.1);
+            return Ok(view);
+        }
+    }
+
+    /// What the certificate is made of, and the names that it is for.
+    async fn material(
+        &self,
+        kind: InstallationKind,
+        request: &InstallationRequest,
+        given: &[ServerName],
+        wildcard: bool,
+        name: &str,
+    ) -> Result<(Material, Vec<ServerName>), Error> {
+        match kind {
+            InstallationKind::Issued => {
+                let obtained = names::obtained(given, wildcard)?;
+                Ok((Material::Issued(obtained), given.to_vec()))
+            }
+            InstallationKind::Uploaded => {
+                let upload = request.whole_pair(Some(name.to_owned())).await?;
+                let names = named_or_of_leaf(given, &upload)?;
+                Ok((Material::Uploaded(Box::new(upload)), names))
+            }
+        }
+    }
+
+    async fn make(
+        &self,
+        principal: &Principal,
+        material: Material,
+        name: String,
+    ) -> Result<Certificate, Error> {
+        match material {
+            Material::Issued(names) => {
+                let request = ManagedRequest {
+                    name: Some(name),
+                    names: names.into_iter().map(Identifier::Dns).collect(),
+                    issuer: self.settings.installations.issuer.clone(),
+                };
+                self.certificates.request_managed(principal, request).await
+            }
+            Material::Uploaded(upload) => self.certificates.upload(principal, *upload).await,
+        }
+    }
+
+    /// All that is installed on a service, the oldest first.
+    async fn installed(
+        &self,
+        principal: &Principal,
+        service: ServiceId,
+    ) -> Result<Vec<Installed>, Error> {
+        let scope = principal.scope();
+        let rows = self.store.installations(scope, service).await?;
+        let written: HashSet<CertificateId> = rows.iter().map(|row| row.certificate_id).collect();
+        let domains = self.store.domains_of_services(&[service]).await?;
+        let serving = domains
+            .iter()
+            .flat_map(|domain| domain.certificate_id.into_iter().chain(domain.alternate_id));
+        let mut others: Vec<CertificateId> = serving.filter(|id| !written.contains(id)).collect();
+        others.sort_unstable();
+        others.dedup();
+        let references: Vec<CertificateRef> = rows
+            .iter()
+            .map(|row| row.certificate_id)
+            .chain(others)
+            .map(CertificateRef::Id)
+            .collect();
+        // What belongs to the house is not found here.
+        let found = self.store.certificates_by_refs(scope, &references).await?;
+        let mut rows = rows.into_iter();
+        let mut installed = Vec::with_capacity(found.len());
+        for certificate in found {
+            let row = rows.next();
+            let Some(certificate) = certificate else {
+                continue;
+            };
+            installed.push(match row {
+                Some(row) => Installed {
+                    certificate,
+                    row,
+                    is_written: true,
+                },
+                None => Installed::by_other_ways(certificate, service),
+            });
+        }
+        installed.sort_by_key(|installed| (installed.row.created_at, installed.certificate.id));
+        Ok(installed)
+    }
+
+    /// One certificate on a service, and the others.
+    async fn one_of(
+        &self,
+        principal: &Principal,
+        service: ServiceId,
+        certificate: CertificateId,
+    ) -> Result<(Installed, Vec<Installed>), Error> {
+        let mut installed = self.installed(principal, service).await?;
+        let place = installed
+            .iter()
+            .position(|one| one.certificate.id == certificate);
+        let place = place.ok_or_else(|| Error::not_found(Noun::Certificate, certificate))?;
+        let found = installed.remove(place);
+        Ok((found, installed))
+    }
+
+    async fn service(&self, principal: &Principal, id: ServiceId) -> Result<Service, Error> {
+        self.services
+            .find_bare(principal, &ServiceRef::Id(id))
+            .await
+    }
+
+    async fn view(&self, installed: Installed) -> Result<InstallationView, Error> {
+        let chain = self.certificates.chain(&installed.certificate).await?;
+        Ok(installed.view(self.surroundings.now(), &chain))
+    }
+
+    /// Refuses a DNS provider that is not there, or a wildcard without one.
+    async fn require_provider(
+        &self,
+        principal: &Principal,
+        wildcard: bool,
+        provider: Option<DnsProviderId>,
+    ) -> Result<(), Error> {
+        let invalid = |reason| Error::invalid("dns_provider_uuid", reason);
+        let Some(provider) = provider else {
+            return match wildcard {
+                true => Err(invalid("a wildcard certificate needs a DNS provider")),
+                false => Ok(()),
+            };
+        };
+        match self.store.dns_provider(principal.scope(), provider).await? {
+            Some(_) => Ok(()),
+            None => Err(invalid("there is no such DNS provider")),
+        }
+    }
+
+    /// `<service>-<environment>-<5 random letters or digits>`.
+    fn drawn_name(&self, service: &Service) -> String {
+        let (name, environment) = (slug(&service.name), slug(&service.environment));
+        let suffix = self.surroundings.random_suffix(SUFFIX);
+        format!("{name}-{environment}-{suffix}")
+    }
+
+    /// Waits a little for what an authority of the house has to sign, so that its version can be
+    /// shown at once.
+    async fn wait(&self, certificate: &Certificate) -> Result<(), Error> {
+        if !self
+            .is_of_authority(certificate.account_id, certificate.issuer.as_deref())
+            .await?
+        {
+            return Ok(());
+        }
+        let before = certificate.current.as_ref().map(|version| version.id);
+        let deadline = Instant::now() + self.settings.installations.patience;
+        while Instant::now() < deadline {
+            tokio::time::sleep(LOOK).await;
+            let scope = store::Scope::Account(certificate.account_id);
+            let reference = CertificateRef::Id(certificate.id);
+            let Some(found) = self.store.certificate(scope, &reference).await? else {
+                break;
+            };
+            let after = found.current.as_ref().map(|version| version.id);
+            if after != before || matches!(found.state, State::Error { .. }) || found.attempt > 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn is_of_authority(
+        &self,
+        account: AccountId,
+        issuer: Option<&str>,
+    ) -> Result<bool, Error> {
+        let Some(issuer) = issuer else {
+            return Ok(false);
+        };
+        match self.issuers.resolve(account, issuer).await {
+            Ok(Issuer::Authority) => Ok(true),
+            Ok(Issuer::Directory(_)) | Err(Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn take_back(&self, principal: &Principal, certificate: CertificateId) {
+        let (account, actor) = (principal.account_id(), principal.account_name());
+        self.services
+            .take_back(account, actor, &[certificate])
+            .await;
+    }
+}
+
+/// The names as they were given, or those of the leaf when none were.
+fn named_or_of_leaf(given: &[ServerName], upload: &Upload) -> Result<Vec<ServerName>, Error> {
+    match upload.leaf() {
+        Some(leaf) if given.is_empty() => names::of_leaf(leaf),
+        _ => Ok(given.to_vec()),
+    }
+}
+
+/// The names that the service gets as domains, and those that it cannot get.
+fn served_names(material: &Material, names: &[ServerName]) -> (Vec<DnsName>, Vec<String>) {
+    match material {
+        Material::Issued(obtained) => (obtained.clone(), Vec::new()),
+        Material::Uploaded(upload) => match upload.leaf() {
+            Some(leaf) => names::split(names, leaf),
+            None => (Vec::new(), names::written(names)),
+        },
+    }
+}
+
+fn warn_of(view: &mut InstallationView, uncovered: &[String]) {
+    if !uncovered.is_empty() {
+        let uncovered = uncovered.join(", ");
+        view.warning = Some(format!("the certificate does not cover {uncovered}"));
+    }
+}
+
+/// The kinds that cannot stand beside each other on one service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    External,
+    Standard,
+    Wildcard,
+}
+
+fn kind_word(kind: InstallationKind, wildcard: bool) -> Kind {
+    match (kind, wildcard) {
+        (InstallationKind::Uploaded, _) => Kind::External,
+        (InstallationKind::Issued, false) => Kind::Standard,
+        (InstallationKind::Issued, true) => Kind::Wildcard,
+    }
+}
+
+/// Refuses an installation beside one of another kind, or one with a name of its own.
+fn require_room(others: &[Installed], kind: Kind, names: &[ServerName]) -> Result<(), Error> {
+    let names: HashSet<&str> = names.iter().map(|name| name.name.as_str()).collect();
+    for other in others {
+        let reason = if kind_word(other.kind(), other.row.wildcard) != kind {
+            "it is of another kind".to_owned()
+        } else {
+            let same = other.row.server_names.iter().find(|name| {
+                let name = DnsName::parse(name);
+                name.is_ok_and(|name| names.contains(name.as_str()))
+            });
+            match same {
+                Some(name) => format!("it is for {name}, too"),
+                None => continue,
+            }
+        };
+        let name = &other.certificate.name;
+        return Err(Error::Unfit {
+            reason: format!("SSL certificate already exists for this stack: {name}; {reason}"),
+        });
+    }
+    Ok(())
+}
+
+/// Letters, digits and single hyphens.
+fn slug(text: &str) -> String {
+    let mut slug = String::new();
+    for character in text.to_lowercase().chars().take(MAX_STEM) {
+        if character.is_ascii_alphanumeric() {
+            slug.push(character);
+        } else if !slug.ends_with('-') && !slug.is_empty() {
+            slug.push('-');
+        }
+    }
+    let slug = slug.trim_end_matches('-');
+    if slug.is_empty() { "stack" } else { slug }.to_owned()
+}
+
+fn not_found(service: ServiceId) -> Error {
+    Error::not_found(Noun::Service, service)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::slug;
+
+    #[test]
+    fn slugs_are_letters_digits_and_single_hyphens() {
+        for (text, expected) in [
+            ("My Shop (EU)", "my-shop-eu"),
+            ("--a__b--", "a-b"),
+            ("übergröße", "bergr-e"),
+            ("…", "stack"),
+            ("", "stack"),
+        ] {
+            assert_eq!(slug(text), expected, "{text}");
+        }
+        assert!(slug(&"x".repeat(300)).len() <= super::MAX_STEM);
+    }
+}

@@ -1,0 +1,223 @@
+//! Domains that come and go with a certificate that is installed on their service.
+
+use std::collections::HashSet;
+
+use pki::DnsName;
+use store::{Attachment, Certificate, CertificateId, Domain, NewDomain, Scope, Service, State};
+
+use super::{MAX_DOMAINS, Services, domains};
+use crate::selection;
+use crate::{Error, Principal, events};
+
+/// Which domains are released.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// All that are served with the certificate.
+    All,
+    /// The named ones.
+    Named,
+}
+
+/// Where on a service names are, or will be.
+pub(crate) struct Places {
+    own: Vec<Domain>,
+    missing: Vec<DnsName>,
+}
+
+impl Places {
+    /// The names that the service does not have yet.
+    pub(crate) fn missing(&self) -> Vec<String> {
+        self.missing.iter().map(ToString::to_string).collect()
+    }
+}
+
+impl Services {
+    /// Where these names are on a service, or will be.
+    ///
+    /// # Errors
+    /// [`Error::DomainTaken`] when another service has one of them, [`Error::DomainReserved`], and
+    /// [`Error::CertificateNotAllowed`] for a subdomain of the metro domain.
+    pub(crate) async fn places(
+        &self,
+        service: &Service,
+        names: &[DnsName],
+    ) -> Result<Places, Error> {
+        for name in names {
+            let (name, is_metro) =
+                domains::read_name(&format!("{name}."), &self.settings.metro_domain)?;
+            if is_metro {
+                return Err(Error::CertificateNotAllowed {
+                    name: name.to_string(),
+                });
+            }
+        }
+        let texts: Vec<&str> = names.iter().map(DnsName::as_str).collect();
+        let found = self.store.domains_named(Scope::Everything, &texts).await?;
+        if let Some(taken) = found.iter().find(|domain| domain.service_id != service.id) {
+            return Err(Error::DomainTaken {
+                name: taken.name.clone(),
+            });
+        }
+        let present: HashSet<&str> = found.iter().map(|domain| domain.name.as_str()).collect();
+        let missing = names.iter().filter(|name| !present.contains(name.as_str()));
+        Ok(Places {
+            missing: missing.cloned().collect(),
+            own: found,
+        })
+    }
+
+    /// Serves names of a service with a certificate that somebody chose for them. What is served
+    /// with another goes on so while there is nothing of this one.
+    ///
+    /// # Errors
+    /// [`Error::DomainTaken`], [`Error::Unfit`] for too many domains, [`Error::NotFound`].
+    pub(crate) async fn serve_with(
+        &self,
+        principal: &Principal,
+        service: &Service,
+        places: Places,
+        certificate: &Certificate,
+    ) -> Result<(), Error> {
+        let Places { own, missing } = places;
+        if !missing.is_empty() {
+            let texts: Vec<String> = missing.iter().map(ToString::to_string).collect();
+            let add_domains = texts.iter().map(|name| NewDomain {
+                name: name.clone(),
+                certificate_id: Some(certificate.id),
+                alternate_id: None,
+                is_explicit: true,
+            });
+            let change = store::ServiceChange {
+                add_domains: add_domains.collect(),
+                ..store::ServiceChange::default()
+            };
+            let names = texts.iter().map(String::as_str);
+            let events = self.domain_events(principal, service.id, events::DOMAIN_ADDED, names);
+            let (scope, id) = (principal.scope(), service.id);
+            let changed = self.store.change_service(scope, id, change, events).await;
+            changed.map_err(|error| match error {
+                store::Error::DomainTaken(name) => Error::DomainTaken { name },
+                store::Error::Full => Error::Unfit {
+                    reason: format!("a service has at most {MAX_DOMAINS} domains"),
+                },
+                store::Error::NotFound => super::not_found(&store::ServiceRef::Id(id)),
+                error => error.into(),
+            })?;
+        }
+        let is_there =
+            certificate.current.is_some() && !matches!(certificate.state, State::Pending { .. });
+        let attachments = own
+            .into_iter()
+            .filter(|domain| is_there || domain.certificate_id.is_none())
+            .map(|domain| Attachment {
+                from: domain.certificate_id,
+                certificate_id: Some(certificate.id),
+                alternate_id: None,
+                is_explicit: true,
+                domain: domain.name,
+            });
+        self.switch(principal, attachments.collect()).await?;
+        self.published.notify_one();
+        Ok(())
+    }
+
+    /// Has domains of a service served with a certificate no more. Those in `names` go, unless one
+    /// of `others` covers them; the rest is served with the best other certificate. The answer is
+    /// what is left without one.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub(crate) async fn release(
+        &self,
+        principal: &Principal,
+        service: &Service,
+        certificate: CertificateId,
+        names: &[String],
+        others: &HashSet<CertificateId>,
+        extent: Extent,
+    ) -> Result<Vec<String>, Error> {
+        let domains = self.store.domains_of_services(&[service.id]).await?;
+        let served: Vec<(DnsName, Domain)> = domains
+            .into_iter()
+            .filter(|domain| domain.certificate_id == Some(certificate))
+            .filter(|domain| extent == Extent::All || names.contains(&domain.name))
+            .filter_map(|domain| Some((DnsName::parse(&domain.name).ok()?, domain)))
+            .collect();
+        let account = principal.account_id();
+        let coverings = served.iter().map(|(name, _)| name);
+        let coverings = self.coverings(account, coverings).await?;
+        let now = self.surroundings.now();
+        let (mut removed, mut left, mut attachments) = (Vec::new(), Vec::new(), Vec::new());
+        for (name, domain) in served {
+            let candidates = coverings.of(&name);
+            let candidates = candidates.filter(|covering| covering.certificate_id != certificate);
+            let choice = selection::choose(&name, candidates, now);
+            let is_installed = choice.is_some_and(|choice| others.contains(&choice.certificate_id));
+            if names.contains(&domain.name) && !is_installed {
+                removed.push(domain.name);
+                continue;
+            }
+            if choice.is_none() {
+                left.push(domain.name.clone());
+            }
+            attachments.push(Attachment {
+                from: domain.certificate_id,
+                certificate_id: choice.map(|choice| choice.certificate_id),
+                alternate_id: choice.and_then(|choice| choice.alternate_id),
+                is_explicit: false,
+                domain: domain.name,
+            });
+        }
+        self.switch(principal, attachments).await?;
+        if !removed.is_empty() {
+            let names = removed.iter().map(String::as_str);
+            let events = self.domain_events(principal, service.id, events::DOMAIN_REMOVED, names);
+            let change = store::ServiceChange {
+                remove_domains: removed,
+                ..store::ServiceChange::default()
+            };
+            let removing = self
+                .store
+                .change_service(principal.scope(), service.id, change, events);
+            match removing.await {
+                // Somebody else has taken one of them away; the next look tells.
+                Ok(()) | Err(store::Error::NotFound) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.published.notify_one();
+        Ok(left)
+    }
+
+    /// Chooses, or requests, something for domains that were left without.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub(crate) async fn settle(&self, names: &[String]) -> Result<(), Error> {
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let domains = self.store.domains_named(Scope::Everything, &names).await?;
+        self.follow(&domains).await?;
+        Ok(())
+    }
+
+    async fn switch(
+        &self,
+        principal: &Principal,
+        attachments: Vec<Attachment>,
+    ) -> Result<(), Error> {
+        if attachments.is_empty() {
+            return Ok(());
+        }
+        // The store completes it for each domain that changes.
+        let event = events::of(
+            &self.surroundings,
+            principal.account_name(),
+            None,
+            events::DOMAIN_SWITCHED,
+            None,
+            "",
+        );
+        self.store.attach(attachments, event).await?;
+        Ok(())
+    }
+}
