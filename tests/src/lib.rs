@@ -44,7 +44,7 @@ use std::time::{Duration, Instant};
 pub use acme_site::{AcmeSite, AcmeSiteOptions, acme_node, add_issuer};
 pub use authority::{Authority, Pair, serial};
 pub use backend::{Backend, Fault, Pattern, Tally};
-pub use browser::Browser;
+pub use browser::{Browser, Visit};
 pub use chancery::{Chancery, ChanceryOptions};
 pub use cluster::Cluster;
 pub use curl::{Curl, CurlAnswer};
