@@ -198,3 +198,55 @@ fn without_a_server_the_client_says_what_to_do() {
     assert_eq!(server.cli(&["ls", "--expiring", "soon"]).code(), Some(2));
     assert_eq!(server.cli(&["frobnicate"]).code(), Some(2));
 }
+
+#[test]
+fn administrators_switch_challenges_on_and_vouch_for_accounts_while_the_server_runs() {
+    let server = Chancery::start();
+    let succeeds = |args: &[&str]| {
+        let output = server.cli(args);
+        assert_eq!(output.code(), Some(0), "{args:?}: {output:?}");
+        output.text()
+    };
+    succeeds(&["account", "create", "tenant"]);
+    let token = succeeds(&["token", "create", "--account", "tenant"]);
+    let order = |domain: &str| {
+        let order = format!(r#"{{"domains":["{domain}"]}}"#);
+        let path = "/api/v1/certificate/request-with-simplerequest";
+        let headers = [("X-Auth-Token", token.trim())];
+        let answer = http::send(&server.http(), "POST", path, &headers, order.as_bytes());
+        answer.status
+    };
+    assert_eq!(order("a.example.com"), 201);
+    let switched = succeeds(&["certmaker", "set", "http01=on"]);
+    assert!(switched.contains("an administrator"), "{switched}");
+    assert_eq!(order("a.example.com"), 202);
+
+    succeeds(&[
+        "account",
+        "preauthorize",
+        "tenant",
+        "example.com",
+        "*.example.com",
+    ]);
+    let listed = succeeds(&["account", "preauthorize", "tenant"]);
+    assert!(listed.contains("*.example.com"), "{listed}");
+    assert_eq!(order("a.example.com"), 201);
+    assert_eq!(order("a.example.org"), 202);
+    succeeds(&[
+        "account",
+        "preauthorize",
+        "tenant",
+        "--remove",
+        "*.example.com",
+    ]);
+    assert_eq!(order("a.example.com"), 202);
+
+    succeeds(&["certmaker", "set", "http01=default"]);
+    assert!(!succeeds(&["certmaker", "show"]).contains("an administrator"));
+    assert_eq!(order("a.example.com"), 201);
+    let unknown = server.cli(&["certmaker", "set", "http02=on"]);
+    assert_ne!(unknown.code(), Some(0));
+    let unknown = server.cli(&["account", "preauthorize", "nobody", "example.com"]);
+    assert_eq!(unknown.code(), Some(1));
+    assert!(unknown.stderr.contains("nobody"), "{unknown:?}");
+}
