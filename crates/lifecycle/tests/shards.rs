@@ -279,22 +279,41 @@ async fn many_revocations_leave_every_answer_right_and_every_shard_whole() {
     drop(following);
 }
 
-/// The serial numbers on a list, without leading zeros: whatever 13 to 16 octets stand between the
-/// head of an INTEGER and a UTCTime.
+/// The serial numbers on a list (RFC 5280 section 5.1), without leading zeros.
 fn serials_in(list: &[u8]) -> Vec<Vec<u8>> {
+    let (_, list, _) = element(list);
+    let (_, mut body, _) = element(list);
+    // Version, algorithm, issuer, and the moments of this update and the next.
+    for _ in 0..5 {
+        body = element(body).2;
+    }
+    let (0x30, mut entries, _) = element(body) else {
+        return Vec::new();
+    };
     let mut serials = Vec::new();
-    for place in 0..list.len() {
-        let [0x02, length] = list[place..list.len().min(place + 2)] else {
-            continue;
-        };
-        let end = place + 2 + usize::from(length);
-        if (1..=17).contains(&length) && list.get(end..end + 2) == Some(&[0x17, 13]) {
-            let octets = &list[place + 2..end];
-            let zeros = octets.iter().take_while(|octet| **octet == 0).count();
-            serials.push(octets[zeros..].to_vec());
-        }
+    while !entries.is_empty() {
+        let (_, entry, rest) = element(entries);
+        let (_, serial, _) = element(entry);
+        let zeros = serial.iter().take_while(|octet| **octet == 0).count();
+        serials.push(serial[zeros..].to_vec());
+        entries = rest;
     }
     serials
+}
+
+/// The tag of the first DER element, its contents, and what follows it.
+fn element(der: &[u8]) -> (u8, &[u8], &[u8]) {
+    let (head, length) = match der[1] {
+        short @ ..0x80 => (2, usize::from(short)),
+        long => {
+            let octets = usize::from(long & 0x7f);
+            let digits = der[2..2 + octets].iter();
+            let length = digits.fold(0, |length, digit| length << 8 | usize::from(*digit));
+            (2 + octets, length)
+        }
+    };
+    let (contents, rest) = der[head..].split_at(length);
+    (der[0], contents, rest)
 }
 
 #[tokio::test]
