@@ -1,8 +1,10 @@
 //! Certificates: the lasting, named things of the inventory. This module finds, lists and deletes
 //! them; its children add to them.
 
+mod for_domains;
 mod issue;
 mod issued;
+mod managed_request;
 mod naming;
 mod obtaining;
 mod requesting;
@@ -25,9 +27,9 @@ use crate::{Error, Issuers, Noun, Policies, Principal, Surroundings, events};
 pub use issue::{IssueRequest, Issued, KeySource, parse_identifiers};
 pub(crate) use issue::{Plan, PlannedKey};
 pub use issued::SerialReference;
+pub use managed_request::ManagedRequest;
 pub(crate) use naming::check_name;
 pub(crate) use obtaining::identifiers;
-pub use requesting::ManagedRequest;
 pub use revoke::RevocationTarget;
 pub(crate) use upload::account_gone;
 pub use upload::{Replacement, Upload, parse_common_name};

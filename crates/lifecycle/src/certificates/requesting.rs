@@ -3,117 +3,24 @@
 //! A request is a certificate in state `pending` whose next attempt is due at once; the scheduler
 //! does the rest. Its key is made with each version and never leaves the house.
 
-use std::collections::HashSet;
-
-use pki::{DnsName, Identifier};
+use pki::Identifier;
 use store::{
     AccountId, Certificate, CertificateId, CertificateRef, Exportable, NewCertificate, NewRecord,
     Origin, Scope, State,
 };
-use tokio::task::JoinSet;
 
-use super::upload::{NAME_DRAWS, account_gone, fully_qualified};
+use super::managed_request::ManagedRequest;
+use super::upload::{NAME_DRAWS, account_gone};
 use super::{Certificates, naming};
-use crate::accounts::HOUSE_ACCOUNT;
 use crate::issuers::{Issuer, Wait};
-use crate::settings::DEFAULT_AUTHORITY;
 use crate::{Error, Noun, Principal, events};
-
-/// Most names of a managed certificate; directories take no more.
-const MAX_NAMES: usize = 100;
-/// Names that are tried in turn for a request on behalf of a domain.
-const PLACES: u32 = 16;
-
-/// A certificate that the house is to obtain and to renew.
-#[derive(Debug, Clone)]
-pub struct ManagedRequest {
-    /// Its name in the inventory; chosen if `None`.
-    pub name: Option<String>,
-    /// What it has to cover: fully-qualified DNS names and IP addresses, at most 100. The first one
-    /// becomes its common name.
-    pub names: Vec<Identifier>,
-    /// What obtains it; the account's default issuer if `None`.
-    pub issuer: Option<String>,
-}
-
-impl ManagedRequest {
-    /// A request of the default issuer for one name, as dialects have it that know no others.
-    ///
-    /// # Errors
-    /// Faults of form: [`Error::NotFullyQualified`], [`Error::TooLong`], and [`Error::Invalid`], also
-    /// for a wildcard.
-    pub fn of_name(name: Option<String>, common_name: &str) -> Result<Self, Error> {
-        if let Some(name) = &name {
-            naming::check_name(name)?;
-        }
-        let common_name = fully_qualified(common_name)?;
-        if common_name.is_wildcard() {
-            return Err(Error::invalid(
-                "cn",
-                "a wildcard certificate cannot be requested this way; upload one, or add the \
-                 wildcard domain to a service",
-            ));
-        }
-        Ok(Self {
-            name,
-            names: vec![Identifier::Dns(common_name)],
-            issuer: None,
-        })
-    }
-
-    /// The names without repetitions, if all of them can be asked for.
-    fn checked_names(&self) -> Result<Vec<Identifier>, Error> {
-        if let Some(name) = &self.name {
-            naming::check_name(name)?;
-        }
-        if self.names.is_empty() {
-            return Err(Error::invalid(
-                "names",
-                "name at least one domain or IP address",
-            ));
-        }
-        if self.names.len() > MAX_NAMES {
-            return Err(Error::invalid(
-                "names",
-                format!("a managed certificate covers at most {MAX_NAMES} names; request several"),
-            ));
-        }
-        let mut seen = HashSet::new();
-        let mut names = Vec::with_capacity(self.names.len());
-        for name in &self.names {
-            match name {
-                Identifier::Dns(name) if !name.is_fully_qualified() => {
-                    return Err(Error::invalid(
-                        "names",
-                        format!(
-                            "'{name}' is no fully-qualified domain name, and no public authority \
-                             issues for it; ask a private authority (--issuer {DEFAULT_AUTHORITY}), or \
-                             use a name below a domain of yours"
-                        ),
-                    ));
-                }
-                Identifier::Email(_) => {
-                    return Err(Error::invalid(
-                        "names",
-                        "a managed certificate covers domains and IP addresses only",
-                    ));
-                }
-                Identifier::Dns(_) | Identifier::Ip(_) => {}
-            }
-            if seen.insert(name) {
-                names.push(name.clone());
-            }
-        }
-        Ok(names)
-    }
-}
 
 /// Who asks for managed certificates for whom, and what is to obtain them.
 #[derive(Debug, Clone, Copy)]
-struct Requester<'a> {
-    account_id: AccountId,
-    actor: &'a str,
-    issuer: &'a str,
+pub(super) struct Requester<'a> {
+    pub(super) account_id: AccountId,
+    pub(super) actor: &'a str,
+    pub(super) issuer: &'a str,
 }
 
 impl Certificates {
@@ -286,127 +193,8 @@ impl Certificates {
         restarted?.ok_or_else(|| super::not_found(reference))
     }
 
-    /// For each name a managed certificate that is being obtained or valid, requested unless there
-    /// is one already. Repeating a call, or making it on two nodes at a time, requests nothing
-    /// twice: the names of these certificates follow from what they are for.
-    ///
-    /// # Errors
-    /// [`Error::NoCertificate`] for a wildcard that nothing can obtain, [`Error::Policy`] for a name that
-    /// the account may not have. Requests for other names
-    /// may have been made then.
-    pub(crate) async fn request_for_domains(
-        &self,
-        account_id: AccountId,
-        actor: &str,
-        names: &[DnsName],
-    ) -> Result<Vec<CertificateId>, Error> {
-        let issuer = self.issuers.default_of(account_id).await?;
-        let identifiers: Vec<Identifier> = names.iter().cloned().map(Identifier::Dns).collect();
-        self.check_obtainable(account_id, &issuer, &identifiers)
-            .await?;
-        self.request_each(account_id, actor, &issuer, names).await
-    }
-
-    /// The second half of [`Self::request_for_domains`].
-    async fn request_each(
-        &self,
-        account_id: AccountId,
-        actor: &str,
-        issuer: &str,
-        names: &[DnsName],
-    ) -> Result<Vec<CertificateId>, Error> {
-        // At the same time, because those that wait together are written together.
-        let mut requests = JoinSet::new();
-        for (place, name) in names.iter().cloned().enumerate() {
-            let (certificates, actor) = (self.clone(), actor.to_owned());
-            let issuer = issuer.to_owned();
-            requests.spawn(async move {
-                let requester = Requester {
-                    account_id,
-                    actor: &actor,
-                    issuer: &issuer,
-                };
-                let id = certificates.request_once(requester, &name).await?;
-                Ok::<_, Error>((place, id))
-            });
-        }
-        let mut requested = Vec::with_capacity(names.len());
-        while let Some(request) = requests.join_next().await {
-            requested.push(request.map_err(Error::signing)??);
-        }
-        requested.sort_unstable_by_key(|(place, _)| *place);
-        Ok(requested.into_iter().map(|(_, id)| id).collect())
-    }
-
-    /// Requests the house's own wildcard certificate for the subdomains of the metro domain, unless
-    /// it is there. One that was given up is begun anew, with the pauses of any other, and one whose
-    /// issuer is not the default any more is renewed by that.
-    ///
-    /// # Errors
-    /// [`Error::Store`].
-    pub(crate) async fn look_after_metro(&self) -> Result<(), Error> {
-        let account = self.store.account_by_name(HOUSE_ACCOUNT).await?;
-        let account = account.ok_or_else(|| Error::not_found(Noun::Account, HOUSE_ACCOUNT))?;
-        let wildcard = DnsName::parse(&format!("*.{}", self.settings.metro_domain))
-            .map_err(|error| Error::invalid("metro_domain", error.to_string()))?;
-        let issuer = self.issuers.default_of(account.id).await?;
-        let names = [Identifier::Dns(wildcard.clone())];
-        let (issuer, is_default) = match self.check_wildcards(account.id, &issuer, &names).await {
-            Ok(()) => (issuer, true),
-            Err(Error::NoCertificate { .. }) => (DEFAULT_AUTHORITY.to_owned(), false),
-            Err(error) => return Err(error),
-        };
-        let Some(found) = self.requested_before(account.id, &wildcard).await? else {
-            return self
-                .request_each(account.id, HOUSE_ACCOUNT, &issuer, &[wildcard])
-                .await
-                .map(drop);
-        };
-        // That the zone cannot be proven now is no reason to leave the issuer that there is.
-        if is_default && found.issuer.as_ref() != Some(&issuer) {
-            let kind = events::ISSUER_CHOSEN;
-            let event = self.event(&found, HOUSE_ACCOUNT, kind, &issuer);
-            let scope = Scope::Account(account.id);
-            self.store
-                .name_issuer(scope, found.id, &issuer, event)
-                .await?;
-        }
-        if matches!(found.state, State::Error { .. }) {
-            self.restarted(found, HOUSE_ACCOUNT).await?;
-        }
-        Ok(())
-    }
-
-    /// What was requested for a name before on behalf of a domain: what is coming or in force, else
-    /// the first that was given up.
-    async fn requested_before(
-        &self,
-        account_id: AccountId,
-        common_name: &DnsName,
-    ) -> Result<Option<Certificate>, Error> {
-        let scope = Scope::Account(account_id);
-        let mut given_up = None;
-        for place in 0..PLACES {
-            let name = naming::name_in_row(common_name.as_str(), account_id, place);
-            let reference = CertificateRef::Name(name);
-            let Some(found) = self.store.certificate(scope, &reference).await? else {
-                break;
-            };
-            if found.common_name != common_name.as_str() || found.origin != Origin::Issued {
-                continue;
-            }
-            if self.is_coming_or_in_force(&found) {
-                return Ok(Some(found));
-            }
-            if matches!(found.state, State::Error { .. }) {
-                given_up = given_up.or(Some(found));
-            }
-        }
-        Ok(given_up)
-    }
-
     /// Refuses what the issuer could not obtain, or the account's policy would not let it issue.
-    async fn check_obtainable(
+    pub(super) async fn check_obtainable(
         &self,
         account_id: AccountId,
         issuer: &str,
@@ -425,7 +213,7 @@ impl Certificates {
     }
 
     /// Refuses a wildcard for whose zone the issuer can prove nothing.
-    async fn check_wildcards(
+    pub(super) async fn check_wildcards(
         &self,
         account_id: AccountId,
         issuer: &str,
@@ -448,40 +236,7 @@ impl Certificates {
         Ok(())
     }
 
-    async fn request_once(
-        &self,
-        requester: Requester<'_>,
-        common_name: &DnsName,
-    ) -> Result<CertificateId, Error> {
-        let Requester { account_id, .. } = requester;
-        let identifiers = [Identifier::Dns(common_name.clone())];
-        for place in 0..PLACES {
-            let name = naming::name_in_row(common_name.as_str(), account_id, place);
-            match self.add_request(requester, &identifiers, &name).await {
-                Ok(certificate) => return Ok(certificate.id),
-                Err(store::Error::DuplicateName) => {}
-                Err(error) => return Err(error.into()),
-            }
-            let reference = CertificateRef::Name(name);
-            let scope = Scope::Account(account_id);
-            // One that is gone by now was taken away on purpose; the next place is as good.
-            if let Some(found) = self.store.certificate(scope, &reference).await?
-                && found.common_name == common_name.as_str()
-                && self.is_coming_or_in_force(&found)
-            {
-                return Ok(found.id);
-            }
-        }
-        let name = naming::name_after(common_name.as_str(), &self.surroundings);
-        let requested = self.add_request(requester, &identifiers, &name).await?;
-        Ok(requested.id)
-    }
-
-    fn is_coming_or_in_force(&self, certificate: &Certificate) -> bool {
-        matches!(certificate.state, State::Pending { .. }) || self.is_in_force(certificate)
-    }
-
-    async fn add_request(
+    pub(super) async fn add_request(
         &self,
         requester: Requester<'_>,
         names: &[Identifier],
@@ -568,7 +323,7 @@ impl Certificates {
         Ok(())
     }
 
-    async fn restarted(
+    pub(super) async fn restarted(
         &self,
         certificate: Certificate,
         actor: &str,
