@@ -11,6 +11,7 @@ use crate::accounts::{FIRST_ADMINISTRATOR, HOUSE_ACCOUNT};
 use crate::certificates::{IssueRequest, KeySource};
 use crate::challenges::Solvers;
 use crate::diagnosis::Examiner;
+use crate::installations::Around;
 use crate::notices::Notices;
 use crate::orders::Orders;
 use crate::scheduler::Scheduler;
@@ -149,14 +150,6 @@ impl House {
             settings.clone(),
             certificates.clone(),
         );
-        let installations = Installations::new(
-            store.clone(),
-            surroundings.clone(),
-            settings.clone(),
-            certificates.clone(),
-            issuers.clone(),
-            services.clone(),
-        );
         let instances = Instances::new(
             store.clone(),
             surroundings.clone(),
@@ -169,6 +162,21 @@ impl House {
             settings.clone(),
             authorities.clone(),
             services.clone(),
+        );
+        let targets = Targets::new(store.clone(), surroundings.clone(), routing.clone());
+        let dns_accounts =
+            DnsAccounts::new(store.clone(), surroundings.clone(), dns_providers.clone());
+        let installations = Installations::new(
+            Around {
+                store: store.clone(),
+                surroundings: surroundings.clone(),
+                settings: settings.clone(),
+            },
+            certificates.clone(),
+            issuers.clone(),
+            dns_accounts.clone(),
+            services.clone(),
+            targets.clone(),
         );
         let answers = Answers::new(store.clone(), surroundings.clone());
         let examiner = Examiner::new(
@@ -238,14 +246,10 @@ impl House {
             services,
             installations,
             instances,
-            targets: Targets::new(store.clone(), surroundings.clone(), routing.clone()),
+            targets,
             routing,
             answers,
-            dns_accounts: DnsAccounts::new(
-                store.clone(),
-                surroundings.clone(),
-                dns_providers.clone(),
-            ),
+            dns_accounts,
             dns_providers,
             diagnosis,
             solvers,
@@ -360,6 +364,12 @@ impl House {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
                     "could not forget old grants"
+                );
+            }
+            if let Err(error) = self.installations.sweep().await {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "could not forget certificates that were taken off services"
                 );
             }
             let swept = self.surroundings.now() - BUDGETS_KEPT;

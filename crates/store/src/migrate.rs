@@ -231,6 +231,13 @@ const MIGRATIONS: &[Migration] = &[
         sqlite: "",
         postgres: "",
     },
+    Migration {
+        version: 31,
+        name: "removals",
+        script: include_str!("../migrations/0031_removals.sql"),
+        sqlite: "",
+        postgres: "",
+    },
 ];
 
 const LEDGER: &str = "create table if not exists schema_migrations (

@@ -10,6 +10,7 @@ mod hostile;
 mod stacks;
 #[path = "../support/mod.rs"]
 mod support;
+mod targets;
 
 use std::time::Duration;
 

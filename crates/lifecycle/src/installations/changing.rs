@@ -56,6 +56,11 @@ impl Installations {
         require_room(&others, kind_word(kind, wildcard), &names)?;
         let (served, uncovered) = self.served(&before, &outcome, &names).await?;
         let places = self.services.places(&service, &served).await?;
+        if let (Outcome::Requested(names) | Outcome::Renewed(names), Some(provider)) =
+            (&outcome, provider)
+        {
+            self.dns_accounts.serve(principal, provider, names).await?;
+        }
         let after = self
             .carry_out(principal, &before.certificate, outcome)
             .await?;
@@ -102,7 +107,7 @@ impl Installations {
             .await?;
         }
         let (changed, _) = self.one_of(principal, service.id, certificate).await?;
-        let mut view = self.view(changed).await?;
+        let mut view = self.view(principal, changed).await?;
         if kind == InstallationKind::Issued {
             view.status = InstallationStatus::InProgress;
         }

@@ -6,6 +6,7 @@
 //! service by other ways counts as installed, too.
 
 mod changing;
+mod farewell;
 mod names;
 mod removing;
 mod request;
@@ -25,7 +26,9 @@ use tokio::time::Instant;
 use crate::certificates::{ManagedRequest, Upload};
 use crate::issuers::Issuer;
 use crate::settings::Settings;
-use crate::{Certificates, Error, Issuers, Noun, Principal, Services, Surroundings};
+use crate::{
+    Certificates, DnsAccounts, Error, Issuers, Noun, Principal, Services, Surroundings, Targets,
+};
 
 use names::ServerName;
 use view::Installed;
@@ -50,7 +53,16 @@ pub struct Installations {
     settings: Arc<Settings>,
     certificates: Certificates,
     issuers: Issuers,
+    dns_accounts: DnsAccounts,
     services: Services,
+    targets: Targets,
+}
+
+/// What every part of the house stands on.
+pub(crate) struct Around {
+    pub(crate) store: Store,
+    pub(crate) surroundings: Surroundings,
+    pub(crate) settings: Arc<Settings>,
 }
 
 /// What the certificate of an installation is made of.
@@ -63,20 +75,27 @@ enum Material {
 
 impl Installations {
     pub(crate) fn new(
-        store: Store,
-        surroundings: Surroundings,
-        settings: Arc<Settings>,
+        around: Around,
         certificates: Certificates,
         issuers: Issuers,
+        dns_accounts: DnsAccounts,
         services: Services,
+        targets: Targets,
     ) -> Self {
+        let Around {
+            store,
+            surroundings,
+            settings,
+        } = around;
         Self {
             store,
             surroundings,
             settings,
             certificates,
             issuers,
+            dns_accounts,
             services,
+            targets,
         }
     }
 
@@ -94,16 +113,18 @@ impl Installations {
     ) -> Result<(Vec<InstallationView>, u64), Error> {
         let service = self.service(principal, service).await?;
         let installed = self.installed(principal, service.id).await?;
-        let count = installed.len() as u64;
+        let leaving = self.leaving(principal, service.id).await?;
+        let count = (installed.len() + leaving.len()) as u64;
         let skipped = usize::try_from(skipped).unwrap_or(usize::MAX);
-        let mut views = Vec::new();
-        for installed in installed.into_iter().skip(skipped).take(limit) {
-            views.push(self.view(installed).await?);
-        }
+        let left_out = skipped.saturating_sub(installed.len());
+        let shown = installed.into_iter().skip(skipped).take(limit).collect();
+        let mut views = self.views(principal, service.id, shown).await?;
+        let room = limit - views.len();
+        views.extend(leaving.into_iter().skip(left_out).take(room));
         Ok((views, count))
     }
 
-    /// One certificate on a service.
+    /// One certificate on a service, or on its way off it.
     ///
     /// # Errors
     /// [`Error::NotFound`].
@@ -114,8 +135,17 @@ impl Installations {
         certificate: CertificateId,
     ) -> Result<InstallationView, Error> {
         let service = self.service(principal, service).await?;
-        let (found, _) = self.one_of(principal, service.id, certificate).await?;
-        self.view(found).await
+        match self.one_of(principal, service.id, certificate).await {
+            Ok((found, _)) => self.view(principal, found).await,
+            Err(missing @ Error::NotFound { .. }) => {
+                let leaving = self.leaving(principal, service.id).await?.into_iter();
+                leaving
+                    .into_iter()
+                    .find(|view| view.id == certificate)
+                    .ok_or(missing)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Installs a certificate on a service: takes one in, or requests one, and serves the names
@@ -151,6 +181,8 @@ impl Installations {
             require_room(&others, kind_word(kind, wildcard), &names)?;
             let served = served_names(&material, &names);
             let places = self.services.places(&service, &served.0).await?;
+            self.have_records_written(principal, &material, request.dns_provider)
+                .await?;
             let certificate = match self.make(principal, material, name).await {
                 Err(Error::NameTaken { .. }) if draws.next().is_some() => continue,
                 made => made?,
@@ -199,7 +231,7 @@ impl Installations {
             }
             self.wait(&certificate).await?;
             let (made, _) = self.one_of(principal, service.id, certificate.id).await?;
-            let mut view = self.view(made).await?;
+            let mut view = self.view(principal, made).await?;
             view.status = InstallationStatus::InProgress;
             warn_of(&mut view, &served.1);
             return Ok(view);
@@ -313,9 +345,50 @@ impl Installations {
             .await
     }
 
-    async fn view(&self, installed: Installed) -> Result<InstallationView, Error> {
-        let chain = self.certificates.chain(&installed.certificate).await?;
-        Ok(installed.view(self.surroundings.now(), &chain))
+    async fn view(
+        &self,
+        principal: &Principal,
+        installed: Installed,
+    ) -> Result<InstallationView, Error> {
+        let id = installed.certificate.id;
+        let views = self
+            .views(principal, installed.row.service_id, vec![installed])
+            .await?;
+        let view = views.into_iter().next();
+        view.ok_or_else(|| Error::not_found(Noun::Certificate, id))
+    }
+
+    async fn views(
+        &self,
+        principal: &Principal,
+        service: ServiceId,
+        installed: Vec<Installed>,
+    ) -> Result<Vec<InstallationView>, Error> {
+        let ids: Vec<CertificateId> = installed.iter().map(|one| one.certificate.id).collect();
+        let on_targets = self.targets.placements(principal, service, &ids).await?;
+        let mut views = Vec::with_capacity(installed.len());
+        for installed in installed {
+            let chain = self.certificates.chain(&installed.certificate).await?;
+            let view = installed.view(self.surroundings.now(), &chain);
+            let on_targets = on_targets.get(&view.id);
+            views.push(view.on_targets(on_targets));
+        }
+        Ok(views)
+    }
+
+    /// Has the DNS provider that somebody named write the records of what is to be obtained.
+    async fn have_records_written(
+        &self,
+        principal: &Principal,
+        material: &Material,
+        provider: Option<DnsProviderId>,
+    ) -> Result<(), Error> {
+        match (material, provider) {
+            (Material::Issued(names), Some(provider)) => {
+                self.dns_accounts.serve(principal, provider, names).await
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Refuses a DNS provider that is not there, or a wildcard without one.
@@ -332,10 +405,13 @@ impl Installations {
                 false => Ok(()),
             };
         };
-        match self.store.dns_provider(principal.scope(), provider).await? {
-            Some(_) => Ok(()),
-            None => Err(invalid("there is no such DNS provider")),
+        let scope = principal.scope();
+        if self.store.dns_account(scope, provider).await?.is_some()
+            || self.store.dns_provider(scope, provider).await?.is_some()
+        {
+            return Ok(());
         }
+        Err(invalid("there is no such DNS provider"))
     }
 
     /// `<service>-<environment>-<5 random letters or digits>`.

@@ -22,7 +22,18 @@ impl Installations {
     ) -> Result<InstallationView, Error> {
         principal.require_write()?;
         let service = self.service(principal, service).await?;
-        let (installed, others) = self.one_of(principal, service.id, certificate).await?;
+        let found = self.one_of(principal, service.id, certificate).await;
+        let (installed, others) = match found {
+            Ok(found) => found,
+            Err(missing @ Error::NotFound { .. }) => {
+                let leaving = self.leaving(principal, service.id).await?;
+                return leaving
+                    .into_iter()
+                    .find(|view| view.id == certificate)
+                    .ok_or(missing);
+            }
+            Err(error) => return Err(error),
+        };
         let users = self
             .store
             .services_with_certificates(&[certificate])
@@ -38,9 +49,13 @@ impl Installations {
             });
         }
         let domains = installed.row.domains.clone();
-        let mut view = self.view(installed).await?;
+        let mut view = self.view(principal, installed).await?;
         view.status = InstallationStatus::Removing;
         view.warning = None;
+        if self.targets.holds(certificate).await? {
+            // Written down before: what has gone from the inventory cannot be told of any more.
+            self.say_farewell(principal, service.id, &view).await?;
+        }
         let others = others.iter().map(|other| other.certificate.id).collect();
         let mut draws = 1..DRAWS;
         let mut left = Vec::new();

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use store::{Certificate, DnsProviderId, Installation, State};
+use store::{Certificate, CertificateId, DnsProviderId, Installation, State};
 use time::{Duration, OffsetDateTime};
 
 use super::InstallationKind;
+use crate::OnTargets;
 
 /// How long before its end people are warned of a certificate that nobody renews.
 const WARNED_BEFORE: Duration = Duration::days(30);
@@ -27,7 +28,9 @@ pub enum InstallationStatus {
 #[derive(Debug, Clone)]
 pub struct InstallationView {
     /// The certificate.
-    pub certificate: Arc<Certificate>,
+    pub id: CertificateId,
+    /// Its name in the inventory.
+    pub name: String,
     /// How the certificate comes to be.
     pub kind: InstallationKind,
     /// The names that it is for, as they were written.
@@ -48,7 +51,9 @@ pub struct InstallationView {
     pub created_at: OffsetDateTime,
     /// When somebody changed it last.
     pub updated_at: OffsetDateTime,
-    /// Whether what is there has ended.
+    /// When what is there ends.
+    pub not_after: Option<OffsetDateTime>,
+    /// Whether it has ended.
     pub is_expired: bool,
     /// What people should know of it.
     pub warning: Option<String>,
@@ -113,17 +118,20 @@ impl Installed {
         let Self {
             certificate, row, ..
         } = self;
+        let not_after = certificate
+            .current
+            .as_ref()
+            .map(|version| version.not_after);
         InstallationView {
             kind,
             status: status(&certificate, now),
             warning: warning(&certificate, now),
             fingerprint: chain.first().map(pki::Certificate::fingerprint),
             has_intermediates: chain.len() > 1,
-            is_expired: certificate
-                .current
-                .as_ref()
-                .is_some_and(|version| version.not_after <= now),
-            certificate,
+            is_expired: not_after.is_some_and(|end| end <= now),
+            not_after,
+            id: certificate.id,
+            name: certificate.name.clone(),
             server_names: row.server_names,
             wildcard: row.wildcard,
             dns_provider: row.dns_provider_id,
@@ -131,6 +139,26 @@ impl Installed {
             created_at: row.created_at,
             updated_at: row.updated_at,
         }
+    }
+}
+
+impl InstallationView {
+    /// The same one, with what targets say of it.
+    pub(super) fn on_targets(mut self, on_targets: Option<&OnTargets>) -> Self {
+        if self.status != InstallationStatus::Done {
+            return self;
+        }
+        match on_targets {
+            None | Some(OnTargets::Everywhere) => {}
+            Some(OnTargets::Outstanding) => self.status = InstallationStatus::InProgress,
+            Some(OnTargets::Refused { target, reason }) => {
+                self.status = InstallationStatus::Failed;
+                self.warning = Some(format!(
+                    "target '{target}' refused the certificate: {reason}"
+                ));
+            }
+        }
+        self
     }
 }
 

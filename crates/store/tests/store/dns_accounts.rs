@@ -52,7 +52,10 @@ async fn a_dns_account_is_its_account_s_alone(database: &Database) {
     let added = store.add_dns_account(made.clone(), credentials("main"), event(None, "added"));
     added.await.unwrap();
     let (own, foreign) = (Scope::Account(owner), Scope::Account(stranger));
-    assert_eq!(store.dns_accounts(own).await.unwrap(), [made.clone()]);
+    assert_eq!(
+        store.dns_accounts(own).await.unwrap(),
+        std::slice::from_ref(&made)
+    );
     assert_eq!(
         store.dns_account(own, made.id).await.unwrap(),
         Some(made.clone())

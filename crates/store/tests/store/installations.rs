@@ -1,12 +1,14 @@
 //! Installations, environments of services, and certificates that are obtained anew.
 
 use store::{
-    CertificateRef, DnsProviderId, Error, Installation, NewService, Origin, Renewed, Scope,
-    ServiceFilter, State,
+    Acknowledgement, CertificateRef, CertificateRemoval, DnsProviderId, Error, Exportable,
+    Installation, NewService, Origin, Renewed, Scope, ServiceFilter, State, Target, TargetId,
 };
 use time::Duration;
 
-use crate::support::{Database, account, add_certificate_for, add_service, event, moment, service};
+use crate::support::{
+    Database, account, add_certificate_for, add_service, event, moment, record_with_key, service,
+};
 
 on_both_databases!(
     an_installation_is_found_as_it_was_written,
@@ -14,6 +16,7 @@ on_both_databases!(
     who_adds_has_seen_the_others,
     services_are_counted_and_walked_by_page,
     a_certificate_can_be_obtained_anew_under_other_names,
+    a_removal_is_told_of_while_a_target_may_have_the_files,
 );
 
 fn installation(of: (store::AccountId, store::ServiceId, store::CertificateId)) -> Installation {
@@ -206,4 +209,61 @@ async fn a_certificate_can_be_obtained_anew_under_other_names(database: &Databas
         .request_anew(foreign, id, renewed, event(None, "certificate.requested"))
         .await;
     assert!(matches!(refused, Err(Error::NotFound)), "{refused:?}");
+}
+
+async fn a_removal_is_told_of_while_a_target_may_have_the_files(database: &Database) {
+    let store = database.open().await;
+    let owner = account(&store).await;
+    let scope = Scope::Account(owner);
+    let service = add_service(&store, owner, &[]).await;
+    let record = record_with_key(owner, None, Exportable::Never);
+    let certificate = record.certificate.id;
+    store.add_certificate(record).await.unwrap();
+    let target = Target {
+        id: TargetId::random(),
+        account_id: owner,
+        name: "web".to_owned(),
+        services: None,
+        seen_at: None,
+        created_at: moment(1),
+    };
+    let added = store.add_target(target.clone(), event(Some(owner), "target.added"));
+    added.await.unwrap();
+    let offered = event(Some(owner), "certificate.key_taken");
+    assert!(
+        store
+            .offer_placement(target.id, certificate, offered)
+            .await
+            .unwrap()
+    );
+    let removal = CertificateRemoval {
+        service_id: service,
+        certificate_id: certificate,
+        account_id: owner,
+        shown: "{}".to_owned(),
+        removed_at: moment(2),
+    };
+    store.begin_removal(&removal).await.unwrap();
+    let told = || async { store.removals(scope, service).await.unwrap() };
+    assert_eq!(told().await, [], "it is still in the inventory");
+    assert_eq!(store.forget_removals().await.unwrap(), 0);
+    let gone = store.delete_certificate(scope, certificate, event(Some(owner), "gone"));
+    assert!(gone.await.unwrap());
+    assert_eq!(told().await, std::slice::from_ref(&removal));
+    let stranger = Scope::Account(account(&store).await);
+    assert_eq!(store.removals(stranger, service).await.unwrap(), []);
+    assert_eq!(store.forget_removals().await.unwrap(), 0);
+    let said = vec![(
+        certificate,
+        Acknowledgement::Removed,
+        event(Some(owner), "placement"),
+    )];
+    store.acknowledge_placements(target.id, said).await.unwrap();
+    assert_eq!(told().await, []);
+    assert_eq!(store.forget_removals().await.unwrap(), 1);
+
+    let gone = store.delete_service(scope, service, vec![event(Some(owner), "service.deleted")]);
+    assert!(gone.await.unwrap());
+    let late = store.begin_removal(&removal).await;
+    assert!(matches!(late, Err(Error::NotFound)), "{late:?}");
 }

@@ -105,6 +105,7 @@ pub(crate) const UNDONE: &[(i64, &str)] = &[
         "drop index dns_providers_dns_account; alter table dns_providers drop column \
          dns_account_id; drop table dns_accounts",
     ),
+    (31, "drop table removals"),
 ];
 
 /// A fresh database.

@@ -49,17 +49,16 @@ enum Status {
 impl<'a> Certificate<'a> {
     /// How `call` wants to see it.
     pub(super) fn of(call: &'a Call<'_>, view: &'a InstallationView) -> Self {
-        let current = view.certificate.current.as_ref();
         let kind = match view.kind {
             InstallationKind::Issued => "lets_encrypt",
             InstallationKind::Uploaded => "manual",
         };
         let ca_name = call.context.settings.cloud66.ca_name.as_str();
         let is_issued = view.kind == InstallationKind::Issued;
-        let id = view.certificate.id.as_uuid();
+        let id = view.id.as_uuid();
         let shown = Self {
             uuid: format!("ssl-{}", id.simple()),
-            name: &view.certificate.name,
+            name: &view.name,
             server_group_id: None,
             server_names: view.server_names.join(","),
             sha256_fingerprint: Some(view.fingerprint.map_or_else(String::new, |digest| {
@@ -81,7 +80,7 @@ impl<'a> Certificate<'a> {
             }),
             created_at: timestamp(view.created_at),
             updated_at: timestamp(view.updated_at),
-            expires_at: current.map(|version| timestamp(version.not_after)),
+            expires_at: view.not_after.map(timestamp),
             certificate: None,
             key: None,
             intermediate_certificate: None,
@@ -93,7 +92,7 @@ impl<'a> Certificate<'a> {
                 name: view
                     .server_names
                     .first()
-                    .map_or(view.certificate.name.as_str(), String::as_str),
+                    .map_or(view.name.as_str(), String::as_str),
                 sha256_fingerprint: view.fingerprint.map(colons),
                 ssl_termination: Termination::Word(match view.ssl_termination {
                     true => "haproxy",
