@@ -37,6 +37,9 @@ if [ "$purpose" = test ]; then
     has kdig || missing="$missing knot-dnsutils"
     # Programs go by clocks of the tests.
     ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || missing="$missing libfaketime"
+    # TLS servers that certificates are delivered to. Servers are where only root looks.
+    has nginx || [ -x /usr/sbin/nginx ] || missing="$missing nginx"
+    has haproxy || [ -x /usr/sbin/haproxy ] || missing="$missing haproxy"
     # Keys in a PKCS#11 token.
     has softhsm2-util || missing="$missing softhsm2"
     if ! ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1; then

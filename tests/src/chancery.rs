@@ -359,7 +359,7 @@ impl Chancery {
 }
 
 /// The program under test: `CHANCERY_BIN`, or what was built beside this test.
-fn binary() -> PathBuf {
+pub(crate) fn binary() -> PathBuf {
     if let Some(path) = std::env::var_os("CHANCERY_BIN") {
         return path.into();
     }

@@ -6,6 +6,7 @@ mod clients;
 mod dns;
 mod issuers;
 mod policies;
+mod targets;
 mod webhooks;
 
 use std::path::PathBuf;
@@ -19,6 +20,7 @@ pub(crate) use clients::ClientsCommand;
 pub(crate) use dns::{DnsAdd, DnsCommand};
 pub(crate) use issuers::{IssuerAdd, IssuerCommand};
 pub(crate) use policies::{PolicyCommand, PolicySet};
+pub(crate) use targets::{Deliver, TargetCommand};
 pub(crate) use webhooks::{WebhookAdd, WebhookCommand};
 
 /// Looks after every TLS certificate of a platform.
@@ -148,6 +150,11 @@ pub(crate) enum ClientCommand {
     /// Manage DNS zones whose records the server may write
     #[command(subcommand)]
     Dns(DnsCommand),
+    /// Keep certificates with their keys in a directory of this machine, for nginx, haproxy and others
+    Deliver(Deliver),
+    /// See where certificates are delivered to, and how far they have come
+    #[command(subcommand)]
+    Target(TargetCommand),
     /// Manage webhooks, which are told what happens to certificates
     #[command(subcommand)]
     Webhook(WebhookCommand),
@@ -384,6 +391,9 @@ pub(crate) struct TokenCreate {
     /// Only these APIs: chancery, kraftcloud, certmaker, cloud66, d9t
     #[arg(long, value_delimiter = ',')]
     pub(crate) dialects: Option<Vec<String>>,
+    /// For `chancery deliver` and for Caddy: may fetch keys, and do nothing else
+    #[arg(long, conflicts_with_all = ["dialects", "scopes", "read_only"])]
+    pub(crate) deliver: bool,
     /// Only these Cloud 66 scopes
     #[arg(long, value_delimiter = ',')]
     pub(crate) scopes: Option<Vec<String>>,

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{Context as _, anyhow};
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use http::{Method, Request};
+use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as HttpClient;
@@ -33,6 +33,14 @@ pub(crate) struct Client {
     token: String,
     ca: PathBuf,
     http: HttpClient<HttpsConnector<HttpConnector>, Full<Bytes>>,
+}
+
+/// What a server says that does not do what it was asked to.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub(crate) status: StatusCode,
+    /// Why, safe for a terminal.
+    pub(crate) detail: String,
 }
 
 impl Client {
@@ -92,6 +100,17 @@ impl Client {
         self.ca.exists().then_some(&self.ca)
     }
 
+    /// A request whose refusal somebody acts on. What is no answer of a server's is an error.
+    pub(crate) async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> anyhow::Result<Result<Value, Refusal>> {
+        let body = body.map(|body| Bytes::from(body.to_string()));
+        self.ask(method, path, body.unwrap_or_default()).await
+    }
+
     /// A request without a body.
     pub(crate) async fn send(&self, method: Method, path: &str) -> anyhow::Result<Value> {
         self.exchange(method, path, Bytes::new()).await
@@ -110,6 +129,16 @@ impl Client {
     }
 
     async fn exchange(&self, method: Method, path: &str, body: Bytes) -> anyhow::Result<Value> {
+        let answer = self.ask(method, path, body).await?;
+        answer.map_err(|refusal| anyhow!("{}", refusal.detail))
+    }
+
+    async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> anyhow::Result<Result<Value, Refusal>> {
         let request = Request::builder()
             .method(method)
             .uri(format!("{}/chancery/v1/{path}", self.url))
@@ -134,12 +163,13 @@ impl Client {
         let answer: Value = serde_json::from_slice(&body)
             .with_context(|| format!("{} does not answer like a Chancery server", self.url))?;
         if status.is_success() {
-            return Ok(answer);
+            return Ok(Ok(answer));
         }
-        match answer.get("detail").and_then(Value::as_str) {
-            Some(detail) => bail!("{}", crate::output::safe(detail)),
-            None => bail!("the server answered {status}"),
-        }
+        let detail = match answer.get("detail").and_then(Value::as_str) {
+            Some(detail) => crate::output::safe(detail),
+            None => format!("the server answered {status}"),
+        };
+        Ok(Err(Refusal { status, detail }))
     }
 }
 

@@ -6,6 +6,7 @@ mod arguments;
 mod client;
 mod commands;
 mod configuration;
+mod deliver;
 mod edge_listeners;
 mod furnishings;
 mod listener_certificate;

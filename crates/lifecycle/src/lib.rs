@@ -104,7 +104,8 @@ pub use store::{
 pub use surroundings::{Clock, Randomness, Surroundings, SystemClock, SystemRandomness};
 pub use tally::{Counts, DeliveryOutcome, OrderOutcome, Tally};
 pub use targets::{
-    Material, OnTargets, Plan, PlannedPlacement, PlannedRemoval, TargetView, Targets,
+    Material, OnTargets, PlacementStanding, Plan, PlannedPlacement, PlannedRemoval,
+    TargetCertificate, TargetView, Targets,
 };
 pub use tokens::{AuthenticationError, MintedToken, TokenLimits, Tokens};
 pub use validation::{

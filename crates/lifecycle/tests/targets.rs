@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use lifecycle::{
     Acknowledgement, AuthenticationError, CertificateId, DEFAULT_AUTHORITY, Dialect, Error,
-    IssueRequest, KeySource, Noun, OnTargets, Plan, Principal, Reference, Refusal, Role,
-    ServiceRef, TokenLimits, parse_identifiers,
+    IssueRequest, KeySource, Noun, OnTargets, PlacementStanding, Plan, Principal, Reference,
+    Refusal, Role, ServiceRef, TokenLimits, parse_identifiers,
 };
 use pki::{KeyAlgorithm, PrivateKey, RevocationReason, SubjectFields};
 use support::services::{fixture, named};
@@ -334,8 +334,11 @@ async fn a_target_that_is_removed_holds_nothing_back() {
         .say(&deliverer, "web", [(id, Acknowledgement::Placed(version))])
         .await;
     let shown = targets.show(administrator, "web").await.unwrap();
-    assert_eq!(shown.placements.len(), 1);
-    assert_eq!(shown.wanted.len(), 1);
+    let [only] = shown.certificates.as_slice() else {
+        panic!("{shown:?}");
+    };
+    assert_eq!((only.certificate, only.version), (id, Some(version)));
+    assert_eq!(only.standing, PlacementStanding::Placed);
     assert!(shown.target.seen_at.is_none(), "it has asked for no plan");
     fixture.plan(&deliverer, "web").await;
     let listed = targets.list(administrator).await.unwrap();

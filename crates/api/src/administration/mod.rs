@@ -14,6 +14,7 @@ mod issuers;
 mod paging;
 mod policies;
 mod services;
+mod targets;
 mod tokens;
 mod webhooks;
 
@@ -28,7 +29,7 @@ use percent_encoding::percent_decode_str;
 use crate::Context;
 use crate::bodies::{BodyFault, Received, Room};
 use crate::exchange::{
-    DECODED_AT_ONCE, Request, Response, bearer_token, path, segments, with_allow,
+    DECODED_AT_ONCE, Request, Response, basic_password, bearer_token, path, segments, with_allow,
 };
 use crate::json::{Malformed, Object};
 use faults::{Fault, problem};
@@ -64,18 +65,24 @@ async fn dispatch(context: &Context, request: Request) -> Result<Response, Fault
         | ["certificates", _, "renew" | "revoke"]
         | ["issuers", _, "default" | "rank" | "key"]
         | ["dns" | "webhooks", _, "test"]
+        | ["targets", _, "placements"]
         | [
             "accounts",
             _,
             "allow-login" | "disable" | "enable" | "forbid-login" | "lock" | "unlock",
         ] => "POST",
-        ["accounts", _, "policy"] => "GET, PUT, DELETE",
-        ["dns", "kinds"] | ["authorities" | "check", _] | ["audit", "events" | "verify"] => "GET",
+        ["accounts", _, "policy"] | ["targets", _] => "GET, PUT, DELETE",
+        ["dns", "kinds"]
+        | ["authorities" | "check", _]
+        | ["audit", "events" | "verify"]
+        | ["handshake" | "targets"]
+        | ["targets", _, "plan"]
+        | ["targets", _, "certificates", _] => "GET",
         ["certificates" | "services" | "issuers", _] => "GET, DELETE",
         ["tokens" | "accounts" | "clients" | "dns" | "webhooks", _] => "DELETE",
         _ => return Err(Fault::new(StatusCode::NOT_FOUND, "no such route")),
     };
-    let principal = authenticate(context, &request).await?;
+    let principal = authenticate(context, &request, route).await?;
     let mut call = Call {
         context,
         principal,
@@ -100,6 +107,7 @@ async fn dispatch(context: &Context, request: Request) -> Result<Response, Fault
         ["authorities", ..] => Box::pin(to_authorities(call, method, route)),
         ["certificates" | "check", ..] => Box::pin(to_certificates(call, method, route)),
         ["dns" | "issuers", ..] => Box::pin(to_issuers(call, method, route)),
+        ["handshake" | "targets", ..] => Box::pin(to_targets(call, method, route)),
         _ => Box::pin(to_services(call, method, route)),
     };
     let response = answer.await?;
@@ -220,6 +228,35 @@ async fn to_services(call: Call<'_>, method: Method, route: &[&str]) -> Result<R
     }
 }
 
+/// `/targets…` and `/handshake`
+async fn to_targets(call: Call<'_>, method: Method, route: &[&str]) -> Result<Response, Fault> {
+    match (method, route) {
+        (Method::GET, ["targets"]) => targets::list(call).await,
+        (Method::GET, ["targets", name]) => targets::show(call, &decoded(name)?).await,
+        (Method::PUT, ["targets", name]) => targets::register(call, &decoded(name)?).await,
+        (Method::DELETE, ["targets", name]) => targets::remove(call, &decoded(name)?).await,
+        (Method::GET, ["targets", name, "plan"]) => targets::plan(call, &decoded(name)?).await,
+        (Method::GET, ["targets", name, "certificates", id]) => {
+            targets::material(call, &decoded(name)?, &decoded(id)?).await
+        }
+        (Method::POST, ["targets", name, "placements"]) => {
+            targets::acknowledge(call, &decoded(name)?).await
+        }
+        (Method::GET, ["handshake"]) => targets::handshake(call).await,
+        _ => Ok(not_allowed()),
+    }
+}
+
+/// The dialect that a request is of: what those who deliver do is one of its own, so that their
+/// tokens are good for nothing else here, and all others are not good for that.
+fn dialect(method: &Method, route: &[&str]) -> Dialect {
+    match route {
+        ["handshake"] | ["targets", _, _, ..] => Dialect::Delivery,
+        ["targets", _] if *method == Method::PUT => Dialect::Delivery,
+        _ => Dialect::Chancery,
+    }
+}
+
 fn not_allowed() -> Response {
     problem(StatusCode::METHOD_NOT_ALLOWED, "method not allowed")
 }
@@ -296,14 +333,22 @@ impl Call<'_> {
     }
 }
 
-async fn authenticate(context: &Context, request: &Request) -> Result<Principal, Fault> {
-    let token = bearer_token(request.headers()).unwrap_or_default();
-    let authenticated = context
-        .house
-        .tokens
-        .authenticate(token, Dialect::Chancery)
-        .await;
-    Ok(authenticated?)
+async fn authenticate(
+    context: &Context,
+    request: &Request,
+    route: &[&str],
+) -> Result<Principal, Fault> {
+    let headers = request.headers();
+    let dialect = dialect(request.method(), route);
+    let mut token = bearer_token(headers).unwrap_or_default().to_owned();
+    if let ["handshake"] = route
+        && let Some(password) = basic_password(headers)
+    {
+        // Caddy takes credentials as part of the URL and nowhere else.
+        token = password;
+    }
+    let tokens = &context.house.tokens;
+    Ok(tokens.authenticate(&token, dialect).await?)
 }
 
 /// An object named by uuid or name in a path.

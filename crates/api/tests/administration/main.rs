@@ -9,6 +9,7 @@ mod secrets;
 mod services;
 #[path = "../support/mod.rs"]
 mod support;
+mod targets;
 mod webhooks;
 
 use serde_json::{Value, json};

@@ -13,6 +13,7 @@ mod issuers;
 mod obtaining;
 mod policies;
 mod services;
+mod targets;
 mod tokens;
 mod webhooks;
 
@@ -42,6 +43,8 @@ pub(crate) async fn run(command: ClientCommand, connection: &Connection) -> anyh
         ClientCommand::Authority(command) => authorities::run(&client, command).await,
         ClientCommand::Issuer(command) => issuers::run(&client, command).await,
         ClientCommand::Dns(command) => dns::run(&client, command).await,
+        ClientCommand::Deliver(deliver) => crate::deliver::run(&client, deliver).await,
+        ClientCommand::Target(command) => targets::run(&client, command).await,
         ClientCommand::Webhook(command) => webhooks::run(&client, command).await,
         ClientCommand::Token(command) => tokens::run(&client, command).await,
         ClientCommand::Client(command) => clients::run(&client, command).await,
@@ -68,7 +71,7 @@ async fn all_pages(client: &Client, query: &str, key: &str) -> anyhow::Result<Ve
 }
 
 /// A text as one segment of a path.
-fn segment(text: &str) -> String {
+pub(crate) fn segment(text: &str) -> String {
     utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
 }
 

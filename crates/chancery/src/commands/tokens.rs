@@ -13,11 +13,16 @@ use crate::output::{table, with_spinner};
 pub(super) async fn run(client: &Client, command: TokenCommand) -> anyhow::Result<()> {
     match command {
         TokenCommand::Create(create) => {
+            let dialects = if create.deliver {
+                Some(vec!["delivery".to_owned()])
+            } else {
+                create.dialects
+            };
             let body = json!({
                 "account": create.account,
                 "name": create.name,
                 "read_only": create.read_only,
-                "dialects": create.dialects,
+                "dialects": dialects,
                 "scopes": create.scopes,
                 "expires_in_seconds": create.expires.map(|expires| expires.as_secs()),
             });

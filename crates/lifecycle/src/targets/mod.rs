@@ -9,13 +9,13 @@ mod material;
 mod news;
 mod plan;
 mod standing;
+mod view;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use store::{
-    Deliverable, PAGE_LIMIT, Placement, ServiceId, ServiceRef, Store, TARGET_SERVICES_LIMIT,
-    Target, TargetId,
+    Deliverable, PAGE_LIMIT, ServiceId, ServiceRef, Store, TARGET_SERVICES_LIMIT, Target, TargetId,
 };
 
 use crate::{Error, Noun, Principal, Routing, Surroundings, events};
@@ -24,6 +24,7 @@ pub use material::Material;
 pub(crate) use news::{News, NewsReader};
 pub use plan::{Plan, PlannedPlacement, PlannedRemoval};
 pub use standing::OnTargets;
+pub use view::{PlacementStanding, TargetCertificate, TargetView};
 
 /// The most certificates of a target.
 const MOST_CERTIFICATES: usize = 10_000;
@@ -31,17 +32,6 @@ const MOST_CERTIFICATES: usize = 10_000;
 const MAX_NAME: usize = 64;
 /// How old the moment may be at which a target was last heard of, before it is written down again.
 const SEEN: Duration = Duration::from_secs(60);
-
-/// A target with what it has.
-#[derive(Debug, Clone)]
-pub struct TargetView {
-    /// The target.
-    pub target: Target,
-    /// What is there, was there, or could not be put there.
-    pub placements: Vec<Placement>,
-    /// What it is to have.
-    pub wanted: Vec<Deliverable>,
-}
 
 /// Operations on targets.
 #[derive(Debug, Clone)]
@@ -141,11 +131,9 @@ impl Targets {
     /// [`Error::NotFound`]; [`Error::Unfit`] when it wants too many certificates.
     pub async fn show(&self, principal: &Principal, name: &str) -> Result<TargetView, Error> {
         let target = self.find(principal, name).await?;
-        Ok(TargetView {
-            placements: self.store.placements_of_target(target.id).await?,
-            wanted: self.wanted(&target).await?,
-            target,
-        })
+        let wanted = self.wanted(&target).await?;
+        let placements = self.store.placements_of_target(target.id).await?;
+        Ok(TargetView::new(target, wanted, placements))
     }
 
     /// Forgets a target and what is there. Its files stay as they are; a deliverer that still runs

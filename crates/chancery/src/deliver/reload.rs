@@ -1,0 +1,194 @@
+//! The command that has a server take up changed files.
+
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+/// Octets of the end of its output that are kept.
+const MOST_OUTPUT: usize = 1024;
+/// How long its output is read after it has ended; a child that it left behind may hold it open.
+const GRACE: Duration = Duration::from_secs(1);
+/// What of our environment is a secret of ours.
+const SECRETS: [&str; 1] = ["CHANCERY_TOKEN"];
+
+/// A shell command with the time that it may take.
+#[derive(Debug, Clone)]
+pub(crate) struct Reload {
+    pub(crate) command: String,
+    pub(crate) patience: Duration,
+}
+
+impl Reload {
+    /// Runs it to its end. What fails is told with the end of what it has said.
+    pub(crate) async fn run(&self) -> Result<(), String> {
+        let mut command = Command::new("/bin/sh");
+        command
+            .arg("-c")
+            .arg(&self.command)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            // So that all it starts can be ended together.
+            .process_group(0)
+            .kill_on_drop(true);
+        for secret in SECRETS {
+            command.env_remove(secret);
+        }
+        let spawned = command.spawn();
+        let mut child = spawned.map_err(|error| format!("/bin/sh cannot be run: {error}"))?;
+        let group = child.id();
+        match timeout(self.patience, watch(&mut child)).await {
+            Ok(Ok((status, _))) if status.success() => Ok(()),
+            Ok(Ok((status, said))) => Err(told(
+                &format!("the reload command ended with {status}"),
+                &said,
+            )),
+            Ok(Err(error)) => Err(format!("the reload command cannot be run: {error}")),
+            Err(_) => {
+                end(group).await;
+                let seconds = self.patience.as_secs_f64();
+                Err(format!(
+                    "the reload command took more than {seconds} s and was ended"
+                ))
+            }
+        }
+    }
+}
+
+fn told(what: &str, said: &str) -> String {
+    match said.trim() {
+        "" => what.to_owned(),
+        said => format!("{what}: {said}"),
+    }
+}
+
+/// Ends a process group.
+async fn end(group: Option<u32>) {
+    let Some(group) = group else {
+        return;
+    };
+    let mut kill = Command::new("/bin/sh");
+    kill.arg("-c").arg(format!("kill -s KILL -- -{group}"));
+    kill.stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    // What has ended by itself meanwhile need not be ended.
+    let _ = kill.status().await;
+}
+
+async fn watch(child: &mut Child) -> std::io::Result<(ExitStatus, String)> {
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let reading = async { tokio::join!(tail(stdout), tail(stderr)) };
+    tokio::pin!(reading);
+    let mut output = None;
+    let status = loop {
+        tokio::select! {
+            status = child.wait() => break status?,
+            read = &mut reading, if output.is_none() => output = Some(read),
+        }
+    };
+    let (stdout, stderr) = match output {
+        Some(output) => output,
+        None => timeout(GRACE, reading).await.unwrap_or_default(),
+    };
+    // Programs complain on one; what they say on the other is better than nothing.
+    Ok((
+        status,
+        if stderr.trim().is_empty() {
+            stdout
+        } else {
+            stderr
+        },
+    ))
+}
+
+/// The end of what comes, all of which is taken: the program would wait otherwise.
+async fn tail(pipe: Option<impl AsyncRead + Unpin>) -> String {
+    let Some(mut pipe) = pipe else {
+        return String::new();
+    };
+    let mut kept: Vec<u8> = Vec::new();
+    let mut read = [0; 4096];
+    while let Ok(length) = pipe.read(&mut read).await {
+        if length == 0 {
+            break;
+        }
+        kept.extend(read.iter().take(length));
+        let surplus = kept.len().saturating_sub(MOST_OUTPUT);
+        kept.drain(..surplus);
+    }
+    String::from_utf8_lossy(&kept).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn reload(command: &str) -> Reload {
+        Reload {
+            command: command.to_owned(),
+            patience: Duration::from_secs(20),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_fails_is_told_with_the_end_of_its_complaint() {
+        reload("exit 0").run().await.unwrap();
+        let failed = reload("echo fine; echo line 7 is wrong >&2; exit 3")
+            .run()
+            .await;
+        let failed = failed.unwrap_err();
+        assert!(failed.contains("exit status: 3"), "{failed}");
+        assert!(failed.ends_with(": line 7 is wrong"), "{failed}");
+        let long = reload("yes | head -c 1000000 >&2; echo the end >&2; exit 1")
+            .run()
+            .await;
+        let long = long.unwrap_err();
+        assert!(long.len() < 1_200 && long.ends_with("the end"), "{long}");
+        let silent = reload("echo only on stdout; false")
+            .run()
+            .await
+            .unwrap_err();
+        assert!(silent.ends_with("only on stdout"), "{silent}");
+        let unknown = reload("no-such-program-at-all").run().await.unwrap_err();
+        assert!(unknown.contains("no-such-program-at-all"), "{unknown}");
+    }
+
+    #[tokio::test]
+    async fn what_takes_too_long_is_ended_with_all_it_has_started() {
+        let directory = tempfile::tempdir().unwrap();
+        let pid = directory.path().join("pid");
+        let slow = Reload {
+            command: format!("sleep 1000 & echo $! > {}; wait", pid.display()),
+            patience: Duration::from_millis(500),
+        };
+        let ended = slow.run().await.unwrap_err();
+        assert!(ended.contains("0.5 s"), "{ended}");
+        let pid = std::fs::read_to_string(pid).unwrap();
+        let state = format!("/proc/{}/stat", pid.trim());
+        let is_over = || {
+            let stat = std::fs::read_to_string(&state);
+            stat.is_err() || stat.is_ok_and(|stat| stat.contains(") Z "))
+        };
+        let waiting = async {
+            while !is_over() {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(Duration::from_secs(20), waiting).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_it_leaves_running_does_not_hold_us_up() {
+        let left = reload("sleep 5 & echo started");
+        timeout(Duration::from_secs(4), left.run())
+            .await
+            .unwrap()
+            .unwrap();
+    }
+}
