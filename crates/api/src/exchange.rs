@@ -1,5 +1,7 @@
 //! What all dialects need of HTTP: raw paths, credentials, and answers.
 
+use std::net::IpAddr;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -12,6 +14,15 @@ use zeroize::Zeroizing;
 
 /// A request as it came from the wire.
 pub type Request = http::Request<Incoming>;
+
+/// Who sent a request, and how; the server puts it among the extensions of each.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sender {
+    /// Where the connection comes from.
+    pub(crate) address: IpAddr,
+    /// Whether it is TLS.
+    pub(crate) is_secure: bool,
+}
 
 /// An answer. Bodies are whole, or streamed where a list may be long.
 pub type Response = http::Response<Body>;

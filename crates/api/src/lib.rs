@@ -9,6 +9,7 @@ mod administration;
 mod bodies;
 mod certmaker;
 mod cloud66;
+mod d9t;
 mod exchange;
 mod json;
 mod kraftcloud;
@@ -16,6 +17,7 @@ mod limits;
 mod metrics;
 mod notation;
 mod oauth;
+mod pages;
 mod publication;
 mod server;
 mod settings;
@@ -33,7 +35,8 @@ pub use listener::{Listener, ListenerError};
 pub use metrics::Metrics;
 pub use server::{Security, serve};
 pub use settings::{
-    CertMakerSettings, Cloud66Settings, G1SuccessStatus, Settings, UnknownAccountStatus,
+    CertMakerSettings, Cloud66Settings, D9tSettings, G1SuccessStatus, Settings,
+    UnknownAccountStatus,
 };
 
 /// Everything that answers requests: shared by all listeners and connections.
@@ -81,6 +84,7 @@ impl Api {
             Door::Administration => Box::pin(administration::respond(context, request)).await,
             Door::CertMaker => Box::pin(certmaker::respond(context, request)).await,
             Door::Cloud66 => Box::pin(cloud66::respond(context, request)).await,
+            Door::D9t => Box::pin(d9t::respond(context, request)).await,
             Door::KraftCloud => Box::pin(kraftcloud::respond(context, request, started)).await,
             Door::OAuth => Box::pin(oauth::respond(context, request)).await,
             Door::Publication => publication::respond(context, request).await,
@@ -100,6 +104,7 @@ enum Door {
     Administration,
     CertMaker,
     Cloud66,
+    D9t,
     KraftCloud,
     OAuth,
     Publication,
@@ -115,6 +120,7 @@ impl Door {
             (Some("api"), Some("3")) => Self::Cloud66,
             (Some("oauth"), _) | (Some("api"), Some("tooling")) => Self::OAuth,
             (Some("chancery"), _) => Self::Administration,
+            (Some("rest"), _) => Self::D9t,
             (Some("ca" | "ocsp"), _) => Self::Publication,
             _ => Self::System,
         }
@@ -125,6 +131,7 @@ impl Door {
             Self::Administration => "chancery",
             Self::CertMaker => "certmaker",
             Self::Cloud66 => "cloud66",
+            Self::D9t => "d9t",
             Self::KraftCloud => "kraftcloud",
             Self::OAuth => "oauth",
             Self::Publication => "publication",
@@ -156,6 +163,10 @@ mod tests {
             ("/ocsp/abc//def", Door::Publication),
             ("/ca/00.crl", Door::Publication),
             ("/chancery/v1/accounts", Door::Administration),
+            ("/rest", Door::D9t),
+            ("/rest/", Door::D9t),
+            ("/rest/privatekeys/1", Door::D9t),
+            ("/restful", Door::System),
             ("/certificates", Door::System),
         ] {
             assert_eq!(Door::of(path), door, "{path}");

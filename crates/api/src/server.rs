@@ -1,6 +1,7 @@
 //! HTTP on the API's listeners: TLS, versions, limits against slow clients, and draining.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use crate::Api;
+use crate::exchange::{Request, Sender};
 
 /// Requests in flight on one HTTP/2 connection.
 const MAX_STREAMS: u32 = 128;
@@ -41,6 +43,7 @@ pub async fn serve(
         let connection = Connection {
             api: api.clone(),
             security: security.clone(),
+            address: accepted.peer.ip(),
             shutdown: accepted.shutdown.clone(),
         };
         connection.run(accepted)
@@ -51,6 +54,7 @@ pub async fn serve(
 struct Connection {
     api: Api,
     security: Security,
+    address: IpAddr,
     shutdown: watch::Receiver<bool>,
 }
 
@@ -86,7 +90,12 @@ impl Connection {
     ) {
         let limits = &self.api.0.limits;
         let activity = Activity::new();
-        let service = service_fn(|request| {
+        let sender = Sender {
+            address: self.address,
+            is_secure: matches!(self.security, Security::Tls(_)),
+        };
+        let service = service_fn(|mut request: Request| {
+            request.extensions_mut().insert(sender);
             let (api, activity) = (self.api.clone(), activity.clone());
             async move {
                 let _ongoing = activity.request();

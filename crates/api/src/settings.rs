@@ -15,6 +15,20 @@ pub struct Settings {
     pub certmaker: CertMakerSettings,
     /// The Cloud 66 dialect.
     pub cloud66: Cloud66Settings,
+    /// The D9T dialect.
+    pub d9t: D9tSettings,
+}
+
+/// Settings of the D9T dialect.
+#[derive(Debug, Clone)]
+pub struct D9tSettings {
+    /// Algorithm of keys that are generated.
+    pub key_algorithm: KeyAlgorithm,
+    /// Whether a request without credentials is answered 401, for clients that send none before they
+    /// are asked.
+    pub challenge_401: bool,
+    /// Base of links, without a final slash; the address that the client used if there is none.
+    pub base_url: Option<String>,
 }
 
 /// Settings of the CertMaker dialect.

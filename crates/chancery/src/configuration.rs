@@ -4,6 +4,7 @@
 mod acme;
 mod certmaker;
 mod cloud66;
+mod d9t;
 mod edge;
 mod file;
 mod pkcs11;
@@ -17,6 +18,7 @@ use crate::arguments::ServeFlags;
 pub(crate) use acme::Acme;
 pub(crate) use certmaker::CertMaker;
 pub(crate) use cloud66::Cloud66;
+pub(crate) use d9t::D9t;
 pub(crate) use edge::Edge;
 use file::Section;
 use lifecycle::DEFAULT_METRO_DOMAIN;
@@ -40,6 +42,7 @@ pub(crate) struct Configuration {
     pub(crate) metro_domain: DnsName,
     pub(crate) certmaker: CertMaker,
     pub(crate) cloud66: Cloud66,
+    pub(crate) d9t: D9t,
     pub(crate) acme: Acme,
     pub(crate) pkcs11: Option<Pkcs11>,
 }
@@ -138,6 +141,9 @@ impl Configuration {
         let mut section = file.section("cloud66");
         let cloud66 = Cloud66::read(&mut section);
         file.absorb(section);
+        let mut section = file.section("d9t");
+        let d9t = D9t::read(&mut section);
+        file.absorb(section);
         let faults = file.finish();
         match (database, metro_domain) {
             (Some(database), Some(metro_domain)) if faults.is_empty() => Ok(Self {
@@ -152,6 +158,7 @@ impl Configuration {
                 metro_domain,
                 certmaker,
                 cloud66,
+                d9t,
                 acme,
                 pkcs11,
             }),
@@ -327,6 +334,10 @@ mod tests {
             hello = 1
             [cloud66]
             ca_name = ""
+            [d9t]
+            key_type = "p384"
+            challenge_401 = 1
+            hello = 1
             [nonsense]
             "#,
         )
@@ -346,6 +357,9 @@ mod tests {
             "certmaker.key_window_minutes",
             "certmaker.hello",
             "cloud66.ca_name",
+            "d9t.key_type",
+            "d9t.challenge_401",
+            "d9t.hello",
             "nonsense",
         ] {
             assert!(keys.contains(&key), "{key} is not among {keys:?}");

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use api::{CertMakerSettings, Cloud66Settings};
+use api::{CertMakerSettings, Cloud66Settings, D9tSettings};
 use lifecycle::{
     Addresses, AuthorityTemplate, DEFAULT_AUTHORITY, EgressPolicy, InstallationSettings, Settings,
     Tiers,
@@ -81,6 +81,11 @@ pub(crate) fn of_api(
                 ca_name: name.clone(),
             },
             None => Cloud66Settings::default(),
+        },
+        d9t: D9tSettings {
+            key_algorithm: configuration.d9t.key_algorithm,
+            challenge_401: configuration.d9t.challenge_401,
+            base_url: configuration.public_url.clone(),
         },
     }
 }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use pki::{Certificate, KeyError, PrivateKey, Profile, Serial, Signer, Urls, Validity};
+use pki::{
+    Certificate, KeyError, LeafProfile, PrivateKey, Profile, Serial, Signer, Urls, Validity,
+};
 use store::{
     CaCertificateId, CaRole, Exportable, NewCaCertificate, NewCaKey, NewPrivateKey, PrivateKeyId,
 };
@@ -23,6 +25,20 @@ pub(crate) fn sign(
     signer: &Signer,
 ) -> Result<Certificate, Error> {
     pki::prepare(profile, serial, signer)
+        .map_err(|error| Error::invalid("certificate", error.to_string()))?
+        .lint()
+        .map_err(|error| Error::invalid("certificate", error.to_string()))?
+        .sign()
+        .map_err(unsigned)
+}
+
+/// The same for a leaf that signs itself.
+pub(crate) fn sign_itself(
+    profile: LeafProfile,
+    serial: &Serial,
+    key: &PrivateKey,
+) -> Result<Certificate, Error> {
+    pki::prepare_self_signed(profile, serial, key)
         .map_err(|error| Error::invalid("certificate", error.to_string()))?
         .lint()
         .map_err(|error| Error::invalid("certificate", error.to_string()))?

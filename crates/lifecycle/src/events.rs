@@ -45,6 +45,9 @@ pub(crate) const CERTIFICATE_REVOKED: &str = "certificate.revoked";
 /// As [`CERTIFICATE_ISSUED`], for a key that the house does not have. No domain can be served with
 /// such a certificate, and who follows the feed for the domains' sake leaves these events out.
 pub(crate) const CERTIFICATE_SIGNED: &str = "certificate.signed";
+/// That a certificate was made that signs itself. No domain comes to be served with it unless
+/// somebody chooses it.
+pub(crate) const CERTIFICATE_SELF_SIGNED: &str = "certificate.self_signed";
 pub(crate) const CERTIFICATE_SUPERSEDED: &str = "certificate.superseded";
 pub(crate) const CERTIFICATE_UPLOADED: &str = "certificate.uploaded";
 pub(crate) const CLIENT_REGISTERED: &str = "client.registered";
@@ -71,6 +74,10 @@ pub(crate) const PLACEMENT_MADE: &str = "placement.made";
 pub(crate) const PLACEMENT_REFUSED: &str = "placement.refused";
 pub(crate) const PLACEMENT_REMOVED: &str = "placement.removed";
 pub(crate) const POLICY_CHANGED: &str = "policy.changed";
+pub(crate) const PRIVATE_KEY_CREATED: &str = "private_key.created";
+pub(crate) const PRIVATE_KEY_DELETED: &str = "private_key.deleted";
+/// That a private key was handed to its owner.
+pub(crate) const PRIVATE_KEY_TAKEN: &str = "private_key.taken";
 pub(crate) const RESPONDER_RENEWED: &str = "authority.responder_renewed";
 pub(crate) const SERVICE_CHANGED: &str = "service.changed";
 pub(crate) const SERVICE_CREATED: &str = "service.created";

@@ -41,14 +41,18 @@ const CURSOR: &str = "reconciler";
 const PORTION: usize = 500;
 /// Events that change nothing about what any domain is served with. Very many are written while
 /// certificates are issued, and none of them leaves the database.
-const UNSERVED: [&str; 7] = [
+const UNSERVED: [&str; 11] = [
     events::AUTHORITY_LIST_SIGNED,
     events::CERTIFICATE_EXPIRING,
     events::CERTIFICATE_KEY_TAKEN,
+    events::CERTIFICATE_SELF_SIGNED,
     events::CERTIFICATE_SIGNED,
     events::PLACEMENT_MADE,
     events::PLACEMENT_REFUSED,
     events::PLACEMENT_REMOVED,
+    events::PRIVATE_KEY_CREATED,
+    events::PRIVATE_KEY_DELETED,
+    events::PRIVATE_KEY_TAKEN,
 ];
 
 /// Reads the feed for ever: calls `notify` with what the edge has to know, from after `beginning`

@@ -21,9 +21,9 @@ use crate::tokens::TokenLimits;
 use crate::validation::Requirement;
 use crate::{
     Accounts, Answers, Audit, Authorities, Certificates, Change, Diagnosis, DnsAccounts,
-    DnsProviders, Error, Grants, InboundOrders, Installations, Instances, Issuers, Policies,
-    Preauthorizations, Principal, RegisteredClients, Routing, Services, Surroundings, Switches,
-    Tally, Targets, Tokens, Webhooks, feed,
+    DnsProviders, Error, Grants, InboundOrders, Installations, Instances, Issuers, Logins,
+    Policies, Preauthorizations, Principal, PrivateKeys, RegisteredClients, Routing, Services,
+    Surroundings, Switches, Tally, Targets, Tokens, Webhooks, feed,
 };
 
 /// Subject CN of the certificates of the house's own API listener.
@@ -54,8 +54,12 @@ pub struct House {
     pub clients: RegisteredClients,
     /// What accounts need not prove.
     pub preauthorizations: Preauthorizations,
+    /// Credentials with the names of their accounts, as people type them.
+    pub logins: Logins,
     /// The inventory.
     pub certificates: Certificates,
+    /// Private keys of tenants, and what is known of certificates under them.
+    pub private_keys: PrivateKeys,
     /// Orders that are placed here, and the proofs that some of them wait for.
     pub inbound_orders: InboundOrders,
     /// What administrators switch on and off while the house is open.
@@ -237,9 +241,15 @@ impl House {
             accounts,
             inbound_orders,
             switches,
-            tokens,
             grants,
             clients,
+            logins: Logins::new(tokens.clone(), surroundings.clone()),
+            tokens,
+            private_keys: PrivateKeys::new(
+                store.clone(),
+                surroundings.clone(),
+                certificates.clone(),
+            ),
             certificates,
             authorities,
             issuers,

@@ -21,12 +21,14 @@ mod installations;
 mod instances;
 mod issuers;
 mod labour;
+mod logins;
 mod network;
 mod notices;
 mod orders;
 mod places;
 mod policies;
 mod principal;
+mod private_keys;
 mod publication;
 mod publishing;
 mod routing;
@@ -79,9 +81,11 @@ pub use issuers::{
     IssuerView, Issuers, NewIssuer, Wait,
 };
 pub use labour::{Unfinished, off_the_reactor};
+pub use logins::{LoginError, Logins};
 pub use network::Network;
 pub use policies::{Policies, Policy, PolicyText};
 pub use principal::{Dialect, Principal};
+pub use private_keys::{KeyOrigin, PrivateKeys};
 pub use publication::{OcspAnswer, Repeatable};
 pub use routing::{Backend, Change, Credentials, Route, Routing, Site, Staple, TicketSecret};
 pub use services::{
@@ -94,12 +98,12 @@ pub use settings::{
 };
 pub use standing::{DirectoryBudget, Standing};
 pub use store::{
-    Account, AccountId, Acknowledgement, AuditLink, Certificate, CertificateId, CertificateRef,
-    ChainBreak, ChainHead, DnsProviderId, Event, EventFilter, EventId, EventPage, Handlers,
-    Instance, InstanceId, InstanceRef, Late, Order, Origin, PAGE_LIMIT, Page, PageStart, Placement,
-    Protocol, PublishedPort, Reference, Refusal, Role, ServedKey, Service, ServiceFilter,
-    ServiceId, ServiceRef, State, StateKind, Target, TargetId, Token, TokenId, VerifiedStretch,
-    Version, VersionId, Webhook, WebhookId,
+    Account, AccountId, Acknowledgement, AuditLink, Certificate, CertificateId, CertificateLabel,
+    CertificateRef, ChainBreak, ChainHead, DnsProviderId, Event, EventFilter, EventId, EventPage,
+    Handlers, Instance, InstanceId, InstanceRef, LabelledCertificate, LabelledKey, Late, Order,
+    Origin, PAGE_LIMIT, Page, PageStart, Placement, Protocol, PublishedPort, Reference, Refusal,
+    Role, ServedKey, Service, ServiceFilter, ServiceId, ServiceRef, State, StateKind, Target,
+    TargetId, Token, TokenId, VerifiedStretch, Version, VersionId, Webhook, WebhookId,
 };
 pub use surroundings::{Clock, Randomness, Surroundings, SystemClock, SystemRandomness};
 pub use tally::{Counts, DeliveryOutcome, OrderOutcome, Tally};

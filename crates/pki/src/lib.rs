@@ -42,7 +42,7 @@ pub use key::{
     SignatureAlgorithm, SigningKey,
 };
 pub use lint::LintError;
-pub use name::{DistinguishedName, NameError, SubjectFields};
+pub use name::{DistinguishedName, NameError, SubjectFields, SubjectPart};
 pub use ocsp::{
     CertId, CertStatus, HashAlgorithm, IssuerHashes, OcspFailure, OcspRequest, OcspRequestError,
     Responder, ResponderError, VerifiedAnswer, VerifiedAnswerError,

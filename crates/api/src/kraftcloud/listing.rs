@@ -5,15 +5,8 @@
 //! reads slowly is waited for. If the store fails on the way, the connection is broken: a short
 //! list would look like a whole one.
 
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use bytes::Bytes;
-use http::StatusCode;
-use http::header::{CONTENT_TYPE, HeaderValue};
-use http_body_util::BodyExt as _;
-use hyper::body::{Body, Frame};
 use lifecycle::{House, Order, PAGE_LIMIT, Page, PageStart, Principal};
 
 use super::envelope::op_time;
@@ -22,13 +15,12 @@ use super::item::Detail;
 use super::kind::{Filled, Filter, Head, Kind, items};
 use super::query::{From, Listing};
 use super::references::Target;
-use crate::exchange::{Response, answer};
+use crate::exchange::Response;
+use crate::pages::{self, BrokenOff, NextPage, Part};
 
 /// Objects shown per page. One more is read: it tells whether there is a next page, and where
 /// that begins.
 const PAGE: usize = PAGE_LIMIT - 1;
-
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// What to list, for whom.
 pub(super) struct Question {
@@ -48,20 +40,10 @@ pub(super) async fn respond<K: Kind>(
     let head = format!(r#"{{"status":"success","data":{{"{}":["#, K::KEY);
     // The first page is read before the status is sent, so that most failures are clean answers.
     let first = walk.page(head.into_bytes()).await.map_err(|error| {
-        log(&error);
+        error.log();
         Refusal::internal()
     })?;
-    let Some(rest) = first.rest else {
-        return Ok(answer(StatusCode::OK, "application/json", first.bytes));
-    };
-    let body = Stream {
-        ready: Some(first.bytes),
-        next: Some(rest),
-    };
-    let mut response = Response::new(body.boxed_unsync());
-    let json = HeaderValue::from_static("application/json");
-    response.headers_mut().insert(CONTENT_TYPE, json);
-    Ok(response)
+    Ok(pages::answer(first))
 }
 
 /// Where a list stands.
@@ -73,14 +55,6 @@ struct Walk<K: Kind> {
     remaining: Option<usize>,
     is_first: bool,
 }
-
-/// A part of the answer, and what comes after it.
-struct Part {
-    bytes: Bytes,
-    rest: Option<NextPage>,
-}
-
-type NextPage = Pin<Box<dyn Future<Output = Result<Part, BrokenOff>> + Send>>;
 
 impl<K: Kind> Walk<K> {
     async fn begin(question: Question, listing: &Listing) -> Result<Self, Refusal> {
@@ -187,50 +161,6 @@ fn place<K: Kind>(object: &K::Object) -> PageStart<K::Id> {
     PageStart::At { created_at, id }
 }
 
-/// Why a list did not come to its end.
-#[derive(Debug, thiserror::Error)]
-enum BrokenOff {
-    #[error("an object could not be encoded")]
-    Encoding(#[source] serde_json::Error),
-    #[error("the next page could not be read")]
-    Reading(#[source] lifecycle::Error),
-}
-
-/// The body of a list that takes more than one page.
-struct Stream {
-    ready: Option<Bytes>,
-    next: Option<NextPage>,
-}
-
-impl Body for Stream {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        if let Some(bytes) = self.ready.take() {
-            return Poll::Ready(Some(Ok(Frame::data(bytes))));
-        }
-        let Some(next) = self.next.as_mut() else {
-            return Poll::Ready(None);
-        };
-        let part = ready!(next.as_mut().poll(context));
-        self.next = None;
-        Poll::Ready(Some(match part {
-            Ok(part) => {
-                self.next = part.rest;
-                Ok(Frame::data(part.bytes))
-            }
-            Err(error) => {
-                log(&error);
-                Err(error.into())
-            }
-        }))
-    }
-}
-
 /// Answers show whole seconds. A time from an answer stands for all of its second, so that the
 /// object it was taken from is part of the list in both directions.
 fn whole_second(time: time::OffsetDateTime, order: Order) -> time::OffsetDateTime {
@@ -243,26 +173,9 @@ fn whole_second(time: time::OffsetDateTime, order: Order) -> time::OffsetDateTim
     }
 }
 
-fn log(error: &BrokenOff) {
-    tracing::error!(error = error as &dyn std::error::Error, "a list broke off");
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[tokio::test]
-    async fn a_list_that_breaks_off_ends_in_an_error_and_not_like_a_short_list() {
-        let failure = BrokenOff::Reading(lifecycle::Error::AlreadyRevoked);
-        let mut body = Stream {
-            ready: Some(Bytes::from_static(b"[1,")),
-            next: Some(Box::pin(async { Err(failure) })),
-        };
-        let first = body.frame().await.unwrap().unwrap();
-        assert_eq!(first.data_ref().unwrap(), "[1,");
-        assert!(body.frame().await.unwrap().is_err());
-        assert!(body.frame().await.is_none());
-    }
 
     #[test]
     fn a_time_from_an_answer_stands_for_all_of_its_second() {

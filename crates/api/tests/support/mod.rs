@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use api::{Api, CertMakerSettings, Limits, Listener, Metrics, Security};
+use api::{Api, CertMakerSettings, D9tSettings, Limits, Listener, Metrics, Security};
 use lifecycle::{
     AccountChange, Addresses, AuthorityTemplate, Clock, Dialect, House, Network, Principal, Role,
     Surroundings, SystemClock, SystemRandomness, Tiers, TokenLimits,
@@ -295,6 +295,11 @@ fn default_options(url: &str) -> Options {
                 allow_get_revoke: false,
             },
             cloud66: api::Cloud66Settings::default(),
+            d9t: D9tSettings {
+                key_algorithm: KeyAlgorithm::Rsa2048,
+                challenge_401: false,
+                base_url: Some(url.to_owned()),
+            },
         },
         limits: Limits::default(),
         network: Network::offline(),

@@ -461,7 +461,7 @@ fn asked_days(days: Option<i64>) -> Option<u32> {
     Some(u32::try_from(days.clamp(1, i64::from(MAX_DAYS))).unwrap_or(MAX_DAYS))
 }
 
-pub(super) async fn generate_key(algorithm: KeyAlgorithm) -> Result<PrivateKey, Error> {
+pub(crate) async fn generate_key(algorithm: KeyAlgorithm) -> Result<PrivateKey, Error> {
     if !KeyKind::from(algorithm).is_rsa() {
         return PrivateKey::generate(algorithm).map_err(Error::signing);
     }

@@ -122,7 +122,7 @@ impl Certificates {
     }
 
     /// A private key of the caller, if it is there and may leave the house now.
-    async fn leaving_key(
+    pub(crate) async fn leaving_key(
         &self,
         principal: &Principal,
         id: PrivateKeyId,

@@ -24,14 +24,15 @@ use crate::settings::Settings;
 use crate::validation::Requirement;
 use crate::{Error, Issuers, Noun, Policies, Principal, Surroundings, events};
 
+pub(crate) use issue::generate_key;
 pub use issue::{IssueRequest, Issued, KeySource, parse_identifiers};
 pub(crate) use issue::{Plan, PlannedKey};
 pub use issued::SerialReference;
 pub use managed_request::ManagedRequest;
-pub(crate) use naming::check_name;
+pub(crate) use naming::{check_name, name_after};
 pub(crate) use obtaining::identifiers;
 pub use revoke::RevocationTarget;
-pub(crate) use upload::account_gone;
+pub(crate) use upload::{NAME_DRAWS, account_gone};
 pub use upload::{Replacement, Upload, parse_common_name};
 
 /// Most references or new certificates that one call may name.

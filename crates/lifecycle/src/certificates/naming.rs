@@ -41,7 +41,7 @@ pub(crate) fn check_name(name: &str) -> Result<(), Error> {
 }
 
 /// `<common name>-<5 random letters or digits>`, without a leading `*.`.
-pub(super) fn name_after(common_name: &str, surroundings: &Surroundings) -> String {
+pub(crate) fn name_after(common_name: &str, surroundings: &Surroundings) -> String {
     let stem = stem_of(common_name, MAX_NAME - SUFFIX - 1);
     format!("{stem}-{}", surroundings.random_suffix(SUFFIX))
 }

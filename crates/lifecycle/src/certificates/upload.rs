@@ -14,7 +14,7 @@ use super::{Certificates, naming};
 use crate::{Error, Noun, Principal, Surroundings, events};
 
 /// Draws of a random name before giving up; a second draw is already unlikely.
-pub(super) const NAME_DRAWS: u32 = 8;
+pub(crate) const NAME_DRAWS: u32 = 8;
 
 /// A well-formed upload.
 #[derive(Debug)]

@@ -122,6 +122,8 @@ impl Candidate<'_> {
             RULE,
             "it is empty",
         )?;
+        let states_itself =
+            matches!(self.kind, Kind::Leaf(_)) && matches!(self.issuer, Issuer::Itself(_));
         for attribute in subject.attributes() {
             let text = name::decode_text(&attribute.value)
                 .ok_or_else(|| broken(RULE, "a part is not text".to_owned()))?;
@@ -131,9 +133,13 @@ impl Candidate<'_> {
                 RULE,
                 "a part has a control character",
             )?;
-            if let Some((field, max)) = name::upper_bound(attribute.object)
-                && text.chars().count() > max
-            {
+            let Some((field, mut max)) = name::upper_bound(attribute.object) else {
+                continue;
+            };
+            if states_itself && attribute.object != oid::COMMON_NAME.as_bytes() {
+                max = max.max(name::STATED_MAX);
+            }
+            if text.chars().count() > max {
                 let detail = format!("the {field} is longer than {max} characters");
                 return Err(broken(RULE, detail));
             }

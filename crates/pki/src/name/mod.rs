@@ -1,10 +1,14 @@
 //! Distinguished names (RFC 5280 4.1.2.4). Their DER is kept byte for byte, because an issuer name
 //! must be repeated exactly as it stands in the issuer's certificate.
 
+mod parts;
 mod text;
 
 use std::fmt;
 use std::sync::Arc;
+
+pub(crate) use parts::STATED_MAX;
+pub use parts::SubjectPart;
 
 use crate::asn1::{Element, Malformed, ObjectIdentifier, Reader, Writer, oid, single, tag};
 
@@ -184,6 +188,12 @@ pub enum NameError {
     /// The bytes are no Name.
     #[error("the name is malformed: {0}")]
     Malformed(&'static str),
+    /// A part that has to be ASCII is not.
+    #[error("the {field} has to be ASCII")]
+    NotAscii {
+        /// Which part.
+        field: &'static str,
+    },
     /// A part is longer than X.520 allows.
     #[error("the {field} is longer than {max} characters")]
     TooLong {
@@ -311,19 +321,28 @@ const KINDS: [&Kind; 11] = [
 impl Kind {
     /// Writes a relative name of one attribute.
     fn write(&self, writer: &mut Writer, value: &str) -> Result<(), NameError> {
+        self.write_within(writer, value, self.max)
+    }
+
+    /// The same with another upper bound, in characters.
+    fn write_within(&self, writer: &mut Writer, value: &str, max: usize) -> Result<(), NameError> {
+        let is_email = self.object == oid::EMAIL_ADDRESS;
         let is_country = self.object == oid::COUNTRY;
         if is_country && !(value.len() == 2 && value.bytes().all(|byte| byte.is_ascii_alphabetic()))
         {
             return Err(NameError::Country);
         }
-        if value.chars().count() > self.max {
+        if value.chars().count() > max {
             return Err(NameError::TooLong {
                 field: self.field,
-                max: self.max,
+                max,
             });
         }
         if value.chars().any(char::is_control) {
             return Err(NameError::ControlCharacter { field: self.field });
+        }
+        if is_email && !value.is_ascii() {
+            return Err(NameError::NotAscii { field: self.field });
         }
         writer.nested(tag::SET, |relative| {
             relative.sequence(|attribute| {
@@ -331,6 +350,9 @@ impl Kind {
                 if is_country {
                     let code = value.to_ascii_uppercase();
                     attribute.element(tag::PRINTABLE_STRING, code.as_bytes());
+                } else if is_email {
+                    // RFC 5280 4.1.2.6.
+                    attribute.element(tag::IA5_STRING, value.as_bytes());
                 } else {
                     attribute.element(tag::UTF8_STRING, value.as_bytes());
                 }
