@@ -37,7 +37,8 @@ if [ "$purpose" = test ]; then
     has kdig || missing="$missing knot-dnsutils"
     # Programs go by clocks of the tests.
     ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || missing="$missing libfaketime"
-    # TLS servers that certificates are delivered to. Servers are where only root looks.
+    # TLS servers that certificates are delivered to, or that ask for them.
+    has caddy || missing="$missing caddy"
     has nginx || [ -x /usr/sbin/nginx ] || missing="$missing nginx"
     has haproxy || [ -x /usr/sbin/haproxy ] || missing="$missing haproxy"
     # Keys in a PKCS#11 token.

@@ -1,4 +1,5 @@
-//! nginx and haproxy, which end TLS with certificates from a directory.
+//! nginx and haproxy, which end TLS with certificates from a directory, and Caddy, which asks for
+//! them.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -79,6 +80,36 @@ impl Terminator {
                 command,
                 ready: "Loading success",
                 reload: format!("/usr/sbin/haproxy -c -q -f {file} && kill -USR2 $(cat {pid})"),
+            }
+        })
+    }
+
+    /// Caddy, which asks `url` for the certificate of each handshake. What it gets no answer for it
+    /// would sign itself.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    #[must_use]
+    #[track_caller]
+    pub fn caddy(url: &str) -> Self {
+        Self::start(|workdir, port| {
+            let configuration = format!(
+                "{{\n admin off\n auto_https disable_redirects\n skip_install_trust\n \
+                 storage file_system {root}/store\n}}\n\
+                 https://:{port} {{\n bind 127.0.0.1\n tls {{\n \
+                 get_certificate http {url}\n issuer internal\n }}\n respond caddy\n}}\n",
+                root = workdir.root().display(),
+            );
+            let file = workdir.write("Caddyfile", configuration);
+            let mut command = Command::new("caddy");
+            command.args(["run", "--adapter", "caddyfile", "--config", &file]);
+            command.env("HOME", workdir.root());
+            Start {
+                name: "caddy",
+                command,
+                ready: "serving initial configuration",
+                reload: String::new(),
             }
         })
     }

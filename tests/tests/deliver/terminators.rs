@@ -180,6 +180,42 @@ fn nginx_and_haproxy_take_thirty_renewals_under_load_and_nobody_notices() {
     assert!(taken.len() >= 2 * RENEWALS, "{}", taken.len());
 }
 
+#[test]
+fn caddy_serves_what_it_is_answered_and_follows_a_renewal_at_the_next_handshake() {
+    let server = Chancery::start();
+    managed(&server, "a.example.com");
+    let (name, first) = certificate(&server, "a.example.com");
+    let made = server.cli(&["token", "create", "--deliver"]);
+    let token = made.text().trim().replace('=', "%3D");
+    let url = server
+        .http()
+        .replacen("://", &format!("://deliver:{token}@"), 1);
+    let caddy = Terminator::caddy(&format!("{url}/chancery/v1/handshake"));
+    let client = TlsClient::trusting(&[&server.root_certificate()]);
+    let served = || {
+        let stream = client.connect(caddy.address(), "a.example.com").ok()?;
+        Some(serial(&stream.certificate()).to_lowercase())
+    };
+    let serves = |expected: &str| {
+        let expected = expected.to_lowercase();
+        eventually(DEADLINE, "it is served", || {
+            (served()? == expected).then_some(())
+        });
+    };
+    serves(&first);
+    renew(&server, &name);
+    let renewed = eventually(DEADLINE, "the certificate is renewed", || {
+        let (_, serial) = certificate(&server, "a.example.com");
+        (serial != first).then_some(serial)
+    });
+    serves(&renewed);
+    assert_eq!(
+        server.events("certificate.key_taken").len(),
+        2,
+        "one for each version"
+    );
+}
+
 /// Ends the others also when an assertion fails.
 struct OnDrop<'a>(&'a AtomicBool);
 
