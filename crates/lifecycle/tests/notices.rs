@@ -11,15 +11,16 @@ use aws_lc_rs::hmac;
 use egress::{EgressPolicy, Fetch, FetchError, Request, Response};
 use http::{HeaderMap, StatusCode};
 use lifecycle::{
-    CertificateId, CertificateRef, DeliveryOutcome, Error, EventId, House, MintedWebhook, Network,
-    NewWebhook, NoticeKind, Principal, Surroundings, SystemRandomness, TokenLimits, Trial, Webhook,
-    WebhookFormat,
+    CertificateId, CertificateRef, DeliveryOutcome, Error, EventId, House, InstallationKind,
+    InstallationRequest, MintedWebhook, Network, NewWebhook, NoticeKind, Principal, Surroundings,
+    SystemRandomness, TokenLimits, Trial, Webhook, WebhookFormat,
 };
 use pki::KeyAlgorithm;
 use serde_json::Value;
 use store::{DatabaseUrl, DeliveryId, MasterKey, NewDelivery, Scope, Store};
 use tokio::task::JoinHandle;
 
+use support::served::{Smith, serve};
 use support::{DAY, Fixture, HOUR, MINUTE, eventually, settings};
 
 /// A receiver that answers as it is told, and keeps what was posted.
@@ -270,7 +271,7 @@ async fn a_webhook_is_told_of_the_kinds_that_it_wants_in_its_own_words() {
     let told = &body["ssl_certificate"];
     assert_eq!(told["server_names"], "a.test");
     assert_eq!(told["status"], "installed");
-    assert_eq!(told["lets_encrypt"], false);
+    assert_eq!(told["lets_encrypt"], true);
     assert_eq!(told["has_intermediate_cert"], true);
     assert_eq!(told["stack_id"], Value::Null);
     assert!(told.get("error_message").is_none() && told.get("days_until_expiry").is_none());
@@ -290,6 +291,57 @@ async fn it_is_told_of_certificates_whose_keys_are_elsewhere_too() {
     let body = &scene.receiver.bodies()[0];
     assert_eq!(body["event"], "certificate.issued");
     assert_eq!(body["certificate"]["uuid"], id.to_string());
+}
+
+#[tokio::test]
+async fn what_somebody_brought_along_is_installed_as_it_was_said_to_be() {
+    let scene = Scene::new().await;
+    let tenant = scene.fixture.tenant("shop", TokenLimits::default()).await;
+    for format in [WebhookFormat::Chancery, WebhookFormat::Cloud66] {
+        scene.add(&tenant, format, &[NoticeKind::Uploaded]).await;
+    }
+    let smith = Smith::new(&scene.fixture).await;
+    let pair = smith.pair(&scene.house, &["a.test", "b.test"], 30).await;
+    let service = serve(&scene.house, &tenant, &[]).await;
+    let request = InstallationRequest {
+        kind: Some(InstallationKind::Uploaded),
+        server_names: Some("B.test,a.test".to_owned()),
+        ssl_termination: Some(false),
+        certificate: Some(pair.0.into()),
+        key: Some(pair.1.into()),
+        ..InstallationRequest::default()
+    };
+    let installations = &scene.house.installations;
+    let installed = installations.create(&tenant, service, request).await;
+    installed.unwrap();
+    let _telling = Telling::start(&[&scene.house], &scene.fixture).await;
+    let store = &scene.fixture.nodes[0].store;
+    let kept = store.installations(Scope::Everything, service).await;
+    let id = kept.unwrap()[0].certificate_id;
+    let (certificate, key) = smith.pair(&scene.house, &["a.test", "b.test"], 60).await;
+    let renewed = InstallationRequest {
+        server_names: Some("B.test,a.test".to_owned()),
+        certificate: Some(certificate.into()),
+        key: Some(key.into()),
+        ..InstallationRequest::default()
+    };
+    scene.fixture.turn(1);
+    let changed = installations.change(&tenant, service, id, renewed);
+    changed.await.unwrap();
+    eventually("both are told", || async {
+        (scene.receiver.posts().len() >= 2).then_some(())
+    })
+    .await;
+    let bodies = scene.receiver.bodies();
+    let own = bodies.iter().find(|body| body.get("event").is_some());
+    assert_eq!(own.unwrap()["event"], "certificate.uploaded");
+    let told = bodies.iter().find(|body| body.get("event_type").is_some());
+    assert_eq!(told.unwrap()["event_type"], "ssl_certificate.install.ok");
+    let told = &told.unwrap()["ssl_certificate"];
+    assert_eq!(told["lets_encrypt"], false);
+    assert_eq!(told["server_names"], "B.test,a.test");
+    assert_eq!(told["ssl_termination"], false);
+    assert!(told["stack_id"].is_u64());
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use crate::backend::in_transaction;
 use crate::error::Error;
 use crate::ids::{AccountId, CertificateId, DnsProviderId, ServiceId};
 use crate::inventory::{IDENTIFIERS_LIMIT, within};
+use crate::references::LOOKUP_PORTION;
 use crate::scope::Scope;
 use crate::sql::{Row, Statement};
 use crate::store::Store;
@@ -117,6 +118,20 @@ impl Store {
         })
     }
 
+    /// The installations of these certificates, of whatever account, the oldest first.
+    pub async fn installations_of(
+        &self,
+        certificates: &[CertificateId],
+    ) -> Result<Vec<Installation>, Error> {
+        let mut found = Vec::new();
+        for portion in certificates.chunks(LOOKUP_PORTION) {
+            for row in self.backend().rows(installed(portion)).await? {
+                found.push(read(row)?);
+            }
+        }
+        Ok(found)
+    }
+
     /// Whether an installation names this DNS provider.
     pub async fn is_dns_provider_named(&self, id: DnsProviderId) -> Result<bool, Error> {
         let statement = naming(id);
@@ -127,6 +142,14 @@ impl Store {
 /// The columns of an installation, in the order in which [`read`] takes them.
 const COLUMNS: &str = "service_id, certificate_id, account_id, server_names, domains, wildcard, \
      dns_provider_id, ssl_termination, created_at, updated_at";
+
+pub(crate) fn installed(certificates: &[CertificateId]) -> Statement {
+    Statement::new(format!(
+        "select {COLUMNS} from installations where certificate_id in "
+    ))
+    .list(certificates.iter().copied())
+    .text(" order by created_at, service_id")
+}
 
 pub(crate) fn naming(id: DnsProviderId) -> Statement {
     Statement::new("select 1 from installations where dns_provider_id = ? limit 1").bind(id)

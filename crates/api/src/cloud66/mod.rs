@@ -12,6 +12,7 @@ mod credentials;
 mod dns_providers;
 mod envelope;
 mod faults;
+mod notifications;
 mod paging;
 mod ping;
 mod ssl_certificates;
@@ -93,6 +94,7 @@ enum Route<'a> {
     DnsProviders,
     /// What stacks do not have here.
     Nothing(&'a str),
+    Notifications(&'a str),
     Ping,
     PingAuth,
     SslCertificate(&'a str, &'a str),
@@ -114,6 +116,7 @@ impl<'a> Route<'a> {
             ["stacks", stack] => Self::Stack(stack),
             ["stacks", _, "actions", _] => Self::Action,
             ["stacks", stack, "actions" | "server_groups" | "servers"] => Self::Nothing(stack),
+            ["stacks", stack, "notifications"] => Self::Notifications(stack),
             ["stacks", stack, "ssl_certificates"] => Self::SslCertificates(stack),
             ["stacks", stack, "ssl_certificates", id] => Self::SslCertificate(stack, id),
             _ => return None,
@@ -129,6 +132,7 @@ impl<'a> Route<'a> {
             | Self::Accounts
             | Self::Action
             | Self::Nothing(_)
+            | Self::Notifications(_)
             | Self::Ping
             | Self::PingAuth => "GET, HEAD",
             Self::SslCertificate(..) => "GET, HEAD, PUT, PATCH, DELETE",
@@ -150,6 +154,7 @@ impl<'a> Route<'a> {
             | Self::Accounts
             | Self::Action
             | Self::Nothing(_)
+            | Self::Notifications(_)
             | Self::PingAuth
             | Self::Stack(_)
             | Self::Stacks => Some(Access::Anybody),
@@ -166,6 +171,7 @@ impl<'a> Route<'a> {
             (Self::DnsProviders, _) => dns_providers::list(call).await,
             (Self::Action, _) => Err(Fault::NotFound("there is no such action".to_owned())),
             (Self::Nothing(stack), _) => stacks::nothing(call, stack).await,
+            (Self::Notifications(stack), _) => notifications::list(call, stack).await,
             (Self::Stacks, &Method::POST) => stacks::create(call).await,
             (Self::Stacks, _) => stacks::list(call).await,
             (Self::Stack(stack), &Method::DELETE) => stacks::delete(call, stack).await,

@@ -131,7 +131,7 @@ pub(super) fn stack_id(segment: &str) -> Result<ServiceId, Fault> {
     id.map_err(|_| Fault::NotFound("there is no such stack".to_owned()))
 }
 
-async fn find(call: &Call<'_>, stack: &str) -> Result<Service, Fault> {
+pub(super) async fn find(call: &Call<'_>, stack: &str) -> Result<Service, Fault> {
     let reference = ServiceRef::Id(stack_id(stack)?);
     Ok(call
         .house()

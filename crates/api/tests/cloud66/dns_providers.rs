@@ -1,6 +1,6 @@
-//! `/dns_providers` and `/accounts`.
+//! `/dns_providers`, `/accounts` and the notifications of a stack.
 
-use lifecycle::{NewDnsProvider, TokenLimits};
+use lifecycle::{NewDnsProvider, NewWebhook, NoticeKind, TokenLimits, WebhookFormat};
 use serde_json::{Value, json};
 
 use crate::support::Server;
@@ -306,4 +306,80 @@ fn an_account_is_what_its_token_is_of() {
     );
     let past = send_as(&server, &tenant, "GET", "/accounts?page=2", "");
     assert_eq!(past.json()["response"], json!([]));
+}
+
+#[test]
+fn a_provider_that_a_certificate_names_stays() {
+    let server = Server::start();
+    let administrator = server.administrator();
+    let zone = NewDnsProvider {
+        zone: "shop.test".to_owned(),
+        kind: "digitalocean".to_owned(),
+        credentials: [("token".to_owned(), "SECRET".to_owned())]
+            .into_iter()
+            .collect(),
+        account: Some("admin".to_owned()),
+    };
+    server
+        .run(server.house.dns_providers.add(&administrator, zone))
+        .unwrap();
+    let listed = response_of(&send(&server, "GET", "/dns_providers", ""));
+    let uuid = listed[0]["uuid"].as_str().unwrap();
+    let path = format!("/dns_providers/{uuid}");
+    let stack = send(&server, "POST", "/stacks", r#"{"name":"shop"}"#);
+    let stack = response_of(&stack)["uid"].as_str().unwrap().to_owned();
+    let body = json!({
+        "type": "lets_encrypt", "server_names": "www.shop.test", "dns_provider_uuid": uuid,
+    });
+    let certificates = format!("/stacks/{stack}/ssl_certificates");
+    let made = response_of(&send(&server, "POST", &certificates, body.to_string()));
+    assert_eq!(made["dns_provider_uuid"], uuid);
+    let details = assert_error(&send(&server, "DELETE", &path, ""), 409, "conflict");
+    assert!(details.contains("in use"), "{details}");
+    let certificate = format!("{certificates}/{}", made["uuid"].as_str().unwrap());
+    assert_eq!(send(&server, "DELETE", &certificate, "").status, 200);
+    assert_eq!(send(&server, "DELETE", &path, "").status, 200);
+}
+
+#[test]
+fn a_stack_says_whom_it_notifies() {
+    let server = Server::start();
+    let stack = send(&server, "POST", "/stacks", r#"{"name":"shop"}"#);
+    let stack = response_of(&stack)["uid"].as_str().unwrap().to_owned();
+    let path = format!("/stacks/{stack}/notifications.json");
+    let names = [
+        "ssl_certificate.install.ok",
+        "ssl_certificate.install.fail",
+        "ssl_certificate.expire.soon",
+    ];
+    let list = send(&server, "GET", &path, "");
+    let nobody = names.map(|name| json!({ "alert_name": name, "subscriptions": [] }));
+    assert_eq!(response_of(&list), json!(nobody));
+    assert_eq!(list.json()["pagination"]["count"], 3);
+    server.account("other");
+    let (administrator, webhooks) = (server.administrator(), &server.house.webhooks);
+    for (url, kinds, account) in [
+        ("https://all.test/x", vec![], None),
+        ("https://ends.test/x", vec![NoticeKind::Expiring], None),
+        ("https://other.test/x", vec![], Some("other".to_owned())),
+    ] {
+        let webhook = NewWebhook {
+            url: url.to_owned(),
+            kinds,
+            format: WebhookFormat::Cloud66,
+            account,
+            ..NewWebhook::default()
+        };
+        server.run(webhooks.add(&administrator, webhook)).unwrap();
+    }
+    let to = |url: &str| json!({ "channel": "webhook", "webhook_url": url });
+    let all = to("https://all.test/x");
+    let expected = json!([
+        { "alert_name": names[0], "subscriptions": [all] },
+        { "alert_name": names[1], "subscriptions": [all] },
+        { "alert_name": names[2], "subscriptions": [all, to("https://ends.test/x")] },
+    ]);
+    assert_eq!(response_of(&send(&server, "GET", &path, "")), expected);
+    let missing = format!("/stacks/{}/notifications", "0".repeat(32));
+    assert_error(&send(&server, "GET", &missing, ""), 404, "not_found");
 }

@@ -39,7 +39,7 @@ pub(crate) struct WebhookAdd {
     // Not `url`: that is the server's.
     #[arg(value_name = "URL")]
     pub(crate) receiver: String,
-    /// Only this kind of notice; may repeat: certificate.issued, certificate.renewed,
+    /// Only this kind of notice; may repeat: certificate.issued, certificate.renewed, certificate.uploaded,
     /// certificate.failed, certificate.expiring [default: all]
     #[arg(long = "event", value_name = "KIND")]
     pub(crate) events: Vec<String>,

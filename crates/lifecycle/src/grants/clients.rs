@@ -63,6 +63,9 @@ impl Redirect {
         if text.contains('#') {
             return Err(invalid("has a fragment"));
         }
+        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(invalid("holds characters that a URL cannot"));
+        }
         let uri: Uri = text.parse().map_err(|_| invalid("is no URL"))?;
         let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
             return Err(invalid("is no whole URL"));

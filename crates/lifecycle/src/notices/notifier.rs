@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use store::{
     AccountId, Certificate, CertificateId, CertificateRef, DELIVERY_LIMIT, DeliveryId, Event,
-    EventId, NewDelivery, Scope, ServiceId, Wanted, Webhook, WebhookId,
+    EventId, Installation, NewDelivery, Scope, ServiceId, Wanted, Webhook, WebhookId,
 };
 use tokio::time::Instant;
 
@@ -18,12 +18,14 @@ use crate::{Error, events};
 /// Name of the kept place.
 const CURSOR: &str = "notifier";
 /// What webhooks are told of.
-const KINDS: [&str; 5] = [
+const KINDS: [&str; 7] = [
     events::CERTIFICATE_EXPIRING,
     events::CERTIFICATE_FAILED,
     events::CERTIFICATE_ISSUED,
     events::CERTIFICATE_RENEWED,
+    events::CERTIFICATE_REPLACED,
     events::CERTIFICATE_SIGNED,
+    events::CERTIFICATE_UPLOADED,
 ];
 /// How often the feed is read when nothing is new.
 const POLL: Duration = Duration::from_millis(500);
@@ -126,6 +128,8 @@ struct Known {
     /// Services of certificates, and whether something follows their leafs; for formats that tell.
     services: HashMap<CertificateId, ServiceId>,
     with_intermediates: HashSet<CertificateId>,
+    /// The first installation of each certificate; for the same formats.
+    installations: HashMap<CertificateId, Installation>,
 }
 
 impl Notices {
@@ -206,6 +210,7 @@ impl Notices {
             accounts: names,
             services: HashMap::new(),
             with_intermediates: HashSet::new(),
+            installations: HashMap::new(),
         };
         self.look_closer(&mut known).await?;
         Ok(known)
@@ -238,6 +243,13 @@ impl Notices {
         for (certificate, service, _) in services {
             known.services.entry(certificate).or_insert(service);
         }
+        for installation in self.store.installations_of(&ids).await? {
+            let certificate = installation.certificate_id;
+            known
+                .installations
+                .entry(certificate)
+                .or_insert(installation);
+        }
         known.with_intermediates = with_intermediates;
         Ok(())
     }
@@ -264,6 +276,7 @@ impl Known {
             certificate,
             has_intermediates: self.with_intermediates.contains(&certificate.id),
             service: self.services.get(&certificate.id).copied(),
+            installation: self.installations.get(&certificate.id),
         };
         let wants = |webhook: &&Webhook| {
             let is_wanted = webhook.kinds.iter().any(|wanted| wanted == kind.as_str());

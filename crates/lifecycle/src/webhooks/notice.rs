@@ -5,7 +5,7 @@
 //! signed with it, so that a receiver can refuse what is old.
 
 use serde_json::{Value, json};
-use store::{Certificate, Origin, ServiceId, StateKind};
+use store::{Certificate, Installation, Origin, ServiceId, StateKind};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -24,6 +24,8 @@ pub enum NoticeKind {
     Issued,
     /// It has a next version.
     Renewed,
+    /// Somebody brought a version along, the first or a next one.
+    Uploaded,
     /// An attempt at a version failed.
     Failed,
     /// Its current version ends soon, and nobody has renewed it.
@@ -32,7 +34,13 @@ pub enum NoticeKind {
 
 impl NoticeKind {
     /// All kinds, in the order shown to people.
-    pub const ALL: [Self; 4] = [Self::Issued, Self::Renewed, Self::Failed, Self::Expiring];
+    pub const ALL: [Self; 5] = [
+        Self::Issued,
+        Self::Renewed,
+        Self::Uploaded,
+        Self::Failed,
+        Self::Expiring,
+    ];
 
     /// The name used on the command line, in the API and in bodies.
     #[must_use]
@@ -40,6 +48,7 @@ impl NoticeKind {
         match self {
             Self::Issued => events::CERTIFICATE_ISSUED,
             Self::Renewed => events::CERTIFICATE_RENEWED,
+            Self::Uploaded => events::CERTIFICATE_UPLOADED,
             Self::Failed => events::CERTIFICATE_FAILED,
             Self::Expiring => events::CERTIFICATE_EXPIRING,
         }
@@ -50,6 +59,9 @@ impl NoticeKind {
         // To its owner it is the same who has the key.
         if kind == events::CERTIFICATE_SIGNED {
             return Some(Self::Issued);
+        }
+        if kind == events::CERTIFICATE_REPLACED {
+            return Some(Self::Uploaded);
         }
         Self::ALL.into_iter().find(|known| known.as_str() == kind)
     }
@@ -126,6 +138,8 @@ pub(crate) struct Notice<'a> {
     pub(crate) has_intermediates: bool,
     /// The first service that is served with it.
     pub(crate) service: Option<ServiceId>,
+    /// What was said of it on a service.
+    pub(crate) installation: Option<&'a Installation>,
 }
 
 /// A kept body as it is sent at `now`.
@@ -165,7 +179,7 @@ fn chancery(notice: &Notice<'_>) -> Value {
     match notice.kind {
         NoticeKind::Failed => set(&mut body, "reason", notice.detail.into()),
         NoticeKind::Expiring => set(&mut body, "days_left", days_left(notice).into()),
-        NoticeKind::Issued | NoticeKind::Renewed => {}
+        NoticeKind::Issued | NoticeKind::Renewed | NoticeKind::Uploaded => {}
     }
     body
 }
@@ -173,22 +187,26 @@ fn chancery(notice: &Notice<'_>) -> Value {
 fn cloud66(notice: &Notice<'_>) -> Value {
     let certificate = notice.certificate;
     let version = certificate.current.as_ref();
-    let is_from_directory = certificate.origin == Origin::Issued
-        && version.is_none_or(|version| version.authority_id.is_none());
     let is_installed = certificate.state.kind() == StateKind::Valid;
     let kind = match notice.kind {
-        NoticeKind::Issued | NoticeKind::Renewed => "ssl_certificate.install.ok",
+        NoticeKind::Issued | NoticeKind::Renewed | NoticeKind::Uploaded => {
+            "ssl_certificate.install.ok"
+        }
         NoticeKind::Failed => "ssl_certificate.install.fail",
         NoticeKind::Expiring => "ssl_certificate.expire.soon",
     };
+    let installation = notice.installation;
+    let service = installation.map(|one| one.service_id).or(notice.service);
+    let written = installation.map_or(names(certificate), |one| few(&one.server_names));
     let mut payload = json!({
-        "stack_id": notice.service.map(number),
+        "stack_id": service.map(number),
         "name": certificate.name,
-        "server_names": names(certificate).join(","),
-        "lets_encrypt": is_from_directory,
+        "server_names": written.join(","),
+        // As everywhere in this vocabulary, whoever the issuer is.
+        "lets_encrypt": certificate.origin == Origin::Issued,
         "has_intermediate_cert": notice.has_intermediates,
-        // The edge does it for everybody.
-        "ssl_termination": true,
+        // The edge does it for everybody of whom nothing else was said.
+        "ssl_termination": installation.is_none_or(|one| one.ssl_termination),
         "status": if is_installed { "installed" } else { "failed" },
         "cert_expiry": version.map(|version| text(version.not_after)),
         "created_at": text(certificate.created_at),
@@ -197,14 +215,17 @@ fn cloud66(notice: &Notice<'_>) -> Value {
     match notice.kind {
         NoticeKind::Failed => set(&mut payload, "error_message", notice.detail.into()),
         NoticeKind::Expiring => set(&mut payload, "days_until_expiry", days_left(notice).into()),
-        NoticeKind::Issued | NoticeKind::Renewed => {}
+        NoticeKind::Issued | NoticeKind::Renewed | NoticeKind::Uploaded => {}
     }
     json!({ "event_type": kind, "ssl_certificate": payload })
 }
 
 /// A body must not be as long as the names of a certificate can be.
 fn names(certificate: &Certificate) -> &[String] {
-    let names = &certificate.identifiers;
+    few(&certificate.identifiers)
+}
+
+fn few(names: &[String]) -> &[String] {
     names.get(..NAMES).unwrap_or(names)
 }
 
@@ -295,6 +316,7 @@ mod tests {
             certificate,
             has_intermediates: true,
             service: Some(service),
+            installation: None,
         });
         assert!(body.len() < 16 * 1024, "{} octets", body.len());
         serde_json::from_str(&stamped(&body, NOW)).unwrap()
@@ -347,6 +369,8 @@ mod tests {
         }
         let signed = NoticeKind::of_event(events::CERTIFICATE_SIGNED);
         assert_eq!(signed, Some(NoticeKind::Issued));
+        let replaced = NoticeKind::of_event(events::CERTIFICATE_REPLACED);
+        assert_eq!(replaced, Some(NoticeKind::Uploaded));
         assert_eq!(NoticeKind::of_event(events::CERTIFICATE_REVOKED), None);
     }
 }

@@ -1,12 +1,15 @@
 //! Who may have which provider, and what trying one says.
 
+use std::sync::Arc;
+
 use dns::{Credentials, ProviderError};
 use egress::EgressPolicy;
+use pki::DnsName;
 
 use super::DnsProvider;
 use crate::diagnosis::Verdict;
 use crate::testing::{Fixture, provider};
-use crate::{Error, NewDnsProvider, Principal};
+use crate::{Error, NewDnsAccount, NewDnsProvider, Principal};
 
 async fn zones(fixture: &Fixture, principal: &Principal) -> Vec<(String, bool)> {
     let listed = fixture.house.dns_providers.list(principal).await.unwrap();
@@ -165,7 +168,7 @@ async fn names_are_covered_by_zones_above_them_and_by_delegation() {
         ("www.customer.test", false),
         ("broken.test", false),
     ] {
-        let name = pki::DnsName::parse(name).unwrap();
+        let name = DnsName::parse(name).unwrap();
         let covered = providers.covers(account, &name).await.unwrap();
         assert_eq!(covered, is_covered, "{name}");
     }
@@ -223,5 +226,147 @@ async fn a_provider_that_refuses_is_told_with_what_to_do() {
     assert!(
         publish.remedy.contains("check the credentials"),
         "{publish:?}"
+    );
+}
+
+/// A DNS account of a caller, and its identifier.
+async fn dns_account(fixture: &Fixture, principal: &Principal, name: &str) -> store::DnsProviderId {
+    let account = NewDnsAccount {
+        name: name.to_owned(),
+        kind: "hetzner".to_owned(),
+        credentials: [("token".to_owned(), name.to_owned())]
+            .into_iter()
+            .collect(),
+    };
+    let accounts = &fixture.house.dns_accounts;
+    accounts.add(principal, account).await.unwrap().id
+}
+
+fn names(texts: &[&str]) -> Vec<DnsName> {
+    let names = texts.iter().map(|text| DnsName::parse(text).unwrap());
+    names.collect()
+}
+
+#[tokio::test]
+async fn a_dns_account_provides_the_zones_of_the_names_that_it_is_named_for() {
+    let fixture = Fixture::new().await;
+    let tenant = fixture.tenant("tenant").await;
+    let id = dns_account(&fixture, &tenant, "main").await;
+    for apex in ["com", "shop.com", "deep.shop.com", "elsewhere.net"] {
+        fixture.world.zone(apex);
+    }
+    let alias = "_acme-challenge.aliased.com";
+    fixture.world.alias(alias, "proofs.elsewhere.net");
+    let served = names(&[
+        "*.shop.com",
+        "www.shop.com",
+        "a.deep.shop.com",
+        "aliased.com",
+        // Of these, DNS says nothing but that they are somewhere below com, or nothing at all.
+        "www.unknown.com",
+        "www.nowhere.org",
+    ]);
+    let accounts = &fixture.house.dns_accounts;
+    accounts.serve(&tenant, id, &served).await.unwrap();
+    let zones = zones(&fixture, &tenant).await;
+    let zones: Vec<&str> = zones.iter().map(|(zone, _)| zone.as_str()).collect();
+    assert_eq!(
+        zones,
+        [
+            "deep.shop.com",
+            "elsewhere.net",
+            "nowhere.org",
+            "shop.com",
+            "unknown.com"
+        ]
+    );
+    for name in &served {
+        let covers = &fixture.house.dns_providers;
+        assert!(
+            covers.covers(tenant.account_id(), name).await.unwrap(),
+            "{name}"
+        );
+    }
+    // They are shown as what they were made of.
+    let writers = accounts.list(&tenant).await.unwrap();
+    let writers: Vec<&str> = writers.iter().map(|writer| writer.name.as_str()).collect();
+    assert_eq!(writers, ["main"]);
+    accounts.remove(&tenant, id).await.unwrap();
+    assert!(accounts.list(&tenant).await.unwrap().is_empty());
+    let gone = accounts.serve(&tenant, id, &served).await;
+    assert!(matches!(gone, Err(Error::NotFound { .. })), "{gone:?}");
+}
+
+#[tokio::test]
+async fn a_zone_that_somebody_added_is_left_to_its_provider() {
+    let fixture = Fixture::new().await;
+    let tenant = fixture.tenant("tenant").await;
+    let providers = &fixture.house.dns_providers;
+    providers.add(&tenant, provider("shop.com")).await.unwrap();
+    let accounts = &fixture.house.dns_accounts;
+    let writers = accounts.list(&tenant).await.unwrap();
+    let own = writers.first().unwrap().id;
+    let id = dns_account(&fixture, &tenant, "main").await;
+    fixture.world.zone("shop.com");
+    accounts
+        .serve(&tenant, id, &names(&["shop.com"]))
+        .await
+        .unwrap();
+    let listed = providers.list(&tenant).await.unwrap();
+    assert_eq!(listed.len(), 1);
+    assert_eq!(listed[0].kind, "rfc2136");
+    // The provider of a zone serves what it serves.
+    accounts
+        .serve(&tenant, own, &names(&["x.net"]))
+        .await
+        .unwrap();
+    assert_eq!(providers.list(&tenant).await.unwrap().len(), 1);
+    // Nobody else may name it.
+    let stranger = fixture.tenant("stranger").await;
+    for foreign in [id, own] {
+        let refused = accounts.serve(&stranger, foreign, &names(&["x.net"])).await;
+        assert!(matches!(refused, Err(Error::NotFound { .. })));
+        let refused = accounts.remove(&stranger, foreign).await;
+        assert!(matches!(refused, Err(Error::NotFound { .. })));
+    }
+}
+
+#[tokio::test]
+async fn a_type_without_a_driver_is_kept_and_its_orders_fail() {
+    let fixture = Fixture::new().await;
+    let accounts = &fixture.house.dns_accounts;
+    let account = |fields: &[(&str, &str)]| NewDnsAccount {
+        name: "main".to_owned(),
+        kind: "sakuracloud".to_owned(),
+        credentials: fields
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect(),
+    };
+    let owner = &fixture.administrator;
+    let lacking = accounts.add(owner, account(&[("token", "x")])).await;
+    assert!(lacking.unwrap_err().is_form_fault());
+    let whole = account(&[("token", "x"), ("secret", "y")]);
+    let id = accounts.add(owner, whole).await.unwrap().id;
+    accounts
+        .serve(owner, id, &names(&["shop.com"]))
+        .await
+        .unwrap();
+    let record = "_acme-challenge.shop.com";
+    let place = fixture
+        .house
+        .dns_providers
+        .place(owner.account_id(), record);
+    let place = place.await.unwrap().unwrap();
+    assert_eq!(place.provider.zone, "shop.com");
+    let resolver: Arc<dyn egress::Resolver> = Arc::new(fixture.world.clone());
+    let fetch: Arc<dyn egress::Fetch> = Arc::new(fixture.world.clone());
+    let drivers = dns::Providers::new(fetch, resolver);
+    let access = fixture.house.dns_providers.access(&place.provider).await;
+    let text = super::DnsProviders::record(&place.provider, record, "value");
+    let refused = dns::Records::publish(&drivers, &access.unwrap().unwrap(), &text).await;
+    assert!(
+        matches!(refused, Err(ProviderError::Unsupported { .. })),
+        "{refused:?}"
     );
 }

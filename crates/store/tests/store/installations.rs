@@ -49,6 +49,10 @@ async fn an_installation_is_found_as_it_was_written(database: &Database) {
     );
     let foreign = store.installations(Scope::Account(stranger), service).await;
     assert_eq!(foreign.unwrap(), []);
+    let wanted = [certificate, store::CertificateId::random()];
+    let found = store.installations_of(&wanted).await;
+    assert_eq!(found.unwrap(), std::slice::from_ref(&first));
+    assert_eq!(store.installations_of(&[]).await.unwrap(), []);
     let provider = first.dns_provider_id.unwrap();
     assert!(store.is_dns_provider_named(provider).await.unwrap());
 
