@@ -342,6 +342,42 @@ fn a_provider_that_a_certificate_names_stays() {
 }
 
 #[test]
+fn a_provider_without_a_zone_finds_it_when_a_certificate_names_it() {
+    let server = Server::start();
+    let made = response_of(&create(
+        &server,
+        "Hetzner",
+        "main",
+        &json!({ "token": "SECRET" }),
+    ));
+    let uuid = made["uuid"].as_str().unwrap();
+    let stack = send(&server, "POST", "/stacks", r#"{"name":"shop"}"#);
+    let stack = response_of(&stack)["uid"].as_str().unwrap().to_owned();
+    let body = json!({ "ssl_certificate": {
+        "type": "lets_encrypt", "server_names": "www.shop.test", "wildcard": true,
+        "dns_provider_uuid": uuid,
+    } });
+    let path = format!("/stacks/{stack}/ssl_certificates");
+    let certificate = response_of(&send(&server, "POST", &path, body.to_string()));
+    assert_eq!(certificate["dns_provider_uuid"], uuid);
+    let administrator = server.administrator();
+    let zones = || server.run(server.house.dns_providers.list(&administrator));
+    let found = zones().unwrap();
+    // DNS is out of reach here, so it is where the name is registered.
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].zone, "shop.test");
+    assert_eq!(found[0].kind, "hetzner");
+    let listed = response_of(&send(&server, "GET", "/dns_providers", ""));
+    assert_eq!(listed, json!([made]));
+    let own = format!("/dns_providers/{uuid}");
+    assert_error(&send(&server, "DELETE", &own, ""), 409, "conflict");
+    let path = format!("{path}/{}", certificate["uuid"].as_str().unwrap());
+    assert_eq!(send(&server, "DELETE", &path, "").status, 200);
+    assert_eq!(response_of(&send(&server, "DELETE", &own, "")), made);
+    assert!(zones().unwrap().is_empty());
+}
+
+#[test]
 fn a_stack_says_whom_it_notifies() {
     let server = Server::start();
     let stack = send(&server, "POST", "/stacks", r#"{"name":"shop"}"#);
