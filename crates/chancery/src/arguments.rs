@@ -1,25 +1,33 @@
 //! The command line. Every flag has an environment variable `CHANCERY_<FLAG>`.
 
+mod accounts;
 mod audit;
 mod authorities;
+mod certificates;
+mod certmaker;
 mod clients;
 mod dns;
 mod issuers;
 mod policies;
+mod services;
 mod targets;
 mod webhooks;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 
+pub(crate) use accounts::{AccountCommand, TokenCommand, TokenForm};
 pub(crate) use audit::{AuditCommand, AuditLs, AuditVerify};
 pub(crate) use authorities::{AuthorityCommand, AuthorityCreate, AuthorityImport, ExportRoot};
+pub(crate) use certificates::{Check, Issue, Ls, Patience, Renew, Revoke, Rm, Show, Upload};
+pub(crate) use certmaker::CertMakerCommand;
 pub(crate) use clients::ClientsCommand;
 pub(crate) use dns::{DnsAdd, DnsCommand};
 pub(crate) use issuers::{IssuerAdd, IssuerCommand};
 pub(crate) use policies::{PolicyCommand, PolicySet};
+pub(crate) use services::{ServiceCommand, ServiceCreate};
 pub(crate) use targets::{Deliver, TargetCommand};
 pub(crate) use webhooks::{WebhookAdd, WebhookCommand};
 
@@ -175,346 +183,6 @@ pub(crate) enum ClientCommand {
     Certmaker(CertMakerCommand),
 }
 
-/// `chancery issue`
-#[derive(Debug, Args)]
-pub(crate) struct Issue {
-    /// Domain names, IP addresses or e-mail addresses that the certificate is for
-    #[arg(required_unless_present = "csr", value_name = "NAME")]
-    pub(crate) names: Vec<String>,
-    /// The private authority or ACME directory [default: your default issuer; see `issuer ls`]
-    #[arg(long)]
-    pub(crate) issuer: Option<String>,
-    /// Certificate signing request for a private authority, PEM or DER; without one the server makes
-    /// the key
-    #[arg(long, value_name = "FILE")]
-    pub(crate) csr: Option<PathBuf>,
-    /// Directory for NAME.crt and NAME.key; without it, PEM goes to stdout. Keys of certificates that
-    /// the server renews stay there
-    #[arg(long, value_name = "DIR")]
-    pub(crate) out: Option<PathBuf>,
-    /// Lifetime in days from a private authority, 1 to 182 [default: 7]
-    #[arg(long, allow_negative_numbers = true)]
-    pub(crate) days: Option<i64>,
-    /// Have the server keep the key and renew the certificate, also one of a private authority
-    #[arg(long, conflicts_with_all = ["csr", "days"])]
-    pub(crate) managed: bool,
-    #[command(flatten)]
-    pub(crate) patience: Patience,
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// How long a command waits for what the server obtains.
-#[derive(Debug, Args)]
-pub(crate) struct Patience {
-    /// How long to wait until the certificate is there, such as 10m
-    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "5m")]
-    pub(crate) wait: Duration,
-    /// Do not wait; the server goes on by itself either way
-    #[arg(long, conflicts_with = "wait")]
-    pub(crate) no_wait: bool,
-}
-
-/// `chancery renew`
-#[derive(Debug, Args)]
-pub(crate) struct Renew {
-    /// Name or uuid
-    #[arg(value_name = "REF")]
-    pub(crate) reference: String,
-    #[command(flatten)]
-    pub(crate) patience: Patience,
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// `chancery check`
-#[derive(Debug, Args)]
-pub(crate) struct Check {
-    /// A domain, a wildcard such as *.example.com, or an IP address
-    pub(crate) name: String,
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// `chancery upload`
-#[derive(Debug, Args)]
-pub(crate) struct Upload {
-    /// PEM file: the leaf and its intermediates, in any order
-    #[arg(long, value_name = "FILE")]
-    pub(crate) chain: PathBuf,
-    /// PEM file: the leaf's private key, not encrypted
-    #[arg(long, value_name = "FILE")]
-    pub(crate) key: PathBuf,
-    /// Name in the inventory [default: chosen after the common name]
-    #[arg(long)]
-    pub(crate) name: Option<String>,
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// `chancery ls`
-#[derive(Debug, Args)]
-pub(crate) struct Ls {
-    /// Only those that expire within this time, such as 30d or 12h
-    #[arg(long, value_name = "TIME", value_parser = duration)]
-    pub(crate) expiring: Option<Duration>,
-    /// Only those in this state: pending, valid, error or revoked
-    #[arg(long)]
-    pub(crate) state: Option<String>,
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// `chancery show`
-#[derive(Debug, Args)]
-pub(crate) struct Show {
-    /// Name or uuid
-    #[arg(value_name = "REF")]
-    pub(crate) reference: String,
-    /// Print JSON
-    #[arg(long, conflicts_with = "pem")]
-    pub(crate) json: bool,
-    /// Print the chain, PEM
-    #[arg(long)]
-    pub(crate) pem: bool,
-}
-
-/// `chancery revoke`
-#[derive(Debug, Args)]
-pub(crate) struct Revoke {
-    /// Name or uuid
-    #[arg(value_name = "REF")]
-    pub(crate) reference: String,
-    /// keyCompromise, superseded, cessationOfOperation, … [default: unspecified]
-    #[arg(long)]
-    pub(crate) reason: Option<String>,
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// `chancery rm`
-#[derive(Debug, Args)]
-pub(crate) struct Rm {
-    /// Name or uuid
-    #[arg(value_name = "REF")]
-    pub(crate) reference: String,
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum ServiceCommand {
-    /// Serve domains over HTTPS and forward their requests; waits up to 30 s for the certificates
-    Create(ServiceCreate),
-    /// List services
-    Ls {
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// Show a service, and how to try it
-    Show {
-        /// Name or uuid
-        #[arg(value_name = "REF")]
-        reference: String,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// Delete a service with its instances; its certificates stay
-    Rm {
-        /// Name or uuid
-        #[arg(value_name = "REF")]
-        reference: String,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
-}
-
-/// `chancery service create`
-#[derive(Debug, Args)]
-pub(crate) struct ServiceCreate {
-    /// Domains; a single label is a subdomain of the metro domain [default: one is chosen there]
-    #[arg(value_name = "DOMAIN")]
-    pub(crate) domains: Vec<String>,
-    /// Where requests go, without TLS, such as 127.0.0.1:8080; may repeat, all with the same port
-    #[arg(long = "upstream", required = true, value_name = "HOST:PORT")]
-    pub(crate) upstreams: Vec<String>,
-    /// Name of the service [default: chosen]
-    #[arg(long)]
-    pub(crate) name: Option<String>,
-    /// Name or uuid of the certificate [default: the best that covers each domain, else a new one]
-    #[arg(long, value_name = "REF")]
-    pub(crate) certificate: Option<String>,
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum TokenCommand {
-    /// Make a token and print it; it is not shown again
-    Create(TokenCreate),
-    /// List tokens, without their texts
-    Ls {
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// Delete a token
-    Rm {
-        /// Its uuid
-        uuid: String,
-    },
-}
-
-/// `chancery token create`
-#[derive(Debug, Args)]
-pub(crate) struct TokenCreate {
-    /// The account it is for [default: your own]
-    #[arg(long)]
-    pub(crate) account: Option<String>,
-    /// A name for people
-    #[arg(long, default_value = "", hide_default_value = true)]
-    pub(crate) name: String,
-    /// Refuse every change
-    #[arg(long)]
-    pub(crate) read_only: bool,
-    /// Only these APIs: chancery, kraftcloud, certmaker, cloud66, d9t
-    #[arg(long, value_delimiter = ',')]
-    pub(crate) dialects: Option<Vec<String>>,
-    /// For `chancery deliver` and for Caddy: may fetch keys, and do nothing else
-    #[arg(long, conflicts_with_all = ["dialects", "scopes", "read_only"])]
-    pub(crate) deliver: bool,
-    /// Only these Cloud 66 scopes
-    #[arg(long, value_delimiter = ',')]
-    pub(crate) scopes: Option<Vec<String>>,
-    /// How long it is good for, such as 90d [default: until deleted]
-    #[arg(long, value_name = "TIME", value_parser = duration)]
-    pub(crate) expires: Option<Duration>,
-    /// How it is printed: token; cx-file, for the token file of Cloud 66's command line; cx-variable,
-    /// for its variable CLOUD66_TOKEN
-    #[arg(
-        long = "as",
-        value_enum,
-        value_name = "FORM",
-        default_value_t,
-        hide_possible_values = true
-    )]
-    pub(crate) form: TokenForm,
-}
-
-/// How a token is printed.
-#[derive(Debug, Clone, Copy, Default, ValueEnum)]
-pub(crate) enum TokenForm {
-    #[default]
-    Token,
-    CxFile,
-    CxVariable,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum AccountCommand {
-    /// Make an account
-    Create {
-        /// 2 to 64 characters of A-Z a-z 0-9 . _ $ @ -
-        name: String,
-        /// Let it administer the whole server
-        #[arg(long)]
-        administrator: bool,
-    },
-    /// List accounts
-    Ls {
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// Refuse the account in every API
-    Disable {
-        /// The account
-        name: String,
-    },
-    /// Undo disable
-    Enable {
-        /// The account
-        name: String,
-    },
-    /// Refuse web logins of the account; its tokens go on working
-    Lock {
-        /// The account
-        name: String,
-    },
-    /// Undo lock
-    Unlock {
-        /// The account
-        name: String,
-    },
-    /// Never let the account log in on the web; its tokens go on working
-    ForbidLogin {
-        /// The account
-        name: String,
-    },
-    /// Undo forbid-login
-    AllowLogin {
-        /// The account
-        name: String,
-    },
-    /// Vouch for an account: these names and addresses it need not prove control over
-    Preauthorize {
-        /// The account
-        name: String,
-        /// DNS names, wildcards, addresses or ranges, such as example.com '*.example.com'
-        /// 10.0.0.0/8; without any, what the account is vouched for is listed
-        names: Vec<String>,
-        /// Vouch for these no more
-        #[arg(long, value_name = "NAME")]
-        remove: Vec<String>,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// What the account may have certified by private authorities
-    #[command(subcommand)]
-    Policy(PolicyCommand),
-    /// Delete an account that has no certificates
-    Rm {
-        /// The account
-        name: String,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum CertMakerCommand {
-    /// Show what is switched on
-    Show {
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// Switch on and off, on all nodes, until the next change: http01, dns01, csr, simple_request
-    Set {
-        /// SWITCH=on, SWITCH=off, or SWITCH=default for what the configuration says
-        #[arg(required = true, value_name = "SWITCH=VALUE", value_parser = assignment)]
-        switches: Vec<(String, String)>,
-    },
-}
-
-fn assignment(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').unwrap_or((text, ""));
-    if name.is_empty() || !["on", "off", "default"].contains(&value) {
-        return Err(format!("'{text}' is not such as http01=on"));
-    }
-    Ok((name.to_owned(), value.to_owned()))
-}
-
 /// A number with one of the units s, m, h, d, w.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("'{text}' is not a time such as 30d, 12h or 15m");
@@ -541,24 +209,6 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Arguments::command().debug_assert();
-    }
-
-    /// What commands take must not be mistaken for what reaches the server.
-    #[test]
-    fn no_argument_of_a_command_has_the_name_of_a_global_one() {
-        fn look(command: &clap::Command, globals: &[&str]) {
-            for argument in command.get_arguments() {
-                let id = argument.get_id().as_str();
-                let is_taken = globals.contains(&id) && !argument.is_global_set();
-                assert!(!is_taken, "{id} of {}", command.get_name());
-            }
-            for command in command.get_subcommands() {
-                look(command, globals);
-            }
-        }
-        for command in Arguments::command().get_subcommands() {
-            look(command, &["url", "token", "ca", "data"]);
-        }
     }
 
     #[test]
