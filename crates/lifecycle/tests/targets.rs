@@ -392,6 +392,40 @@ async fn who_waits_for_a_plan_hears_of_it_when_it_changes() {
 }
 
 #[tokio::test]
+async fn what_is_installed_without_a_domain_is_wanted_too() {
+    let fixture = fixture().await;
+    let administrator = &fixture.principal;
+    let targets = &fixture.house().targets;
+    let id = fixture
+        .kept(administrator, "a.test", KeyAlgorithm::P256)
+        .await;
+    let service = fixture.create_service(named("web", &[])).await;
+    let service = service.service.id;
+    let deliverer = fixture.deliverer("admin").await;
+    let only = [ServiceRef::Id(service)];
+    let made = targets.register(&deliverer, "web", Some(&only)).await;
+    made.unwrap();
+    assert_eq!(fixture.plan(&deliverer, "web").await.place, []);
+    let installed = store::Installation {
+        service_id: service,
+        certificate_id: id,
+        account_id: administrator.account_id(),
+        server_names: vec!["elsewhere.test".to_owned()],
+        domains: Vec::new(),
+        wildcard: false,
+        dns_provider_id: None,
+        ssl_termination: true,
+        created_at: fixture.now(),
+        updated_at: fixture.now(),
+    };
+    let store = &fixture.nodes[0].store;
+    assert!(store.add_installation(&installed, 0).await.unwrap());
+    assert_eq!(wanted(&fixture.plan(&deliverer, "web").await), [id]);
+    let far = targets.placements(administrator, service, &[id]).await;
+    assert_eq!(far.unwrap()[&id], OnTargets::Outstanding);
+}
+
+#[tokio::test]
 async fn two_who_deliver_to_one_target_are_told_and_nobody_waits_for_a_node_that_ends() {
     let fixture = fixture().await;
     let house = fixture.house().clone();

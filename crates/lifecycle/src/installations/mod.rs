@@ -202,7 +202,8 @@ impl Installations {
             };
             let so_far = others.iter().filter(|other| other.is_written).count();
             match self.store.add_installation(&row, so_far).await {
-                Ok(true) => {}
+                // None of its domains may be served with it, and then the feed tells of nothing.
+                Ok(true) => self.targets.look_again(certificate.account_id),
                 // Somebody was faster; what is there now may leave no room.
                 Ok(false) if draws.next().is_some() => {
                     self.take_back(principal, certificate.id).await;

@@ -11,11 +11,13 @@ mod plan;
 mod standing;
 mod view;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use store::{
-    Deliverable, PAGE_LIMIT, ServiceId, ServiceRef, Store, TARGET_SERVICES_LIMIT, Target, TargetId,
+    AccountId, Deliverable, PAGE_LIMIT, ServiceId, ServiceRef, Store, TARGET_SERVICES_LIMIT,
+    Target, TargetId,
 };
 
 use crate::{Error, Noun, Principal, Routing, Surroundings, events};
@@ -150,6 +152,12 @@ impl Targets {
             return Err(Error::not_found(Noun::Target, name));
         }
         Ok(target)
+    }
+
+    /// Has those who wait for a plan on this node look again whether it has changed: for what leaves
+    /// no event of its own.
+    pub(crate) fn look_again(&self, account: AccountId) {
+        self.news.tell(HashSet::from([account]));
     }
 
     /// Has all who wait for a plan be answered at once, so that the node can end.

@@ -19,12 +19,13 @@ use crate::{Error, events};
 const BEHIND: usize = 64;
 
 /// What can change what a target is to have.
-const CHANGING: [&str; 11] = [
+const CHANGING: [&str; 12] = [
     events::CERTIFICATE_DELETED,
     events::CERTIFICATE_ISSUED,
     events::CERTIFICATE_RENEWED,
     events::CERTIFICATE_REPLACED,
     events::CERTIFICATE_REVOKED,
+    events::CERTIFICATE_SELF_SIGNED,
     events::CERTIFICATE_UPLOADED,
     events::DOMAIN_ADDED,
     events::DOMAIN_REMOVED,
@@ -97,7 +98,7 @@ impl News {
     }
 
     /// Tells that something happened to these accounts.
-    fn tell(&self, accounts: HashSet<AccountId>) {
+    pub(super) fn tell(&self, accounts: HashSet<AccountId>) {
         if !accounts.is_empty() {
             // Nobody may be waiting.
             drop(self.happened.send(Arc::new(accounts)));
