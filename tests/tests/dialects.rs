@@ -36,6 +36,44 @@ fn certmaker(server: &Chancery, method: &str, path: &str, body: &str) -> http::R
     http::send(&server.http(), method, &path, &headers, body.as_bytes())
 }
 
+/// Sends a request to the D9T API, to a path or to an address that it has told.
+#[track_caller]
+fn d9t(server: &Chancery, method: &str, path: &str) -> http::Response {
+    let credentials = STANDARD.encode(format!("admin:{}", server.token()));
+    let authorization = format!("Basic {credentials}");
+    let headers = [("Authorization", authorization.as_str())];
+    let from = path.find("/rest").expect("an address of this API");
+    http::send(&server.http(), method, &path[from..], &headers, b"")
+}
+
+/// What the first link of an object leads to.
+#[track_caller]
+fn follow(server: &Chancery, object: &Value) -> Value {
+    let link = object["_links"][0]["href"].as_str();
+    let answer = d9t(server, "GET", link.unwrap_or_else(|| panic!("{object}")));
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    answer.json()
+}
+
+/// The only certificate of the account, as D9T has it: its key cannot be had, and it has this
+/// serial number.
+#[track_caller]
+fn assert_known_to_d9t(server: &Chancery, serial: &str) {
+    let keys = d9t(server, "GET", "/rest/privatekeys").json();
+    assert_eq!(keys.as_array().map(Vec::len), Some(1), "{keys}");
+    assert_eq!(follow(server, &keys[0])["key"], Value::Null);
+    let certificates = d9t(server, "GET", "/rest/certificates").json();
+    assert_eq!(
+        certificates.as_array().map(Vec::len),
+        Some(1),
+        "{certificates}"
+    );
+    let certificate = follow(server, &certificates[0]);
+    let pem = certificate["ssl_certificate"].as_str();
+    let pem = pem.unwrap_or_else(|| panic!("{certificate}"));
+    assert_eq!(testbed::serial(pem.as_bytes()), serial);
+}
+
 /// Waits until the edge shows the certificate with this serial number for a name.
 #[track_caller]
 fn wait_for_serial(server: &Chancery, name: &str, serial: &str) {
@@ -56,8 +94,16 @@ fn what_comes_in_through_one_door_is_the_same_in_all_others() {
     let uploaded = elsewhere.issue(&[NAME], 90);
     let object = kraftcloud.upload("mine", NAME, &uploaded);
     let uuid = object["uuid"].as_str().expect("a uuid").to_owned();
+    assert_known_to_d9t(&server, &uploaded.serial);
     let service = kraftcloud.serve("shop", &[&format!("{NAME}.")], &backend);
     wait_for_serial(&server, NAME, &uploaded.serial);
+
+    // What is attached cannot be deleted, whatever the door.
+    let certificates = d9t(&server, "GET", "/rest/certificates").json();
+    let link = certificates[0]["_links"][0]["href"]
+        .as_str()
+        .expect("a link");
+    assert_eq!(d9t(&server, "DELETE", link).status, 400);
 
     // Cloud 66 has it under the stack that the service is.
     let stacks = cloud66(&server, "GET", "/stacks", &Value::Null);
@@ -84,10 +130,11 @@ fn what_comes_in_through_one_door_is_the_same_in_all_others() {
     );
     let shown = kraftcloud.call_one("GET", &format!("/v1/certificates/{uuid}"), &Value::Null);
     assert_eq!(shown["serial_number"], next.serial);
+    assert_known_to_d9t(&server, &next.serial);
     wait_for_serial(&server, NAME, &next.serial);
 
     let files = Workdir::new();
-    let leaf = ordered_and_attached(&server, &files);
+    let (uuid, leaf) = ordered_and_attached(&server, &files);
     let fallback = elsewhere.issue(&["*.example.com"], 90);
     kraftcloud.upload("fallback", "*.example.com", &fallback);
     wait_for_serial(&server, OWN, &leaf);
@@ -96,8 +143,14 @@ fn what_comes_in_through_one_door_is_the_same_in_all_others() {
     let low = u64::from_str_radix(&leaf[leaf.len() - 16..], 16).expect("hexadecimal");
     let revoked = certmaker(&server, "POST", &format!("/certificate/{low}/revoke"), "");
     assert_eq!(revoked.status, 200, "{}", revoked.text());
-    let shown = kraftcloud.call_one("GET", "/v1/certificates?name=own", &Value::Null);
-    assert_eq!(shown["state"], "revoked");
+    let shown = kraftcloud.call_one("GET", &format!("/v1/certificates/{uuid}"), &Value::Null);
+    // KraftCloud has no word for it.
+    assert_eq!(shown["state"], "error");
+    let path = format!("/chancery/v1/certificates/{uuid}");
+    let told = server
+        .administer(&server.token(), "GET", &path, &Value::Null)
+        .json();
+    assert_eq!(told["state"], "revoked", "{told}");
     let said = ocsp_says(&server, &files);
     assert!(said.contains(": revoked"), "{said}");
     wait_for_serial(&server, OWN, &fallback.serial);
@@ -111,15 +164,15 @@ fn what_comes_in_through_one_door_is_the_same_in_all_others() {
         .map(|one| &one["name"])
         .collect();
     assert!(
-        names.contains(&&json!("fallback")) && !names.contains(&&json!("own")),
+        names.contains(&&json!("fallback")) && !names.contains(&&shown["name"]),
         "{names:?}"
     );
 }
 
-/// A certificate of the CertMaker authority that the service is served with; returns its serial
-/// number. Leaves `leaf.pem` and `ca.pem`.
+/// A certificate of the CertMaker authority that the service is served with; returns its uuid and
+/// its serial number. Leaves `leaf.pem` and `ca.pem`.
 #[track_caller]
-fn ordered_and_attached(server: &Chancery, files: &Workdir) -> String {
+fn ordered_and_attached(server: &Chancery, files: &Workdir) -> (String, String) {
     let kraftcloud = server.kraftcloud();
     let body = json!({"domains": [OWN]}).to_string();
     let ordered = certmaker(
@@ -149,7 +202,7 @@ fn ordered_and_attached(server: &Chancery, files: &Workdir) -> String {
     kraftcloud.call("PATCH", "/v1/services", &change);
     let serial = testbed::serial(&pem);
     wait_for_serial(server, OWN, &serial);
-    serial
+    (uuid, serial)
 }
 
 /// What the responder says of the leaf, its signature checked.
