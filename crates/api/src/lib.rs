@@ -51,6 +51,7 @@ pub(crate) struct Context {
     pub(crate) metrics: Metrics,
     pub(crate) limits: Limits,
     pub(crate) bodies: Bodies,
+    pub(crate) allowance: cloud66::Allowance,
 }
 
 impl Api {
@@ -65,6 +66,7 @@ impl Api {
     pub fn with_limits(house: House, settings: Settings, metrics: Metrics, limits: Limits) -> Self {
         Self(Arc::new(Context {
             house,
+            allowance: cloud66::Allowance::new(settings.cloud66.requests_per_hour),
             settings,
             metrics,
             bodies: Bodies::new(&limits),

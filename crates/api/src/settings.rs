@@ -1,6 +1,7 @@
 //! What the operator decides about the wires.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 
 use pki::KeyAlgorithm;
 
@@ -51,12 +52,15 @@ pub struct CertMakerSettings {
 pub struct Cloud66Settings {
     /// What certificates that an issuer obtains are said to come from.
     pub ca_name: String,
+    /// Requests of an account in an hour, on each node; any number if none.
+    pub requests_per_hour: Option<NonZeroU32>,
 }
 
 impl Default for Cloud66Settings {
     fn default() -> Self {
         Self {
             ca_name: "Let's Encrypt".to_owned(),
+            requests_per_hour: None,
         }
     }
 }

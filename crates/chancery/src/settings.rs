@@ -76,11 +76,12 @@ pub(crate) fn of_api(
             unknown_account_status: certmaker.unknown_account_status,
             allow_get_revoke: certmaker.allow_get_revoke,
         },
-        cloud66: match &configuration.cloud66.ca_name {
-            Some(name) => Cloud66Settings {
-                ca_name: name.clone(),
+        cloud66: Cloud66Settings {
+            ca_name: match &configuration.cloud66.ca_name {
+                Some(name) => name.clone(),
+                None => Cloud66Settings::default().ca_name,
             },
-            None => Cloud66Settings::default(),
+            requests_per_hour: configuration.cloud66.requests_per_hour,
         },
         d9t: D9tSettings {
             key_algorithm: configuration.d9t.key_algorithm,

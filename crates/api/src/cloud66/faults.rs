@@ -41,6 +41,8 @@ pub(super) enum Fault {
     NotFound(String),
     /// What was to be carried out to its end was not.
     BrokenOff(JoinError),
+    /// The account has asked too often.
+    Throttled,
     /// A piece of work came to no end.
     Unfinished(Unfinished),
     /// The path does not have this method, but these.
@@ -99,7 +101,7 @@ impl Fault {
                 AuthenticationError::Store(_) => StatusCode::INTERNAL_SERVER_ERROR,
             },
             Self::Body(BodyFault::Interrupted) => StatusCode::REQUEST_TIMEOUT,
-            Self::Body(BodyFault::NoRoom) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Body(BodyFault::NoRoom) | Self::Throttled => StatusCode::SERVICE_UNAVAILABLE,
             Self::Body(BodyFault::TooLarge) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::ForeignAccount | Self::NoScope(_) => StatusCode::FORBIDDEN,
             Self::House(error) => status_of(error),
@@ -153,6 +155,7 @@ impl Fault {
             Self::NoScope(scope) => format!("the token lacks the scope {scope}").into(),
             Self::NoToken => "no token: send Authorization: Bearer <token>".into(),
             Self::NotFound(what) => what.into(),
+            Self::Throttled => "too many requests in an hour; try again in a minute".into(),
             Self::WrongMethod(allowed) => format!("this path has the methods {allowed}").into(),
         }
     }

@@ -6,6 +6,7 @@
 //! body is read.
 
 mod accounts;
+mod allowance;
 mod body;
 mod call;
 mod credentials;
@@ -20,11 +21,13 @@ mod stacks;
 
 use http::Method;
 use http::header::{HeaderName, HeaderValue};
+use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use crate::Context;
 use crate::exchange::{Request, Response, path, segments};
 
+use allowance::Standing;
 use call::Call;
 use credentials::{Access, authenticate};
 use faults::Fault;
@@ -41,17 +44,30 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 /// Longest name of a request that is worth repeating, in octets.
 const REQUEST_ID_SHOWN: usize = 128;
 
+/// How often the caller may ask, and still may.
+const RATE_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
+const RATE_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
+
+pub(crate) use allowance::Allowance;
+
 /// Answers `/api/3…`.
 pub(crate) async fn respond(context: &Context, request: Request) -> Response {
     let id = request.headers().get(REQUEST_ID).cloned();
     let id = id.filter(|id| id.len() <= REQUEST_ID_SHOWN);
     let span = tracing::info_span!("cloud66", request_id = id.as_ref().and_then(shown));
-    let mut response = match dispatch(context, request).instrument(span).await {
+    let mut standing = context.allowance.whole();
+    let dispatched = dispatch(context, request, &mut standing).instrument(span);
+    let mut response = match dispatched.await {
         Ok(response) => response,
         Err(fault) => fault.respond(),
     };
+    let headers = response.headers_mut();
     if let Some(id) = id {
-        response.headers_mut().insert(REQUEST_ID, id);
+        headers.insert(REQUEST_ID, id);
+    }
+    if let Some(Standing { limit, remaining }) = standing {
+        headers.insert(RATE_LIMIT, HeaderValue::from(limit));
+        headers.insert(RATE_REMAINING, HeaderValue::from(remaining));
     }
     response
 }
@@ -61,7 +77,11 @@ fn shown(value: &HeaderValue) -> Option<&str> {
     value.to_str().ok()
 }
 
-async fn dispatch(context: &Context, request: Request) -> Result<Response, Fault> {
+async fn dispatch(
+    context: &Context,
+    request: Request,
+    standing: &mut Option<Standing>,
+) -> Result<Response, Fault> {
     let raw = path(&request).to_owned();
     let inner = raw.strip_prefix(PREFIX).unwrap_or(&raw);
     let mut segments = segments(inner).ok_or(Fault::NoSuchPath)?;
@@ -78,6 +98,13 @@ async fn dispatch(context: &Context, request: Request) -> Result<Response, Fault
     };
     let (head, body) = request.into_parts();
     let principal = authenticate(context, &head.headers, access).await?;
+    let (is_granted, left) = context
+        .allowance
+        .take(principal.account_id(), Instant::now());
+    *standing = left;
+    if !is_granted {
+        return Err(Fault::Throttled);
+    }
     let received = context.bodies.read(body, BODY_LIMIT).await?;
     let call = Call::new(context, principal, &head, received);
     // In memory of its own: what some route has under way is too much for the stack of all.

@@ -139,3 +139,34 @@ fn bodies_that_are_too_long_are_refused() {
     let answer = send_as(&server, &server.token, "GET", "/ping/auth", &body[1..]);
     assert_eq!(response_of(&answer), pong());
 }
+
+#[test]
+fn who_asks_too_often_is_told_so_and_how_it_stands() {
+    let server = Server::with(|options| {
+        options.api.cloud66.requests_per_hour = std::num::NonZeroU32::new(3);
+    });
+    let other = server.account("other");
+    let standing = |answer: &testbed::http::Response| {
+        let header = |name| answer.header(name).unwrap_or_default().to_owned();
+        (header("x-ratelimit-limit"), header("x-ratelimit-remaining"))
+    };
+    let told = |limit: &str, remaining: &str| (limit.to_owned(), remaining.to_owned());
+    for remaining in ["2", "1", "0"] {
+        let answer = send(&server, "GET", "/stacks", "");
+        assert_eq!(
+            (answer.status, standing(&answer)),
+            (200, told("3", remaining))
+        );
+    }
+    let refused = send(&server, "GET", "/stacks", "");
+    assert_error(&refused, 503, "throttled");
+    assert_eq!(standing(&refused), told("3", "0"));
+    let answer = send_as(&server, &other, "GET", "/ping/auth", "");
+    assert_eq!((answer.status, standing(&answer)), (200, told("3", "2")));
+    let unknown = server.send("GET", "/api/3/stacks", &[], "");
+    assert_eq!((unknown.status, standing(&unknown)), (401, told("3", "3")));
+
+    let unlimited = Server::start();
+    let answer = send(&unlimited, "GET", "/stacks", "");
+    assert_eq!(answer.header("x-ratelimit-limit"), None);
+}

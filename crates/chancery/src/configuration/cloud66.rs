@@ -1,5 +1,7 @@
 //! The section `[cloud66]`.
 
+use std::num::NonZeroU32;
+
 use super::file::Section;
 
 /// Longest name of a CA that clients are told, in characters.
@@ -12,6 +14,8 @@ pub(crate) struct Cloud66 {
     pub(crate) issuer: Option<String>,
     /// What such certificates are said to come from.
     pub(crate) ca_name: Option<String>,
+    /// Requests of an account in an hour; any number if none.
+    pub(crate) requests_per_hour: Option<NonZeroU32>,
 }
 
 impl Cloud66 {
@@ -26,6 +30,9 @@ impl Cloud66 {
         Self {
             issuer: section.text("issuer"),
             ca_name,
+            requests_per_hour: section
+                .number("requests_per_hour")
+                .and_then(NonZeroU32::new),
         }
     }
 }
