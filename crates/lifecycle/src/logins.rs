@@ -192,7 +192,7 @@ mod tests {
 
     #[test]
     fn failures_far_apart_do_not_add_up() {
-        let (failures, now) = after(1_000, Duration::from_secs(31));
+        let (failures, now) = after(1_000, Duration::from_secs(34));
         assert!(!failures.closes(now), "{failures:?}");
         let (failures, now) = after(10, Duration::from_secs(33));
         assert!(failures.closes(now), "{failures:?}");
