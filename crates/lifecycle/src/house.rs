@@ -224,10 +224,12 @@ impl House {
         );
         let tokens = Tokens::new(store.clone(), surroundings.clone());
         let clients = RegisteredClients::new(store.clone(), surroundings.clone());
+        let logins = Logins::new(tokens.clone(), surroundings.clone());
         let grants = Grants::new(
             store.clone(),
             surroundings.clone(),
             tokens.clone(),
+            logins.clone(),
             clients.clone(),
         );
         Self {
@@ -243,7 +245,7 @@ impl House {
             switches,
             grants,
             clients,
-            logins: Logins::new(tokens.clone(), surroundings.clone()),
+            logins,
             tokens,
             private_keys: PrivateKeys::new(
                 store.clone(),

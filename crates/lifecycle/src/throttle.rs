@@ -50,14 +50,6 @@ impl<K: Eq + Hash> Throttle<K> {
         Ok(())
     }
 
-    /// Whether there is room for one more, which is not counted: for what only counts when it fails.
-    ///
-    /// # Errors
-    /// [`Error::TooMany`].
-    pub(crate) fn check(&self, key: &K, now: OffsetDateTime) -> Result<(), Error> {
-        self.after_one_more(&self.levels(), key, now).map(|_| ())
-    }
-
     fn after_one_more(
         &self,
         levels: &HashMap<K, OffsetDateTime>,
@@ -145,17 +137,6 @@ mod tests {
             .unwrap();
         let _ = throttle.admit(1, START);
         throttle.admit(1, START + Duration::from_secs(60)).unwrap();
-    }
-
-    #[test]
-    fn a_look_counts_nothing() {
-        let throttle = throttle(1);
-        for _ in 0..3 {
-            throttle.check(&1, START).unwrap();
-        }
-        throttle.admit(1, START).unwrap();
-        assert!(throttle.check(&1, START).is_err());
-        throttle.check(&2, START).unwrap();
     }
 
     #[test]

@@ -5,11 +5,16 @@
 //! a strange account from then on. So the form holds a text that only our page and a cookie have, and
 //! a browser that says where a form comes from has to name us.
 
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
 use http::header::{
     COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, LOCATION, ORIGIN, RETRY_AFTER, SET_COOKIE,
 };
 use http::{StatusCode, Uri};
-use lifecycle::{AuthenticationError, ConsentError, Error, GrantRequest, Question, Redirect};
+use lifecycle::{
+    AuthenticationError, ConsentError, Error, GrantRequest, LoginError, Question, Redirect,
+};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::BODY_LIMIT;
@@ -17,12 +22,14 @@ use super::page::{self, Hidden};
 use super::parameters::{Fault, Parameters};
 use crate::Context;
 use crate::bodies::BodyFault;
-use crate::exchange::{Request, Response, empty};
+use crate::exchange::{Request, Response, Sender, empty};
 
 /// The cookie that a form's text is compared with.
 const COOKIE_NAME: &str = "chancery-consent";
 /// The field of the form that repeats it.
 const FORM_FIELD: &str = "form";
+/// When to come again after too many failures.
+const PAUSE: Duration = Duration::from_secs(5 * 60);
 /// How long the cookie is kept, in seconds.
 const COOKIE_AGE: u32 = 60 * 60;
 /// What a browser says of how a request came about.
@@ -65,6 +72,8 @@ pub(super) async fn ask(context: &Context, request: &Request) -> Response {
 /// Takes the person's decision.
 pub(super) async fn decide(context: &Context, request: Request) -> Response {
     let (head, body) = request.into_parts();
+    let sender = head.extensions.get::<Sender>();
+    let address = sender.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |sender| sender.address);
     let nonce = match own_form(context, &head.headers, &head.uri) {
         Ok(nonce) => nonce,
         Err(text) => return page::refusal(StatusCode::FORBIDDEN, text),
@@ -102,16 +111,21 @@ pub(super) async fn decide(context: &Context, request: Request) -> Response {
             .unwrap_or_else(|| page::refusal(StatusCode::OK, "as you wished"));
     }
     let shown = parameters.one("token").ok().flatten().unwrap_or_default();
-    match context.house.grants.give(&question, shown).await {
+    match context.house.grants.give(&question, shown, address).await {
         Ok(code) => sent_on(&question, ("code", code.as_str()), asked.state.as_deref())
             .unwrap_or_else(|| page::code(&question.client, &code)),
         Err(error) => {
             let (status, text) = said(&error);
             let hidden = hidden(&asked, &nonce);
             let mut response = page::question(status, &question, &hidden, Some(&text));
-            if let ConsentError::House(Error::TooMany { retry_after, .. }) = error {
+            let pause = match error {
+                ConsentError::House(Error::TooMany { retry_after, .. }) => Some(retry_after),
+                ConsentError::Login(LoginError::TooManyFailures) => Some(PAUSE),
+                _ => None,
+            };
+            if let Some(pause) = pause {
                 // Rounded up: who comes too early has to come again.
-                let seconds = HeaderValue::from(retry_after.as_secs() + 1);
+                let seconds = HeaderValue::from(pause.as_secs() + 1);
                 response.headers_mut().insert(RETRY_AFTER, seconds);
             }
             response
@@ -242,13 +256,18 @@ fn said(error: &ConsentError) -> (StatusCode, String) {
         (StatusCode::INTERNAL_SERVER_ERROR, text)
     };
     match error {
-        ConsentError::Authentication(AuthenticationError::Store(error)) => internal(error),
-        ConsentError::Authentication(
+        ConsentError::Login(LoginError::Refused(AuthenticationError::Store(error))) => {
+            internal(error)
+        }
+        ConsentError::Login(LoginError::Refused(
             AuthenticationError::Disabled | AuthenticationError::DialectNotAllowed(_),
-        )
+        ))
         | ConsentError::Barred => (StatusCode::FORBIDDEN, error.to_string()),
+        ConsentError::Login(LoginError::TooManyFailures) => {
+            (StatusCode::TOO_MANY_REQUESTS, error.to_string())
+        }
         // Which of the others it was would help nobody but a guesser.
-        ConsentError::Authentication(_) => (
+        ConsentError::Login(LoginError::Refused(_)) => (
             StatusCode::UNAUTHORIZED,
             "this is not a token that works here".to_owned(),
         ),

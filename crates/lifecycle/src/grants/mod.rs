@@ -12,8 +12,7 @@
 mod challenge;
 mod clients;
 
-use std::num::NonZeroU32;
-use std::sync::Arc;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -22,10 +21,9 @@ use store::{Grant, NewEvent, Store};
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
-use crate::throttle::Throttle;
 use crate::tokens::{hash_of, within};
 use crate::{
-    AuthenticationError, Dialect, Error, MintedToken, Principal, Surroundings, TokenLimits, Tokens,
+    Dialect, Error, LoginError, Logins, MintedToken, Principal, Surroundings, TokenLimits, Tokens,
     events,
 };
 use challenge::Challenge;
@@ -36,8 +34,6 @@ pub use clients::{
 
 /// How long a code can be redeemed.
 const LIFETIME: Duration = Duration::from_secs(10 * 60);
-/// Attempts with wrong tokens for an account, in a minute.
-const ATTEMPTS: NonZeroU32 = NonZeroU32::MIN.saturating_add(9);
 /// What a client gets that names no scope.
 const LEAST_SCOPE: &str = "public";
 /// Longest code and verifier that are looked at; RFC 7636 section 4.1 ends at 128 octets.
@@ -75,11 +71,11 @@ pub struct Question {
 pub enum ConsentError {
     /// The token that was shown is of no use.
     #[error(transparent)]
-    Authentication(#[from] AuthenticationError),
+    Login(#[from] LoginError),
     /// The account does not do this on the web.
     #[error("this account may not log in on the web; ask the operator")]
     Barred,
-    /// The house refused: the token is too narrow, there are too many grants or attempts.
+    /// The house refused: the token is too narrow, there are too many grants.
     #[error(transparent)]
     House(#[from] Error),
 }
@@ -125,9 +121,8 @@ pub struct Grants {
     store: Store,
     surroundings: Surroundings,
     tokens: Tokens,
+    logins: Logins,
     clients: RegisteredClients,
-    /// Wrong tokens, by the account that they name.
-    attempts: Arc<Throttle<String>>,
 }
 
 impl Grants {
@@ -135,14 +130,15 @@ impl Grants {
         store: Store,
         surroundings: Surroundings,
         tokens: Tokens,
+        logins: Logins,
         clients: RegisteredClients,
     ) -> Self {
         Self {
             store,
             surroundings,
             tokens,
+            logins,
             clients,
-            attempts: Arc::new(Throttle::new("attempts to log in", Some(ATTEMPTS))),
         }
     }
 
@@ -196,8 +192,8 @@ impl Grants {
         URL_SAFE_NO_PAD.encode(self.surroundings.random::<32>())
     }
 
-    /// Gives what was asked, on the word of somebody who shows a token of an account; the answer is
-    /// the code.
+    /// Gives what was asked, on the word of somebody at `address` who shows a token of an account; the
+    /// answer is the code.
     ///
     /// # Errors
     /// [`ConsentError`].
@@ -205,9 +201,10 @@ impl Grants {
         &self,
         question: &Question,
         shown: &str,
+        address: IpAddr,
     ) -> Result<Zeroizing<String>, ConsentError> {
         let now = self.surroundings.now();
-        let principal = self.log_in(shown, now).await?;
+        let principal = self.log_in(shown, address).await?;
         let wanted = TokenLimits {
             dialects: Some(vec![Dialect::Cloud66]),
             scopes: Some(question.scopes.clone()),
@@ -294,20 +291,10 @@ impl Grants {
         Ok(self.store.sweep_grants(self.surroundings.now()).await?)
     }
 
-    async fn log_in(&self, shown: &str, now: OffsetDateTime) -> Result<Principal, ConsentError> {
-        let shown = shown.trim();
-        let named = crate::tokens::account_of(shown).ok_or(AuthenticationError::Malformed)?;
-        self.attempts.check(&named, now)?;
-        let principal = match self.tokens.authenticate(shown, Dialect::Cloud66).await {
-            Ok(principal) => principal,
-            Err(error) => {
-                // Whoever invents names of accounts would be counted under each of them anew.
-                let is_known = !matches!(error, AuthenticationError::UnknownAccount);
-                let key = if is_known { named } else { String::new() };
-                self.attempts.admit(key, now)?;
-                return Err(error.into());
-            }
-        };
+    async fn log_in(&self, shown: &str, address: IpAddr) -> Result<Principal, ConsentError> {
+        let dialect = Dialect::Cloud66;
+        let principal = self.logins.log_in(None, shown.trim(), address, dialect);
+        let principal = principal.await?;
         principal.require_write()?;
         let account = self.store.account(principal.account_id()).await;
         let account = account.map_err(Error::from)?;
