@@ -117,7 +117,6 @@ impl Fields {
     }
 
     /// A field that is an object; `None` if it is absent or null.
-    #[allow(dead_code, reason = "DNS providers will come with objects")]
     pub(super) fn object(&mut self, name: &'static str) -> Result<Option<Self>, Fault> {
         match self.take(name) {
             None | Some(Value::Null) => Ok(None),

@@ -51,7 +51,6 @@ impl Asked {
     }
 
     /// The page's part of a whole list.
-    #[allow(dead_code, reason = "accounts will be listed as a whole")]
     pub(super) fn of<T>(self, all: &[T]) -> &[T] {
         let start = usize::try_from(self.skipped()).unwrap_or(usize::MAX);
         let rest = all.get(start..).unwrap_or_default();
