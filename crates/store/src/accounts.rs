@@ -199,10 +199,20 @@ impl Store {
     /// that were made on their own; the answer is whether there was one. [`Error::InUse`] while it has certificates, services or instances. What
     /// its certificates left behind for OCSP and CRLs stays.
     pub async fn delete_account(&self, id: AccountId, event: NewEvent) -> Result<bool, Error> {
+        let uses = in_use(id);
         let keys = private_key_labels::deleting_own(id);
         let delete = Statement::new("delete from accounts where id = ?").bind(id);
         let event = event.into_row();
         in_transaction!(self.backend(), |transaction| {
+            // Nobody may add anything meanwhile: keys that come later would stay.
+            let lock = Statement::new("select 1 from accounts where id = ?").bind(id);
+            let lock = lock.text(transaction.removal_lock());
+            if transaction.row(lock).await?.is_none() {
+                return Ok(false);
+            }
+            if transaction.row(uses.clone()).await?.is_some() {
+                return Err(Error::InUse);
+            }
             transaction.execute(keys.clone()).await?;
             match transaction.execute(delete.clone()).await {
                 Ok(0) => Ok(false),
@@ -240,6 +250,18 @@ pub(crate) fn read(row: &mut Row) -> Result<Account, Error> {
         },
         created_at: row.take()?,
     })
+}
+
+/// Whether an account has certificates, services or instances.
+pub(crate) fn in_use(id: AccountId) -> Statement {
+    Statement::new(
+        "select 1 where exists (select 1 from certificates where account_id = ?) \
+         or exists (select 1 from services where account_id = ?) \
+         or exists (select 1 from instances where account_id = ?)",
+    )
+    .bind(id)
+    .bind(id)
+    .bind(id)
 }
 
 fn insertion(account: NewAccount) -> Result<Statement, Error> {

@@ -243,6 +243,14 @@ impl Transaction {
             Self::Sqlite(_) => "",
         }
     }
+
+    /// The same for rows that may be removed: nobody else may refer to them anew either.
+    pub(crate) fn removal_lock(&self) -> &'static str {
+        match self {
+            Self::Postgres(..) => " for update",
+            Self::Sqlite(_) => "",
+        }
+    }
 }
 
 /// Runs a block in a write transaction and commits it; runs it again when the database says that

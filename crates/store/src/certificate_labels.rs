@@ -6,15 +6,17 @@
 
 use time::OffsetDateTime;
 
-use crate::backend::in_transaction;
+use crate::backend::{Transaction, in_transaction};
 use crate::certificates::{self, Certificate};
 use crate::error::Error;
-use crate::events;
+use crate::events::{self, NewEvent};
 use crate::ids::{AccountId, CertificateId, PrivateKeyId};
-use crate::inventory::{NewRecord, within};
+use crate::installations;
+use crate::inventory::{self, NewRecord, within};
 use crate::names::CERTIFICATE_NAMES;
 use crate::numbers::{self, Numbered};
 use crate::recorder::{CERTIFICATES, VERSIONS, insert_rows, largest_portion};
+use crate::references::LOOKUP_PORTION;
 use crate::scope::{PAGE_LIMIT, Scope, page_limit};
 use crate::sql::{Row, Statement, Value, row_marks};
 use crate::store::Store;
@@ -181,6 +183,27 @@ impl Store {
         })
     }
 
+    /// Removes a certificate that is under a private key, as [`Store::delete_certificate`] does; the
+    /// answer is whether it was. [`Error::Attached`] while it is installed on a service, too.
+    pub async fn delete_certificate_under(
+        &self,
+        scope: Scope,
+        key: PrivateKeyId,
+        certificate: CertificateId,
+        event: NewEvent,
+    ) -> Result<bool, Error> {
+        let now = event.at;
+        let event = event.into_row();
+        in_transaction!(self.backend(), |transaction| {
+            let removed = remove_under(transaction, scope, key, Some(certificate), now).await?;
+            if removed.is_empty() {
+                return Ok(false);
+            }
+            events::insert(transaction, vec![event.clone()]).await?;
+            Ok(true)
+        })
+    }
+
     async fn write_certificate_labels(
         &self,
         labels: &[(CertificateId, AccountId)],
@@ -237,6 +260,43 @@ impl CertificateLabel {
 
 const TEXTS: &str = "name, common_name, organization_name, organization_unit, locality, \
      state_province, country_code, email";
+
+/// Removes the certificates that are under a key, or that one of them, and answers which they were,
+/// with their names in the inventory. [`Error::Attached`] while one is in use or installed on a
+/// service.
+pub(crate) async fn remove_under(
+    transaction: &mut Transaction,
+    scope: Scope,
+    key: PrivateKeyId,
+    only: Option<CertificateId>,
+    now: OffsetDateTime,
+) -> Result<Vec<(CertificateId, String)>, Error> {
+    let mut seen = Vec::new();
+    for mut row in transaction.rows(under(scope, key)).await? {
+        let id: CertificateId = row.take()?;
+        if only.is_none_or(|only| only == id) {
+            seen.push(id);
+        }
+    }
+    inventory::hold(transaction, &seen).await?;
+    // Until then one could be removed, or get a version with another key.
+    let mut found: Vec<(CertificateId, String)> = Vec::with_capacity(seen.len());
+    for mut row in transaction.rows(under(scope, key)).await? {
+        let id: CertificateId = row.take()?;
+        if seen.contains(&id) {
+            found.push((id, row.take()?));
+        }
+    }
+    let ids: Vec<CertificateId> = found.iter().map(|(id, _)| *id).collect();
+    for portion in ids.chunks(LOOKUP_PORTION) {
+        let installed = installations::installed(portion);
+        if transaction.row(installed).await?.is_some() {
+            return Err(Error::Attached);
+        }
+    }
+    inventory::remove(transaction, scope, &ids, now).await?;
+    Ok(found)
+}
 
 /// The certificates whose current version has that key, with the name in the inventory and the one
 /// under the key.

@@ -17,8 +17,8 @@ pub enum Error {
     #[error("several accounts use this name")]
     AmbiguousName,
 
-    /// Something still hangs on it: a domain is served with the certificate, an instance belongs to
-    /// the service.
+    /// Something still hangs on it: a domain is served with the certificate, or it is installed on a
+    /// service and not to be deleted then; an instance belongs to the service.
     #[error("something is still attached to it")]
     Attached,
 

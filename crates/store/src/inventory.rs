@@ -4,6 +4,8 @@
 //! key, authority, default issuer, order, inbound order, challenge, directory, budget, DNS provider, cursor,
 //! webhook, delivery, counter of numbers, event counter.
 
+use std::collections::BTreeSet;
+
 use time::OffsetDateTime;
 
 use crate::attachments;
@@ -17,6 +19,7 @@ use crate::names;
 use crate::orders;
 use crate::private_keys::{self, NewPrivateKey, SealedKey};
 use crate::recorder::{RecordRows, VERSIONS, insert_rows};
+use crate::references::LOOKUP_PORTION;
 use crate::scope::Scope;
 use crate::sql::{Statement, Value, to_microseconds};
 use crate::store::Store;
@@ -298,8 +301,8 @@ pub(crate) async fn remove(
             removed.push(*certificate);
         }
     }
+    delete_keys(transaction, &removed).await?;
     for certificate in &removed {
-        transaction.execute(deleting_keys(*certificate)).await?;
         let versions = Statement::new(
             "delete from versions where certificate_id = ? and authority_id is null",
         );
@@ -309,17 +312,71 @@ pub(crate) async fn remove(
     Ok(removed.len())
 }
 
-/// Deletes the private keys of a certificate that is gone, as far as nothing else needs them.
-pub(crate) fn deleting_keys(certificate: CertificateId) -> Statement {
+/// Keeps others from changing or removing certificates, and from beginning to refer to them, until
+/// the transaction ends; and from changing the domains that have them as alternates, which are
+/// locked before.
+pub(crate) async fn hold(
+    transaction: &mut Transaction,
+    certificates: &[CertificateId],
+) -> Result<(), Error> {
+    let mut certificates = certificates.to_vec();
+    certificates.sort_unstable();
+    for portion in certificates.chunks(LOOKUP_PORTION) {
+        let domains = alternates(portion).text(transaction.row_lock());
+        transaction.rows(domains).await?;
+    }
+    for portion in certificates.chunks(LOOKUP_PORTION) {
+        let lock = Statement::new("select 1 from certificates where id in ")
+            .list(portion.iter().copied())
+            .text(" order by id")
+            .text(transaction.removal_lock());
+        transaction.rows(lock).await?;
+    }
+    Ok(())
+}
+
+pub(crate) fn alternates(certificates: &[CertificateId]) -> Statement {
+    Statement::new("select 1 from domains where alternate_id in ")
+        .list(certificates.iter().copied())
+        .text(" order by name")
+}
+
+/// Deletes the private keys of certificates that are gone, as far as nothing else needs them.
+async fn delete_keys(transaction: &mut Transaction, gone: &[CertificateId]) -> Result<(), Error> {
+    let mut keys: BTreeSet<PrivateKeyId> = BTreeSet::new();
+    for portion in gone.chunks(LOOKUP_PORTION) {
+        for mut row in transaction.rows(keys_of(portion)).await? {
+            keys.insert(row.take()?);
+        }
+    }
+    let keys: Vec<PrivateKeyId> = keys.into_iter().collect();
+    for portion in keys.chunks(LOOKUP_PORTION) {
+        // Whoever gives one of them to another certificate holds it, and so does whoever deletes
+        // the other certificate that has it.
+        private_keys::hold(transaction, portion).await?;
+        transaction.execute(deleting_unneeded(portion)).await?;
+    }
+    Ok(())
+}
+
+pub(crate) fn keys_of(certificates: &[CertificateId]) -> Statement {
     Statement::new(
-        "delete from private_keys where id in (select private_key_id from versions \
-         where certificate_id = ? and private_key_id is not null) \
-         and not exists (select 1 from private_key_labels l \
-         where l.private_key_id = private_keys.id and l.on_its_own) \
-         and not exists (select 1 from versions o join certificates c on c.id = o.certificate_id \
-         where o.private_key_id = private_keys.id)",
+        "select private_key_id from versions \
+         where private_key_id is not null and certificate_id in ",
     )
-    .bind(certificate)
+    .list(certificates.iter().copied())
+}
+
+pub(crate) fn deleting_unneeded(keys: &[PrivateKeyId]) -> Statement {
+    Statement::new("delete from private_keys where id in ")
+        .list(keys.iter().copied())
+        .text(
+            " and not exists (select 1 from private_key_labels l \
+             where l.private_key_id = private_keys.id and l.on_its_own) \
+             and not exists (select 1 from versions o \
+             join certificates c on c.id = o.certificate_id \
+             where o.private_key_id = private_keys.id)",
+        )
 }
 
 /// The values in the order of [`crate::recorder::CERTIFICATES`].

@@ -391,7 +391,8 @@ async fn changes_of_a_few_rows_look_at_few_rows() {
 #[tokio::test]
 async fn labels_are_found_and_missed_by_index() {
     let (backend, _directory) = database().await;
-    let scope = Scope::Account(AccountId::random());
+    let account = AccountId::random();
+    let scope = Scope::Account(account);
     let (certificate, key) = (CertificateId::random(), PrivateKeyId::at(NOW));
     let place = Some((NOW, certificate));
     for (statement, index) in [
@@ -408,8 +409,8 @@ async fn labels_are_found_and_missed_by_index() {
             "certificates_account",
         ),
         (
-            private_key_labels::deleting_own(AccountId::random()),
-            "private_key_labels_account",
+            private_key_labels::deleting_own(account),
+            "private_key_labels_",
         ),
         (
             certificate_labels::listed(scope, None, 7, 50),
@@ -424,13 +425,30 @@ async fn labels_are_found_and_missed_by_index() {
             "versions_private_key",
         ),
         (
-            inventory::deleting_keys(certificate),
+            inventory::keys_of(&[certificate, certificate]),
+            "versions_certificate",
+        ),
+        (
+            inventory::deleting_unneeded(&[key, key]),
             "versions_private_key",
+        ),
+        (
+            private_key_labels::named(account, "k"),
+            "private_key_labels_named",
         ),
     ] {
         assert_uses(&backend, index, statement).await;
     }
-    // Of one key there are few: sorting them costs nothing.
+    // Of one certificate there are few domains: sorting them costs nothing.
+    let alternates = plan(&backend, inventory::alternates(&[certificate; 2])).await;
+    assert!(alternates.contains("domains_alternate"), "{alternates}");
+    let taken = [
+        (key, account, "k".to_owned()),
+        (key, account, "l".to_owned()),
+    ];
+    let taken = plan(&backend, private_key_labels::names_taken(&taken)).await;
+    assert!(taken.contains("private_key_labels_named"), "{taken}");
+    // Of one key there are few, too.
     for statement in [
         certificate_labels::listed(scope, Some(key), 7, 50),
         certificate_labels::unlabelled(scope, Some(key), None),

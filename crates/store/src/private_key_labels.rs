@@ -10,14 +10,15 @@ use std::collections::HashSet;
 use time::OffsetDateTime;
 
 use crate::backend::in_transaction;
-use crate::certificate_labels;
+use crate::certificate_labels::remove_under;
 use crate::error::Error;
 use crate::events::{self, EventRow, NewEvent};
 use crate::ids::{AccountId, CertificateId, PrivateKeyId};
-use crate::inventory::{self, NAME_LIMIT, within};
+use crate::inventory::{NAME_LIMIT, within};
 use crate::numbers::{self, Numbered};
 use crate::private_keys::{self, NewPrivateKey, SealedKey};
 use crate::recorder::largest_portion;
+use crate::references::LOOKUP_PORTION;
 use crate::scope::{PAGE_LIMIT, Scope, page_limit};
 use crate::sql::{Row, Statement, Value, row_marks};
 use crate::store::Store;
@@ -29,7 +30,8 @@ pub struct LabelledKey {
     pub number: u64,
     /// Its identifier.
     pub id: PrivateKeyId,
-    /// Its name: what its maker called it, or that of its first certificate when it was numbered.
+    /// Its name: what its maker called it, or that of its first certificate when it was numbered;
+    /// that with a number behind it if another listed key of the account had the name.
     pub name: String,
 }
 
@@ -39,14 +41,14 @@ impl Store {
     pub async fn label_private_keys(&self, scope: Scope) -> Result<(), Error> {
         let mut place = None;
         loop {
-            let mut labels: Vec<(PrivateKeyId, AccountId, String, bool)> = Vec::new();
+            let mut labels: Vec<NewLabel> = Vec::new();
             let rows = self.backend().rows(unlabelled(scope, place)).await?;
             let is_last = rows.len() < PAGE_LIMIT;
             let mut seen = HashSet::new();
             let mut next = place;
             for mut row in rows {
                 next = Some((row.take()?, row.take()?));
-                let label = (row.take()?, row.take()?, row.take()?, row.take()?);
+                let label = (row.take()?, row.take()?, row.take()?);
                 if seen.insert(label.0) {
                     labels.push(label);
                 }
@@ -101,18 +103,14 @@ impl Store {
         within("the name of the private key", NAME_LIMIT, name.len())?;
         let sealed = SealedKey::new(self.sealer(), key, event.at)?;
         let id = key.id;
-        let taken = Statement::new(format!(
-            "select 1 from private_key_labels l where l.account_id = ? and l.name = ? and {LISTED}"
-        ))
-        .bind(account)
-        .bind(name);
         let event = event.into_row();
         in_transaction!(self.backend(), |transaction| {
-            if transaction.row(taken.clone()).await?.is_some() {
+            private_keys::insert(transaction, sealed.clone(), Some(account)).await?;
+            // Whoever gives a name draws a number before, and so sees all names given before.
+            let number = numbers::draw(transaction, Numbered::PrivateKey, 1).await?;
+            if transaction.row(named(account, name)).await?.is_some() {
                 return Err(Error::DuplicateName);
             }
-            private_keys::insert(transaction, sealed.clone(), Some(account)).await?;
-            let number = numbers::draw(transaction, Numbered::PrivateKey, 1).await?;
             let label = Statement::new(
                 "insert into private_key_labels (number, on_its_own, private_key_id, account_id, \
                  name) values (?, ?, ?, ?, ?)",
@@ -127,8 +125,8 @@ impl Store {
     /// Deletes a private key and all certificates of which it is the key, as
     /// [`Store::delete_certificate`] does; the answer is whether there was one. `event` is written
     /// for the key, and one like `of_certificate` for each certificate, with that as its object and
-    /// its name as the detail. [`Error::Attached`] while something hangs on one of the certificates;
-    /// nothing is deleted then.
+    /// its name as the detail. [`Error::Attached`] while something hangs on one of the certificates,
+    /// or one is installed on a service; nothing is deleted then.
     pub async fn delete_private_key(
         &self,
         scope: Scope,
@@ -140,56 +138,57 @@ impl Store {
         let delete = scope.restrict(delete, "account_id");
         let event = event.into_row();
         in_transaction!(self.backend(), |transaction| {
-            let mut deleted = 0;
-            // Once more afterwards: whoever added one meanwhile held the key.
-            for is_first in [true, false] {
-                let under = certificate_labels::under(scope, key);
-                let mut found: Vec<(CertificateId, EventRow)> = Vec::new();
-                for mut row in transaction.rows(under).await? {
-                    let id: CertificateId = row.take()?;
-                    let event = NewEvent {
-                        object: Some(id.as_uuid()),
-                        detail: row.take()?,
-                        ..of_certificate.clone()
-                    };
-                    found.push((id, event.into_row()));
-                }
-                let ids: Vec<CertificateId> = found.iter().map(|(id, _)| *id).collect();
-                inventory::remove(transaction, scope, &ids, of_certificate.at).await?;
-                let events = found.into_iter().map(|(_, event)| event).collect();
-                if !ids.is_empty() {
-                    events::insert(transaction, events).await?;
-                }
-                if is_first {
-                    // Gone with its last certificate if it came with one.
-                    deleted = ids.len() as u64 + transaction.execute(delete.clone()).await?;
-                }
-            }
-            if deleted == 0 {
+            let now = of_certificate.at;
+            let mut removed = remove_under(transaction, scope, key, None, now).await?;
+            // Gone with its last certificate if it came with one.
+            let count = transaction.execute(delete.clone()).await?;
+            // Whoever added one meanwhile held the key.
+            removed.extend(remove_under(transaction, scope, key, None, now).await?);
+            if removed.is_empty() && count == 0 {
                 return Ok(false);
             }
-            events::insert(transaction, vec![event.clone()]).await?;
+            let mut events: Vec<EventRow> = Vec::with_capacity(removed.len() + 1);
+            for (id, name) in removed {
+                let event = NewEvent {
+                    object: Some(id.as_uuid()),
+                    detail: name,
+                    ..of_certificate.clone()
+                };
+                events.push(event.into_row());
+            }
+            events.push(event.clone());
+            events::insert(transaction, events).await?;
             Ok(true)
         })
     }
 
-    async fn write_labels(
-        &self,
-        labels: &[(PrivateKeyId, AccountId, String, bool)],
-    ) -> Result<(), Error> {
+    async fn write_labels(&self, labels: &[NewLabel]) -> Result<(), Error> {
         if labels.is_empty() {
             return Ok(());
         }
         in_transaction!(self.backend(), |transaction| {
             let first = numbers::draw(transaction, Numbered::PrivateKey, labels.len()).await?;
+            let mut taken: HashSet<(AccountId, String)> = HashSet::new();
+            for portion in labels.chunks(LOOKUP_PORTION) {
+                for mut row in transaction.rows(names_taken(portion)).await? {
+                    taken.insert((row.take()?, row.take()?));
+                }
+            }
             let mut rows = Vec::with_capacity(labels.len());
-            for (number, (id, account, name, is_taken)) in (first..).zip(labels) {
-                let name = match is_taken {
-                    true => format!("{name}-{number}"),
-                    false => name.clone(),
-                };
+            for (number, (id, account, name)) in (first..).zip(labels) {
+                let mut given = (*account, name.clone());
+                if taken.contains(&given) {
+                    given.1 = format!("{name}-{number}");
+                    while taken.contains(&given)
+                        || transaction.row(named(*account, &given.1)).await?.is_some()
+                    {
+                        given.1 = format!("{}-{number}", given.1);
+                    }
+                }
+                let name = given.1.as_str();
                 let row: [Value; 4] = [number.into(), (*id).into(), (*account).into(), name.into()];
                 rows.push(row);
+                taken.insert(given);
             }
             let mut rest = rows.as_slice();
             while !rest.is_empty() {
@@ -202,31 +201,57 @@ impl Store {
     }
 }
 
+/// A key that is to get a label: its account, and the name of its certificate.
+type NewLabel = (PrivateKeyId, AccountId, String);
+
 /// That a key `l` is the key of a current version, or was made on its own.
 const LISTED: &str = "(l.on_its_own or exists (select 1 from versions v \
      join certificates c on c.id = v.certificate_id and c.current_version_id = v.id \
      where v.private_key_id = l.private_key_id))";
 
+/// Whether a key of that name is listed in an account.
+pub(crate) fn named(account: AccountId, name: &str) -> Statement {
+    Statement::new(format!(
+        "select 1 from private_key_labels l where l.account_id = ? and l.name = ? and {LISTED}"
+    ))
+    .bind(account)
+    .bind(name)
+}
+
+/// Those of the names, with their accounts, that a listed key has.
+pub(crate) fn names_taken(labels: &[NewLabel]) -> Statement {
+    let values = labels
+        .iter()
+        .flat_map(|(_, account, name)| [Value::from(*account), name.as_str().into()]);
+    // Both databases name the columns of such a list in the same way.
+    Statement::with_values(
+        format!(
+            "select fresh.column1, fresh.column2 from (values {}) as fresh \
+             where exists (select 1 from private_key_labels l \
+             where l.account_id = fresh.column1 and l.name = fresh.column2 and {LISTED})",
+            row_marks(labels.len(), 2)
+        ),
+        values.collect(),
+    )
+}
+
 /// Deletes the keys of an account that were made on their own.
 pub(crate) fn deleting_own(account: AccountId) -> Statement {
     Statement::new(
         "delete from private_keys where id in \
-         (select private_key_id from private_key_labels where account_id = ?)",
+         (select private_key_id from private_key_labels where account_id = ? and on_its_own)",
     )
     .bind(account)
 }
 
 /// Keys of current versions that have no label, in the order of their certificates: those after
-/// `place`, with whether their name is taken.
+/// `place`, with the name of the certificate.
 pub(crate) fn unlabelled(
     scope: Scope,
     place: Option<(OffsetDateTime, CertificateId)>,
 ) -> Statement {
     let mut statement = Statement::new(
-        "select c.created_at, c.id, k.id, c.account_id, c.name, \
-         exists (select 1 from private_key_labels o where o.account_id = c.account_id \
-         and o.name = c.name and o.on_its_own) \
-         from certificates c join versions v on v.id = c.current_version_id \
+        "select c.created_at, c.id, k.id, c.account_id, c.name from certificates c join versions v on v.id = c.current_version_id \
          join private_keys k on k.id = v.private_key_id \
          where not exists (select 1 from private_key_labels l where l.private_key_id = k.id)",
     );

@@ -135,14 +135,18 @@ impl fmt::Debug for StoredKey {
 /// How many keys are erased at a time, so that other writers get their turn in between.
 const PORTION: u64 = 1_000;
 
+// PostgreSQL looks again at a row that it waited for, but only at the row, and finds the rest of
+// the database as it was when the statement began. So both conditions are said of the row itself.
+
 /// Makes keys unexportable whose time for export is over but which are in use.
 pub(crate) fn expired_in_use(now: OffsetDateTime) -> Statement {
     Statement::new(format!(
         "update private_keys set exportable = ?, exportable_until = null where id in \
          (select id from private_keys where exportable_until <= ? and kept \
-         order by exportable_until limit {PORTION})"
+         order by exportable_until limit {PORTION}) and exportable_until <= ? and kept"
     ))
     .bind(false)
+    .bind(now)
     .bind(now)
 }
 
@@ -150,8 +154,10 @@ pub(crate) fn expired_in_use(now: OffsetDateTime) -> Statement {
 pub(crate) fn expired(now: OffsetDateTime) -> Statement {
     Statement::new(format!(
         "delete from private_keys where id in (select id from private_keys \
-         where exportable_until <= ? and not kept order by exportable_until limit {PORTION})"
+         where exportable_until <= ? and not kept order by exportable_until limit {PORTION}) \
+         and exportable_until <= ? and not kept"
     ))
+    .bind(now)
     .bind(now)
 }
 
@@ -214,6 +220,20 @@ impl SealedKey {
             sealed.into(),
         ]
     }
+}
+
+/// Keeps others from deleting private keys, and from beginning to use them, until the transaction
+/// ends. Who needs them is seen by a later statement only: this one may have waited.
+pub(crate) async fn hold(
+    transaction: &mut Transaction,
+    keys: &[PrivateKeyId],
+) -> Result<(), Error> {
+    let lock = Statement::new("select 1 from private_keys where id in ")
+        .list(keys.iter().copied())
+        .text(" order by id")
+        .text(transaction.row_lock());
+    transaction.rows(lock).await?;
+    Ok(())
 }
 
 pub(crate) async fn insert(

@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::events::{self, NewEvent};
 use crate::ids::{AccountId, AuthorityId, CertificateId, DirectoryId, PrivateKeyId, VersionId};
 use crate::orders;
+use crate::private_keys;
 use crate::revocations;
 use crate::scope::{PAGE_LIMIT, Scope, page_limit};
 use crate::shards;
@@ -243,7 +244,8 @@ impl Store {
                 transaction.execute(count).await?;
             }
             if let Some(key) = row.take::<Option<PrivateKeyId>>()? {
-                // Not one that another certificate was given in the meantime.
+                // Not one that another certificate was given in the meantime, or is being given.
+                private_keys::hold(transaction, &[key]).await?;
                 let erase = Statement::new(
                     "delete from private_keys where id = ? and exportable_until is not null \
                      and not exists (select 1 from versions o \

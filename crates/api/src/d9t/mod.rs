@@ -63,7 +63,7 @@ async fn serve(
         ("POST", Route::PrivateKeys) => private_keys::create(call, body).await,
         (_, Route::PrivateKeys) => lists::private_keys(call).await,
         ("DELETE", Route::PrivateKey(key)) => private_keys::delete(call, key).await,
-        (_, Route::PrivateKey(key)) => private_keys::show(call, key).await,
+        (method, Route::PrivateKey(key)) => private_keys::show(call, key, method != "HEAD").await,
         ("POST", Route::CertificatesUnder(key)) => certificates::add(call, key, body).await,
         (_, Route::CertificatesUnder(key)) => lists::certificates(call, Some(key)).await,
         ("PUT", Route::Certificate(key, number)) => {

@@ -4,6 +4,7 @@ use http::StatusCode;
 use http::header::{CACHE_CONTROL, HeaderValue};
 use hyper::body::Incoming;
 use lifecycle::{KeyOrigin, LabelledKey};
+use pki::PrivateKey;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
@@ -24,17 +25,18 @@ pub(super) async fn create(call: Call<'_>, body: Incoming) -> Result<Response, F
         None => KeyOrigin::Generate(call.context.settings.d9t.key_algorithm),
     };
     let keys = &call.context.house.private_keys;
-    let key = keys.create(call.principal, &name, origin).await?;
-    let shown = Shown::of(call, &key).await?;
-    let address = call.links.private_key(key.number, "self").href;
+    let (label, key) = keys.create(call.principal, &name, origin).await?;
+    let shown = Shown::of(call, label, Some(&key));
+    let address = call.links.private_key(shown.id, "self").href;
     Ok(private(created(&address, &shown)))
 }
 
-/// `GET /privatekeys/{id}`.
-pub(super) async fn show(call: Call<'_>, number: u64) -> Result<Response, Fault> {
+/// `GET /privatekeys/{id}`; for `HEAD` nobody sees the body, which only says how long it would be.
+pub(super) async fn show(call: Call<'_>, number: u64, is_seen: bool) -> Result<Response, Fault> {
     let keys = &call.context.house.private_keys;
-    let key = keys.find(call.principal, number).await?;
-    let shown = Shown::of(call, &key).await?;
+    let label = keys.find(call.principal, number).await?;
+    let key = keys.export(call.principal, &label, is_seen).await?;
+    let shown = Shown::of(call, label, key.as_ref());
     Ok(private(json(StatusCode::OK, &shown)))
 }
 
@@ -56,18 +58,17 @@ struct Shown {
 }
 
 impl Shown {
-    async fn of(call: Call<'_>, key: &LabelledKey) -> Result<Self, Fault> {
-        let keys = &call.context.house.private_keys;
-        let exported = keys.export(call.principal, key).await?;
-        Ok(Self {
-            id: key.number,
-            name: key.name.clone(),
-            key: exported.map(|key| key.to_pkcs8_pem()),
+    fn of(call: Call<'_>, label: LabelledKey, key: Option<&PrivateKey>) -> Self {
+        let number = label.number;
+        Self {
+            id: number,
+            name: label.name,
+            key: key.map(PrivateKey::to_pkcs8_pem),
             links: [
-                call.links.private_key(key.number, "self"),
-                call.links.certificates_under(key.number),
+                call.links.private_key(number, "self"),
+                call.links.certificates_under(number),
             ],
-        })
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use pki::KeyAlgorithm;
 use serde_json::{Value, json};
+use store::Scope;
 use support::Server;
 use testbed::http::Response;
 use testbed::{Workdir, openssl};

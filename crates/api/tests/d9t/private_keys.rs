@@ -31,6 +31,27 @@ fn a_generated_key_is_rsa_of_2048_bits_and_its_owners() {
 }
 
 #[test]
+fn that_a_key_was_taken_is_recorded_when_somebody_got_it() {
+    let server = server();
+    let taken = || {
+        let events = server.store.events_after(Scope::Everything, None, 1_000);
+        let events = server.run(events).unwrap();
+        let taken = events
+            .iter()
+            .filter(|event| event.kind == "private_key.taken");
+        taken.count()
+    };
+    let key = make_key(&server, "k");
+    assert_eq!(taken(), 0, "whoever makes one has it anyway");
+    let head = send(&server, "HEAD", &key, "");
+    assert_eq!((head.status, taken()), (200, 0));
+    let shown = send(&server, "GET", &key, "");
+    assert_eq!(taken(), 1);
+    let length = |response: &Response| response.header("content-length").map(str::to_owned);
+    assert_eq!(length(&head), length(&shown));
+}
+
+#[test]
 fn the_operator_says_what_keys_are_generated() {
     for (algorithm, words) in [
         (KeyAlgorithm::P256, "prime256v1"),

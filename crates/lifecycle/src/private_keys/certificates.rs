@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use pki::{ChainError, LeafProfile, PrivateKey, Urls, Usages, Validity};
 use store::{
-    CertificateId, CertificateLabel, CertificateRef, LabelledCertificate, LabelledKey,
-    NewCertificate, NewRecord, NewVersion, NewVersionRecord, Origin, PAGE_LIMIT, PrivateKeyId,
-    Remade, State, VersionId,
+    CertificateId, CertificateLabel, LabelledCertificate, LabelledKey, NewCertificate, NewRecord,
+    NewVersion, NewVersionRecord, Origin, PAGE_LIMIT, PrivateKeyId, Remade, State, VersionId,
 };
 
 use super::{PrivateKeys, subject};
@@ -218,8 +217,8 @@ impl PrivateKeys {
     /// Deletes a certificate. Its key goes with it if it came with it and no other has it.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Attached`] while a domain is served with it;
-    /// [`Error::Forbidden`].
+    /// [`Error::NotFound`]; [`Error::Attached`] while a domain is served with it or it is installed
+    /// on a service; [`Error::Forbidden`].
     pub async fn delete_certificate(
         &self,
         principal: &Principal,
@@ -227,10 +226,29 @@ impl PrivateKeys {
         number: u64,
     ) -> Result<(), Error> {
         principal.require_write()?;
-        let known = self.certificate(principal, key, number).await?;
-        let reference = CertificateRef::Id(known.certificate.id);
-        self.certificates.delete(principal, &reference).await?;
-        Ok(())
+        let key = self.find(principal, key).await?;
+        let known = self.certificate_under(principal, &key, number).await?;
+        let certificate = known.certificate;
+        let event = events::of(
+            &self.surroundings,
+            principal.account_name(),
+            Some(certificate.account_id),
+            events::CERTIFICATE_DELETED,
+            Some(certificate.id.as_uuid()),
+            &certificate.name,
+        );
+        let scope = principal.scope();
+        let deleted = self
+            .store
+            .delete_certificate_under(scope, key.id, certificate.id, event);
+        match deleted.await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Error::not_found(Noun::Certificate, number)),
+            Err(store::Error::Attached) => Err(Error::Attached {
+                name: certificate.name,
+            }),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// What a server sends for a certificate: its leaf, and what stands above it.

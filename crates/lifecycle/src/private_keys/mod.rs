@@ -68,7 +68,7 @@ impl PrivateKeys {
     }
 
     /// The key itself, if it may leave the house now, for a caller who may do more than look. That it
-    /// did is recorded.
+    /// did is recorded, unless it `is_shown` to nobody.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -76,19 +76,20 @@ impl PrivateKeys {
         &self,
         principal: &Principal,
         key: &LabelledKey,
+        is_shown: bool,
     ) -> Result<Option<PrivateKey>, Error> {
         if principal.require_write().is_err() {
             return Ok(None);
         }
         let taken = self.certificates.leaving_key(principal, key.id).await?;
-        if taken.is_some() {
+        if taken.is_some() && is_shown {
             let event = self.event(principal, events::PRIVATE_KEY_TAKEN, key.id, &key.name);
             self.store.add_event(event).await?;
         }
         Ok(taken)
     }
 
-    /// Makes a private key on its own, or takes one in.
+    /// Makes a private key on its own, or takes one in; returns it, and how it is known.
     ///
     /// # Errors
     /// [`Error::Invalid`] or [`Error::TooLong`] for the name or the key, [`Error::NameTaken`],
@@ -98,7 +99,7 @@ impl PrivateKeys {
         principal: &Principal,
         name: &str,
         origin: KeyOrigin<'_>,
-    ) -> Result<LabelledKey, Error> {
+    ) -> Result<(LabelledKey, PrivateKey), Error> {
         principal.require_write()?;
         check_text("name", name, MAX_NAME)?;
         let key = match origin {
@@ -123,18 +124,19 @@ impl PrivateKeys {
             store::Error::UnknownAccount => account_gone(principal),
             error => error.into(),
         })?;
-        Ok(LabelledKey {
+        let label = LabelledKey {
             number,
             id: key.id,
             name: name.to_owned(),
-        })
+        };
+        Ok((label, key.key))
     }
 
     /// Deletes a private key with all certificates under it.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Attached`] while a domain is served with one of them, and
-    /// nothing is deleted then; [`Error::Forbidden`].
+    /// [`Error::NotFound`]; [`Error::Unfit`] while a domain is served with one of them or one is
+    /// installed on a service, and nothing is deleted then; [`Error::Forbidden`].
     pub async fn delete(&self, principal: &Principal, number: u64) -> Result<(), Error> {
         principal.require_write()?;
         let key = self.find(principal, number).await?;

@@ -2,8 +2,9 @@
 
 use pki::{Revocation, RevocationReason};
 use store::{
-    AccountId, CertificateId, CertificateLabel, Error, Exportable, LabelledCertificate,
-    LabelledKey, NewRecord, Origin, PAGE_LIMIT, PrivateKeyId, Remade, Scope, Store,
+    AccountId, CertificateId, CertificateLabel, Error, Exportable, Installation,
+    LabelledCertificate, LabelledKey, NewRecord, Origin, PAGE_LIMIT, PrivateKeyId, Remade, Scope,
+    Store,
 };
 
 use crate::support::{
@@ -21,7 +22,11 @@ on_both_databases!(
     a_key_that_came_with_a_certificate_stays_while_another_has_it,
     a_key_goes_with_its_certificates,
     a_key_whose_certificate_is_in_use_stays_with_all_of_them,
+    a_key_whose_certificate_is_installed_stays_with_all_of_them,
+    a_certificate_is_deleted_under_its_key_only,
     names_are_unique_where_they_have_to_be,
+    no_two_listed_keys_have_one_name,
+    a_name_is_free_when_its_certificate_has_left_the_key,
     a_certificate_under_a_key_needs_that_key,
     a_key_that_was_to_be_erased_is_kept_for_what_is_added_under_it,
     a_revocation_leaves_the_key_to_others,
@@ -332,6 +337,65 @@ async fn a_key_whose_certificate_is_in_use_stays_with_all_of_them(database: &Dat
     assert_eq!(kinds(&store, account).await, before);
 }
 
+async fn a_key_whose_certificate_is_installed_stays_with_all_of_them(database: &Database) {
+    let store = database.open().await;
+    let account = account(&store).await;
+    let scope = Scope::Account(account);
+    let (_, key) = add_key(&store, account, "k").await;
+    let (_, free) = add_under(&store, account, key, "free").await;
+    let (_, installed) = add_under(&store, account, key, "installed").await;
+    let service = add_service(&store, account, &[]).await;
+    let installation = Installation {
+        service_id: service,
+        certificate_id: installed,
+        account_id: account,
+        server_names: Vec::new(),
+        domains: Vec::new(),
+        wildcard: false,
+        dns_provider_id: None,
+        ssl_termination: true,
+        created_at: moment(1),
+        updated_at: moment(1),
+    };
+    assert!(store.add_installation(&installation, 0).await.unwrap());
+    let before = kinds(&store, account).await;
+    let refused = delete_key(&store, scope, key).await;
+    assert!(matches!(refused, Err(Error::Attached)), "{refused:?}");
+    let deleted = || event(Some(account), "certificate.deleted");
+    let refused = store.delete_certificate_under(scope, key, installed, deleted());
+    let refused = refused.await;
+    assert!(matches!(refused, Err(Error::Attached)), "{refused:?}");
+    for id in [free, installed] {
+        assert!(find(&store, scope, id).await.is_some());
+    }
+    assert_eq!(store.installations(scope, service).await.unwrap().len(), 1);
+    assert_eq!(kinds(&store, account).await, before);
+    // Whoever takes it off the service takes the certificate, too.
+    let taken = store.delete_certificate(scope, installed, deleted()).await;
+    assert!(taken.unwrap());
+    assert!(delete_key(&store, scope, key).await.unwrap());
+    assert!(find(&store, scope, free).await.is_none());
+}
+
+async fn a_certificate_is_deleted_under_its_key_only(database: &Database) {
+    let store = database.open().await;
+    let account = account(&store).await;
+    let scope = Scope::Account(account);
+    let (_, key) = add_key(&store, account, "k").await;
+    let (_, other) = add_key(&store, account, "other").await;
+    let (_, id) = add_under(&store, account, key, "c").await;
+    let (_, neighbour) = add_under(&store, account, key, "d").await;
+    for (under, is_there) in [(other, false), (key, true), (key, false)] {
+        let deleted = event(Some(account), "certificate.deleted");
+        let deleted = store.delete_certificate_under(scope, under, id, deleted);
+        assert_eq!(deleted.await.unwrap(), is_there);
+    }
+    assert!(find(&store, scope, neighbour).await.is_some());
+    let told = kinds(&store, account).await;
+    let told = told.iter().filter(|kind| *kind == "certificate.deleted");
+    assert_eq!(told.count(), 1);
+}
+
 async fn names_are_unique_where_they_have_to_be(database: &Database) {
     let store = database.open().await;
     let (one, other) = (account(&store).await, account(&store).await);
@@ -369,6 +433,44 @@ async fn names_are_unique_where_they_have_to_be(database: &Database) {
     let known = keys(&store, Scope::Account(one)).await;
     let late = known.iter().find(|key| key.id == id).unwrap();
     assert_eq!(late.name, format!("l-{}", late.number));
+}
+
+async fn no_two_listed_keys_have_one_name(database: &Database) {
+    let store = database.open().await;
+    let account = account(&store).await;
+    let scope = Scope::Account(account);
+    let first = add(&store, account).await;
+    let name = first.certificate.name.clone();
+    assert_eq!(keys(&store, scope).await[0].name, name);
+    // Another certificate has the key, so it stays listed when the first gets another.
+    add_under(&store, account, key_of(&first), "c").await;
+    let key = private_key(Exportable::Never);
+    let id = key.id;
+    let mut next = version(None);
+    next.private_key_id = Some(id);
+    let next = renewal(next, &[], Some(key), event(Some(account), "renewed"));
+    let renewed = store.add_version(scope, first.certificate.id, next);
+    renewed.await.unwrap();
+    let known = keys(&store, scope).await;
+    assert_eq!(known.len(), 2);
+    assert_eq!((known[0].id, &known[0].name), (key_of(&first), &name));
+    let expected = format!("{name}-{}", known[1].number);
+    assert_eq!((known[1].id, &known[1].name), (id, &expected));
+}
+
+async fn a_name_is_free_when_its_certificate_has_left_the_key(database: &Database) {
+    let store = database.open().await;
+    let account = account(&store).await;
+    let scope = Scope::Account(account);
+    let (_, key) = add_key(&store, account, "k").await;
+    let (_, id) = add_under(&store, account, key, "c").await;
+    let pair = private_key(Exportable::Never);
+    let mut next = version(None);
+    next.private_key_id = Some(pair.id);
+    let next = renewal(next, &[], Some(pair), event(Some(account), "replaced"));
+    store.add_version(scope, id, next).await.unwrap();
+    let (_, again) = add_under(&store, account, key, "c").await;
+    assert_ne!(again, id);
 }
 
 async fn a_certificate_under_a_key_needs_that_key(database: &Database) {
@@ -471,6 +573,10 @@ async fn the_keys_of_an_account_go_with_it(database: &Database) {
     let store = database.open().await;
     let account = account(&store).await;
     let (_, key) = add_key(&store, account, "k").await;
+    let (_, came_along) = add_key(&store, account, "l").await;
+    database
+        .tamper("update private_key_labels set on_its_own = false where name = 'l'")
+        .await;
     let (_, certificate) = add_under(&store, account, key, "c").await;
     let gone = || event(None, "account.deleted");
     let refused = store.delete_account(account, gone()).await;
@@ -481,6 +587,8 @@ async fn the_keys_of_an_account_go_with_it(database: &Database) {
     assert!(deleted.unwrap());
     assert!(store.delete_account(account, gone()).await.unwrap());
     assert!(!has_key(&store, key).await);
+    assert!(has_key(&store, came_along).await, "not made on its own");
+    assert!(!store.delete_account(account, gone()).await.unwrap());
     let key = private_key(Exportable::Always);
     let refused = store.add_private_key(account, "k", &key, gone()).await;
     assert!(matches!(refused, Err(Error::UnknownAccount)), "{refused:?}");

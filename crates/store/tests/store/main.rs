@@ -10,6 +10,7 @@ mod audit;
 mod authorities;
 mod budgets;
 mod challenges;
+mod crossing;
 mod cursors;
 mod deliveries;
 mod directories;

@@ -106,6 +106,11 @@ pub(crate) const UNDONE: &[(i64, &str)] = &[
          dns_account_id; drop table dns_accounts",
     ),
     (31, "drop table removals"),
+    (
+        32,
+        "drop index private_key_labels_named; create unique index certificate_labels_name \
+         on certificate_labels (name, private_key_id) where name is not null",
+    ),
 ];
 
 /// A fresh database.
