@@ -50,7 +50,46 @@ impl Authority {
         self.sign(names, days, &["-newkey", "rsa:2048", "-nodes"])
     }
 
-    /// The root, PEM.
+    /// An authority below this one, which issues leaves alone.
+    #[must_use]
+    #[track_caller]
+    pub fn below(&self) -> Self {
+        let workdir = Workdir::new();
+        let (key, request) = (workdir.path("root.key"), workdir.path("root.csr"));
+        let mut arguments = vec!["req", "-new", "-subj", "/CN=Below"];
+        arguments.extend(P256);
+        arguments.extend(["-keyout", &key, "-out", &request]);
+        openssl(&arguments, b"");
+        let extensions = workdir.write(
+            "extensions",
+            "basicConstraints = critical, CA:TRUE, pathlen:0\nkeyUsage = critical, keyCertSign\n\
+             subjectKeyIdentifier = hash\nauthorityKeyIdentifier = keyid\n",
+        );
+        let (above, above_key) = (self.workdir.path("root.pem"), self.workdir.path("root.key"));
+        let certificate = workdir.path("root.pem");
+        openssl(
+            &[
+                "x509",
+                "-req",
+                "-in",
+                &request,
+                "-CA",
+                &above,
+                "-CAkey",
+                &above_key,
+                "-days",
+                "3000",
+                "-extfile",
+                &extensions,
+                "-out",
+                &certificate,
+            ],
+            b"",
+        );
+        Self { workdir }
+    }
+
+    /// Its own certificate, PEM.
     #[must_use]
     pub fn root(&self) -> PathBuf {
         self.workdir.path("root.pem").into()

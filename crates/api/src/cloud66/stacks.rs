@@ -112,9 +112,12 @@ pub(super) async fn create(mut call: Call<'_>) -> Result<Response, Fault> {
 }
 
 pub(super) async fn delete(call: Call<'_>, stack: &str) -> Result<Response, Fault> {
-    let reference = ServiceRef::Id(stack_id(stack)?);
-    let services = &call.house().services;
-    let deleted = services.delete(&call.principal, &reference).await?;
+    let id = stack_id(stack)?;
+    let (house, caller) = (call.house().clone(), call.principal.clone());
+    // Even if the caller goes away, so that no certificate is left behind.
+    let removing =
+        tokio::spawn(async move { house.installations.remove_service(&caller, id).await });
+    let deleted = removing.await.map_err(Fault::BrokenOff)??;
     Ok(envelope::single(&Stack::of(&deleted)))
 }
 

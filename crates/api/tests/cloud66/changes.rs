@@ -213,6 +213,70 @@ fn a_change_must_leave_room_for_the_others() {
 }
 
 #[test]
+fn a_new_certificate_keeps_the_intermediates_that_it_was_issued_under() {
+    let server = Server::start();
+    let list = stack(&server, "shop");
+    let authority = Authority::new().below();
+    let above = std::fs::read_to_string(authority.root()).unwrap();
+    let mut body = manual(&authority.issue(&["a.example"], 90), "");
+    body["ssl_certificate"]["intermediate_certificate"] = json!(above);
+    let made = post(&server, &list, &body);
+    assert_eq!(made["has_intermediate_cert"], true);
+    let path = path_of(&list, &made);
+    for nothing in [json!(""), Value::Null] {
+        let mut body = manual(&authority.issue(&["a.example"], 90), "");
+        body["ssl_certificate"]["intermediate_certificate"] = nothing;
+        let changed = put(&server, &path, &body);
+        assert_eq!(changed["has_intermediate_cert"], true);
+        assert_ne!(changed["sha256_fingerprint"], made["sha256_fingerprint"]);
+    }
+    let elsewhere = Authority::new().issue(&["a.example"], 90);
+    let changed = put(&server, &path, &manual(&elsewhere, ""));
+    assert_eq!(changed["has_intermediate_cert"], false);
+}
+
+#[test]
+fn what_the_house_requested_by_itself_stands_in_nobodys_way() {
+    let server = start();
+    let headers = [("Authorization", format!("Bearer {}", server.token))];
+    let headers = headers
+        .each_ref()
+        .map(|(name, value)| (*name, value.as_str()));
+    let service = json!({
+        "name": "shop",
+        "services": [{"port": 443, "destination_port": 8080, "handlers": ["tls", "http"]}],
+        "domains": [{"name": "a.example."}, {"name": "b.example."}],
+    });
+    let made = server
+        .send("POST", "/v1/services", &headers, service.to_string())
+        .json();
+    let uid = made["data"]["service_groups"][0]["uuid"]
+        .as_str()
+        .unwrap()
+        .replace('-', "");
+    let list = format!("/stacks/{uid}/ssl_certificates");
+    for requested in uuids(&server, &list) {
+        let requested = with_status(&server, &format!("{list}/{requested}"), 3);
+        assert_eq!(requested["type"], "lets_encrypt");
+    }
+    let pair = Authority::new().issue(&["a.example"], 90);
+    let installed = post(&server, &list, &manual(&pair, ""));
+    // The other domain's is there, too; it neither keeps this one from changes nor the other way round.
+    let listed = get(&server, &list);
+    let kinds: Vec<_> = listed.as_array().unwrap().iter().collect();
+    let other = kinds.iter().find(|one| one["type"] == "lets_encrypt");
+    let other = path_of(&list, other.unwrap());
+    let path = path_of(&list, &installed);
+    assert_eq!(put(&server, &path, &json!({}))["status"], 3);
+    assert_eq!(put(&server, &path, &manual(&pair, ""))["status"], 3);
+    assert_eq!(put(&server, &other, &json!({}))["status"], 1);
+    with_status(&server, &other, 3);
+    // Of another kind than what is installed, it cannot become wider.
+    let body = json!({"server_names": "b.example,A.example"}).to_string();
+    assert_error(&send(&server, "PUT", &other, body), 409, "conflict");
+}
+
+#[test]
 fn what_another_door_attached_is_shown_and_can_be_changed_and_removed() {
     let server = start();
     let headers = [("Authorization", format!("Bearer {}", server.token))];
@@ -266,7 +330,8 @@ fn what_another_door_attached_is_shown_and_can_be_changed_and_removed() {
 fn a_certificate_that_another_stack_is_served_with_stays() {
     let server = Server::start();
     let list = stack(&server, "shop");
-    let pair = Authority::new().issue(&["a.example", "b.example"], 90);
+    let authority = Authority::new();
+    let pair = authority.issue(&["a.example", "b.example"], 90);
     let made = post(&server, &list, &manual(&pair, "a.example"));
     let headers = [("Authorization", format!("Bearer {}", server.token))];
     let headers = headers
@@ -282,6 +347,23 @@ fn a_certificate_that_another_stack_is_served_with_stays() {
     let path = path_of(&list, &made);
     let details = assert_error(&send(&server, "DELETE", &path, ""), 409, "conflict");
     assert!(details.contains("blog"), "{details}");
+    // Nor does it become one that the other stack could not be served with.
+    for body in [
+        manual(&authority.issue(&["a.example"], 90), ""),
+        json!({"type": "lets_encrypt"}),
+    ] {
+        let answer = send(&server, "PUT", &path, body.to_string());
+        let details = assert_error(&answer, 409, "conflict");
+        assert!(details.contains("blog"), "{details}");
+    }
+    let shown = get(&server, &path);
+    assert_eq!(shown["sha256_fingerprint"], made["sha256_fingerprint"]);
+    assert_eq!(shown["type"], "manual");
+    let wider = authority.issue(&["*.example", "a.example"], 90);
+    assert_eq!(
+        put(&server, &path, &manual(&wider, "a.example"))["status"],
+        3
+    );
     assert_eq!(get(&server, &path)["status"], 3);
     assert_eq!(domains(&server, &list), ["a.example"]);
 }

@@ -416,6 +416,13 @@ fn a_stack_says_whom_it_notifies() {
         { "alert_name": names[2], "subscriptions": [all, to("https://ends.test/x")] },
     ]);
     assert_eq!(response_of(&send(&server, "GET", &path, "")), expected);
+    // Where they are is often all that it takes to post there.
+    let reader = server.token_with(TokenLimits {
+        scopes: Some(vec!["public".to_owned()]),
+        ..TokenLimits::default()
+    });
+    let shown = response_of(&send_as(&server, &reader, "GET", &path, ""));
+    assert_eq!(shown[0]["subscriptions"], json!([{ "channel": "webhook" }]));
     let missing = format!("/stacks/{}/notifications", "0".repeat(32));
     assert_error(&send(&server, "GET", &missing, ""), 404, "not_found");
 }

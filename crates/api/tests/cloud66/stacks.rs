@@ -2,8 +2,10 @@
 
 use serde_json::{Value, json};
 
+use testbed::Authority;
+
 use super::support::Server;
-use super::{assert_error, get, post, response_of, send, send_as};
+use super::{assert_error, get, manual, post, response_of, send, send_as};
 
 #[test]
 fn a_stack_is_made_shown_and_deleted() {
@@ -49,6 +51,41 @@ fn a_stack_is_made_shown_and_deleted() {
     assert_eq!(response_of(&send(&server, "DELETE", &path, "")), made);
     assert_error(&send(&server, "DELETE", &path, ""), 404, "not_found");
     assert_error(&send(&server, "GET", &path, ""), 404, "not_found");
+}
+
+#[test]
+fn a_stack_takes_along_what_was_installed_on_it_alone() {
+    let server = Server::start();
+    let list = super::stack(&server, "shop");
+    let authority = Authority::new();
+    let alone = post(
+        &server,
+        &list,
+        &manual(&authority.issue(&["a.example"], 90), ""),
+    );
+    let shared = authority.issue(&["b.example", "c.example"], 90);
+    let shared = post(&server, &list, &manual(&shared, "b.example"));
+    let headers = [("Authorization", format!("Bearer {}", server.token))];
+    let headers = headers
+        .each_ref()
+        .map(|(name, value)| (*name, value.as_str()));
+    let service = json!({
+        "name": "blog",
+        "services": [{"port": 443, "destination_port": 8080, "handlers": ["tls", "http"]}],
+        "domains": [{"name": "c.example."}],
+    });
+    let other = server.send("POST", "/v1/services", &headers, service.to_string());
+    assert_eq!(other.status, 200, "{}", other.text());
+    let inventory = || {
+        let found = server.send("GET", "/chancery/v1/certificates", &headers, "");
+        found.text()
+    };
+    let name = |made: &Value| made["name"].as_str().unwrap().to_owned();
+    assert!(inventory().contains(&name(&alone)));
+    let stack = list.trim_end_matches("/ssl_certificates");
+    response_of(&send(&server, "DELETE", stack, ""));
+    assert!(!inventory().contains(&name(&alone)));
+    assert!(inventory().contains(&name(&shared)));
 }
 
 #[test]

@@ -7,17 +7,18 @@ use zeroize::Zeroizing;
 
 use super::names::{self, ServerName};
 use super::request::pair;
+use super::room::{Kind, require_room};
 use super::view::Installed;
 use super::{
     InstallationKind, InstallationRequest, InstallationStatus, InstallationView, Installations,
-    kind_word, named_or_of_leaf, require_room, warn_of,
+    named_or_of_leaf, warn_of,
 };
 use crate::certificates::Upload;
 use crate::services::Extent;
-use crate::{Error, Principal};
+use crate::{Error, Noun, Principal};
 
 /// What becomes of the certificate.
-enum Outcome {
+pub(super) enum Outcome {
     /// Nothing but what is said of it changes.
     Kept,
     /// It is obtained for these names.
@@ -32,7 +33,9 @@ impl Installations {
     /// Changes an installation. One whose certificate is obtained is renewed at once by that.
     ///
     /// # Errors
-    /// As [`Self::create`].
+    /// As [`Self::create`]: but other installations stand in the way of another kind and of new names
+    /// alone. [`Error::Unfit`], too, while another service is served with the certificate by a name
+    /// that it would be good for no more.
     pub async fn change(
         &self,
         principal: &Principal,
@@ -53,7 +56,15 @@ impl Installations {
             self.require_provider(principal, wildcard, provider).await?;
         }
         let (outcome, names) = self.outcome(&before, kind, &request, wildcard).await?;
-        require_room(&others, kind_word(kind, wildcard), &names)?;
+        let (room, added) = (
+            Kind::of(kind, wildcard),
+            names::added(&before.row.server_names, &names),
+        );
+        let room = (room != Kind::of_installed(&before)).then_some(room);
+        require_room(&others, room, added)?;
+        let is_kept = |name: &DnsName| outcome.keeps(name);
+        self.require_none_elsewhere(principal, service.id, &before.certificate, is_kept)
+            .await?;
         let (served, uncovered) = self.served(&before, &outcome, &names).await?;
         let places = self.services.places(&service, &served).await?;
         if let (Outcome::Requested(names) | Outcome::Renewed(names), Some(provider)) =
@@ -83,7 +94,12 @@ impl Installations {
             updated_at: self.surroundings.now().max(before.row.updated_at),
             ..before.row.clone()
         };
-        self.store.put_installation(&row).await?;
+        let put = self.store.put_installation(&row).await;
+        put.map_err(|error| match error {
+            // Somebody deleted it in the meantime.
+            store::Error::UnknownCertificate => Error::not_found(Noun::Certificate, certificate),
+            error => error.into(),
+        })?;
         self.services
             .serve_with(principal, &service, places, &after)
             .await?;
@@ -175,14 +191,17 @@ impl Installations {
         request: &InstallationRequest,
     ) -> Result<(Upload, Option<PrivateKeyId>), Error> {
         let stored = self.certificates.chain(certificate).await?;
-        let mut stored = stored.iter();
-        let leaf = stored.next().map(|leaf| Zeroizing::new(leaf.to_pem()));
-        let above: String = stored.map(pki::Certificate::to_pem).collect();
+        let (leaf, above) = match stored.split_first() {
+            Some((leaf, above)) => (Some(Zeroizing::new(leaf.to_pem())), above),
+            None => (None, stored.as_slice()),
+        };
+        let all_above = || above.iter().map(pki::Certificate::to_pem).collect();
         let missing = |field| Error::invalid(field, "nothing is stored that could stand for it");
         let intermediates = match (&request.intermediates, &request.certificate) {
             (Some(sent), _) => Some(sent.clone()),
+            (None, Some(leaf)) if is_alone_under(leaf, above) => Some(Zeroizing::new(all_above())),
             (None, Some(_)) => None,
-            (None, None) => Some(Zeroizing::new(above)),
+            (None, None) => Some(Zeroizing::new(all_above())),
         };
         let leaf = request.certificate.clone().or(leaf);
         let leaf = leaf.ok_or_else(|| missing("certificate"))?;
@@ -254,6 +273,17 @@ impl Installations {
                     .await
             }
         }
+    }
+}
+
+/// Whether this is a leaf that comes without what stands above it, and was issued by the first of
+/// these.
+fn is_alone_under(leaf: &str, above: &[pki::Certificate]) -> bool {
+    // What cannot be read is refused where the pair is.
+    let sent = pki::read_certificates(leaf.as_bytes()).unwrap_or_default();
+    match (sent.as_slice(), above) {
+        ([leaf], [issuer, ..]) => leaf.issuer() == issuer.subject(),
+        _ => false,
     }
 }
 

@@ -3,13 +3,15 @@
 //!
 //! An installation adds the names of its certificate to the service as domains, which are served
 //! with it, and takes them away when it goes. A certificate that came to serve a domain of the
-//! service by other ways counts as installed, too.
+//! service by other ways is shown as installed, too, but keeps nobody from installing another.
 
 mod changing;
 mod farewell;
 mod names;
+mod naming;
 mod removing;
 mod request;
+mod room;
 mod view;
 
 use std::collections::HashSet;
@@ -31,6 +33,7 @@ use crate::{
 };
 
 use names::ServerName;
+use room::{Kind, require_room};
 use view::Installed;
 
 pub use request::{InstallationKind, InstallationRequest};
@@ -38,10 +41,6 @@ pub use view::{InstallationStatus, InstallationView};
 
 /// Draws of a random name, and looks at the others on the service, before giving up.
 const DRAWS: u32 = 8;
-/// Longest part of a certificate's name that comes from its service, in characters.
-const MAX_STEM: usize = 100;
-/// Random characters at the end of a certificate's name.
-const SUFFIX: usize = 5;
 /// How often a certificate is looked at that somebody waits for.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -153,7 +152,7 @@ impl Installations {
     ///
     /// # Errors
     /// [`Error::Invalid`] names the field at fault; [`Error::KeyMismatch`], [`Error::Expired`];
-    /// [`Error::Unfit`] beside a certificate of another kind or for one of the names;
+    /// [`Error::Unfit`] beside an installed certificate of another kind or for one of the names;
     /// [`Error::DomainTaken`]; [`Error::NoCertificate`] for a wildcard that cannot be obtained;
     /// [`Error::Policy`], [`Error::NotFound`], [`Error::Forbidden`].
     pub async fn create(
@@ -173,12 +172,12 @@ impl Installations {
             .await?;
         let mut draws = 1..DRAWS;
         loop {
-            let name = self.drawn_name(&service);
+            let name = naming::drawn_name(&service, &self.surroundings);
             let (material, names) = self
                 .material(kind, &request, &given, wildcard, &name)
                 .await?;
             let others = self.installed(principal, service.id).await?;
-            require_room(&others, kind_word(kind, wildcard), &names)?;
+            require_room(&others, Some(Kind::of(kind, wildcard)), &names)?;
             let served = served_names(&material, &names);
             let places = self.services.places(&service, &served.0).await?;
             self.have_records_written(principal, &material, request.dns_provider)
@@ -415,13 +414,6 @@ impl Installations {
         Err(invalid("there is no such DNS provider"))
     }
 
-    /// `<service>-<environment>-<5 random letters or digits>`.
-    fn drawn_name(&self, service: &Service) -> String {
-        let (name, environment) = (slug(&service.name), slug(&service.environment));
-        let suffix = self.surroundings.random_suffix(SUFFIX);
-        format!("{name}-{environment}-{suffix}")
-    }
-
     /// Waits a little for what an authority of the house has to sign, so that its version can be
     /// shown at once.
     async fn wait(&self, certificate: &Certificate) -> Result<(), Error> {
@@ -497,79 +489,6 @@ fn warn_of(view: &mut InstallationView, uncovered: &[String]) {
     }
 }
 
-/// The kinds that cannot stand beside each other on one service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    External,
-    Standard,
-    Wildcard,
-}
-
-fn kind_word(kind: InstallationKind, wildcard: bool) -> Kind {
-    match (kind, wildcard) {
-        (InstallationKind::Uploaded, _) => Kind::External,
-        (InstallationKind::Issued, false) => Kind::Standard,
-        (InstallationKind::Issued, true) => Kind::Wildcard,
-    }
-}
-
-/// Refuses an installation beside one of another kind, or one with a name of its own.
-fn require_room(others: &[Installed], kind: Kind, names: &[ServerName]) -> Result<(), Error> {
-    let names: HashSet<&str> = names.iter().map(|name| name.name.as_str()).collect();
-    for other in others {
-        let reason = if kind_word(other.kind(), other.row.wildcard) != kind {
-            "it is of another kind".to_owned()
-        } else {
-            let same = other.row.server_names.iter().find(|name| {
-                let name = DnsName::parse(name);
-                name.is_ok_and(|name| names.contains(name.as_str()))
-            });
-            match same {
-                Some(name) => format!("it is for {name}, too"),
-                None => continue,
-            }
-        };
-        let name = &other.certificate.name;
-        return Err(Error::Unfit {
-            reason: format!("SSL certificate already exists for this stack: {name}; {reason}"),
-        });
-    }
-    Ok(())
-}
-
-/// Letters, digits and single hyphens.
-fn slug(text: &str) -> String {
-    let mut slug = String::new();
-    for character in text.to_lowercase().chars().take(MAX_STEM) {
-        if character.is_ascii_alphanumeric() {
-            slug.push(character);
-        } else if !slug.ends_with('-') && !slug.is_empty() {
-            slug.push('-');
-        }
-    }
-    let slug = slug.trim_end_matches('-');
-    if slug.is_empty() { "stack" } else { slug }.to_owned()
-}
-
 fn not_found(service: ServiceId) -> Error {
     Error::not_found(Noun::Service, service)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::slug;
-
-    #[test]
-    fn slugs_are_letters_digits_and_single_hyphens() {
-        for (text, expected) in [
-            ("My Shop (EU)", "my-shop-eu"),
-            ("--a__b--", "a-b"),
-            ("übergröße", "bergr-e"),
-            ("…", "stack"),
-            ("", "stack"),
-        ] {
-            assert_eq!(slug(text), expected, "{text}");
-        }
-        assert!(slug(&"x".repeat(300)).len() <= super::MAX_STEM);
-    }
 }

@@ -120,6 +120,14 @@ pub(super) fn split(names: &[ServerName], leaf: &Certificate) -> (Vec<DnsName>, 
     (covered, others)
 }
 
+/// Those of the names that were not there `before`.
+pub(super) fn added<'a>(before: &[String], names: &'a [ServerName]) -> Vec<&'a ServerName> {
+    let before = before.iter().filter_map(|name| DnsName::parse(name).ok());
+    let before: HashSet<DnsName> = before.collect();
+    let added = names.iter().filter(|name| !before.contains(&name.name));
+    added.collect()
+}
+
 /// As they were written.
 pub(super) fn written(names: &[ServerName]) -> Vec<String> {
     names.iter().map(|name| name.written.clone()).collect()

@@ -1,6 +1,6 @@
 //! Taking certificates off services.
 
-use store::{CertificateId, CertificateRef, ServiceId};
+use store::{CertificateId, CertificateRef, Service, ServiceId, ServiceRef};
 
 use super::{DRAWS, InstallationStatus, InstallationView, Installations};
 use crate::services::Extent;
@@ -34,20 +34,8 @@ impl Installations {
             }
             Err(error) => return Err(error),
         };
-        let users = self
-            .store
-            .services_with_certificates(&[certificate])
+        self.require_none_elsewhere(principal, service.id, &installed.certificate, |_| false)
             .await?;
-        let elsewhere = users.into_iter().find(|(_, user, _)| *user != service.id);
-        if let Some((_, _, user)) = elsewhere {
-            let name = &installed.certificate.name;
-            return Err(Error::Unfit {
-                reason: format!(
-                    "certificate '{name}' is attached to the stack '{user}', too; remove it there \
-                     first"
-                ),
-            });
-        }
         let domains = installed.row.domains.clone();
         let mut view = self.view(principal, installed).await?;
         view.status = InstallationStatus::Removing;
@@ -80,5 +68,57 @@ impl Installations {
         }
         self.services.settle(&left).await?;
         Ok(view)
+    }
+
+    /// Deletes a service, and the certificates that somebody has installed there, except those that
+    /// another service is served with.
+    ///
+    /// # Errors
+    /// As [`Services::delete`](crate::Services::delete).
+    pub async fn remove_service(
+        &self,
+        principal: &Principal,
+        service: ServiceId,
+    ) -> Result<Service, Error> {
+        principal.require_write()?;
+        let installed = self.store.installations(principal.scope(), service);
+        let installed = installed.await?;
+        let reference = ServiceRef::Id(service);
+        let removed = self.services.delete(principal, &reference).await?;
+        for certificate in installed.iter().map(|row| row.certificate_id) {
+            // The service is gone and cannot come back; what is left its owner sees and can delete.
+            if let Err(error) = self.remove_unused(principal, certificate).await {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    %certificate,
+                    "could not delete the certificate of a service that is gone"
+                );
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Deletes a certificate, unless it is installed or served with anywhere.
+    async fn remove_unused(
+        &self,
+        principal: &Principal,
+        certificate: CertificateId,
+    ) -> Result<(), Error> {
+        let serving = self.store.domains_of_certificate(certificate, None, 1);
+        if !serving.await?.is_empty()
+            || !self
+                .store
+                .installations_of(&[certificate])
+                .await?
+                .is_empty()
+        {
+            return Ok(());
+        }
+        let reference = CertificateRef::Id(certificate);
+        match self.certificates.delete(principal, &reference).await {
+            // Somebody else was faster with one or the other.
+            Ok(_) | Err(Error::NotFound { .. } | Error::Attached { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 }

@@ -175,7 +175,18 @@ impl Webhooks {
     /// # Errors
     /// [`Error::Store`].
     pub async fn list(&self, principal: &Principal) -> Result<Vec<Webhook>, Error> {
-        let scope = principal.administered_scope();
+        self.within(principal.administered_scope()).await
+    }
+
+    /// The webhooks of the caller's account alone, whoever the caller is; never their secrets.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn own(&self, principal: &Principal) -> Result<Vec<Webhook>, Error> {
+        self.within(principal.scope()).await
+    }
+
+    async fn within(&self, scope: Scope) -> Result<Vec<Webhook>, Error> {
         let mut webhooks: Vec<Webhook> = Vec::new();
         loop {
             let after = webhooks.last().map(|webhook| webhook.id);
