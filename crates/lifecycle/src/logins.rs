@@ -1,5 +1,6 @@
 //! Credentials as people type them: the name of an account and one of its tokens, which takes the
-//! place of a password. Whoever fails too often for one account from one address has to wait.
+//! place of a password. Whoever fails too often for one account from one address has to wait; a token
+//! that comes alone, and is right, is let through even so, because others may share the address.
 //!
 //! Each node counts for itself: what is guessed at is 160 bits, and the wait is there to keep
 //! guessing from costing others anything.
@@ -30,7 +31,7 @@ pub enum LoginError {
     /// They are wrong, or not good for this.
     #[error(transparent)]
     Refused(AuthenticationError),
-    /// There were too many wrong ones before; whether these are right was not looked at.
+    /// There were too many wrong ones before. These are wrong, too, or were not looked at.
     #[error("too many failures; try again in five minutes")]
     TooManyFailures,
 }
@@ -84,7 +85,8 @@ impl Logins {
         let door = (named.unwrap_or_default().to_owned(), network_of(address));
         let now = self.surroundings.now();
         let before = self.remembered().get(&door).copied();
-        if before.is_some_and(|failures| failures.closes(now)) {
+        let is_closed = before.is_some_and(|failures| failures.closes(now));
+        if is_closed && account.is_some() {
             return Err(LoginError::TooManyFailures);
         }
         let authenticated = match account {
@@ -95,16 +97,21 @@ impl Logins {
             _ => self.tokens.authenticate(token, dialect).await,
         };
         match &authenticated {
-            Ok(_) => {
+            Ok(_) if !is_closed => {
                 self.remembered().remove(&door);
             }
             Err(
                 AuthenticationError::Malformed
                 | AuthenticationError::UnknownAccount
                 | AuthenticationError::WrongSecret,
-            ) => self.failed(door, now),
-            // Nothing was guessed.
-            Err(_) => {}
+            ) => {
+                if is_closed {
+                    return Err(LoginError::TooManyFailures);
+                }
+                self.failed(door, now);
+            }
+            // Nothing was guessed, or it makes no difference yet.
+            Ok(_) | Err(_) => {}
         }
         authenticated.map_err(LoginError::Refused)
     }

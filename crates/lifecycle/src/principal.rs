@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use store::{AccountId, Role, Scope};
+use store::{AccountId, Role, Scope, TokenId};
 use time::OffsetDateTime;
 
 use crate::Error;
@@ -65,6 +65,8 @@ pub struct Principal {
     account_id: AccountId,
     account_name: String,
     role: Role,
+    /// The token that the account was reached by; the house needs none.
+    token_id: Option<TokenId>,
     limits: Limits,
     /// Whether an administrator stands in for the account; it is not the actor then.
     stands_in: bool,
@@ -85,6 +87,7 @@ impl Principal {
             account_id: account.id,
             account_name: account.name.clone(),
             role: account.role,
+            token_id: Some(token.id),
             limits: Limits {
                 read_only: token.read_only,
                 dialects: token.dialects.clone(),
@@ -101,6 +104,7 @@ impl Principal {
             account_id: account.id,
             account_name: account.name.clone(),
             role: account.role,
+            token_id: None,
             limits: Limits::default(),
             stands_in: false,
         }
@@ -130,6 +134,10 @@ impl Principal {
     #[must_use]
     pub fn account_name(&self) -> &str {
         &self.account_name
+    }
+
+    pub(crate) fn token_id(&self) -> Option<TokenId> {
+        self.token_id
     }
 
     /// Whether the account administers the whole server.

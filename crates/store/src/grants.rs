@@ -38,6 +38,9 @@ pub struct Grant {
     pub token_expires_at: Option<OffsetDateTime>,
     /// Until when it can be redeemed; the store does not look at it.
     pub expires_at: OffsetDateTime,
+    /// The token that was shown when it was given; a grant from before this was kept has none, and
+    /// cannot be redeemed.
+    pub given_with: Option<TokenId>,
     /// The token that came of it.
     pub token_id: Option<TokenId>,
 }
@@ -59,6 +62,7 @@ impl Store {
             challenge,
             token_expires_at,
             expires_at,
+            given_with,
             token_id,
         } = grant;
         let texts = [&client, &redirect, challenge.as_ref().unwrap_or(&client)];
@@ -66,14 +70,15 @@ impl Store {
             within("a text of the grant", GRANT_TEXT_LIMIT, text.len())?;
         }
         let insert = Statement::new(
-            "insert into grants (expires_at, token_expires_at, hash, account_id, token_id, \
-             client, redirect, scopes, challenge) \
-             select * from (values (?, ?, ?, ?, ?, ?, ?, ?, ?)) as fresh",
+            "insert into grants (expires_at, token_expires_at, hash, account_id, given_with, \
+             token_id, client, redirect, scopes, challenge) \
+             select * from (values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)) as fresh",
         )
         .bind(expires_at)
         .bind(token_expires_at)
         .bind(hash.as_slice())
         .bind(account_id)
+        .bind(given_with)
         .bind(token_id)
         .bind(client)
         .bind(redirect)
@@ -93,13 +98,14 @@ impl Store {
     pub async fn grant_by_hash(&self, hash: &[u8; 32]) -> Result<Option<Grant>, Error> {
         let statement = Statement::new(
             "select account_id, client, redirect, scopes, challenge, token_expires_at, \
-             expires_at, token_id from grants where hash = ?",
+             expires_at, given_with, token_id from grants where hash = ?",
         );
         let row = self.backend().row(statement.bind(hash.as_slice())).await?;
         row.map(|mut row| read(*hash, &mut row)).transpose()
     }
 
-    /// Makes a token of a grant, once; the answer is whether this was the time.
+    /// Makes a token of a grant, once, while the token is there that it was given with; the answer is
+    /// whether this was the time.
     ///
     /// # Errors
     ///
@@ -112,7 +118,8 @@ impl Store {
     ) -> Result<bool, Error> {
         let redeem = Statement::new(
             "update grants set token_id = ? where hash = ? and account_id = ? \
-             and token_id is null",
+             and token_id is null \
+             and exists (select 1 from tokens t where t.id = grants.given_with)",
         )
         .bind(token.id)
         .bind(hash.as_slice())
@@ -153,6 +160,7 @@ fn read(hash: [u8; 32], row: &mut Row) -> Result<Grant, Error> {
         challenge: row.take()?,
         token_expires_at: row.take()?,
         expires_at: row.take()?,
+        given_with: row.take()?,
         token_id: row.take()?,
     })
 }

@@ -265,7 +265,25 @@ fn what_ends_between_consent_and_exchange_ends_the_grant() {
     let server = Server::start();
     let token = server.account("tenant");
     let disabled = code(&server, &cx(), &token);
-    server.change_account("tenant", AccountChange::Disable);
+    for (bar, lift) in [
+        (AccountChange::Disable, AccountChange::Enable),
+        (AccountChange::Lock, AccountChange::Unlock),
+        (AccountChange::ForbidLogin, AccountChange::AllowLogin),
+    ] {
+        server.change_account("tenant", bar);
+        let answer = redeem(&server, &[], &exchange(&disabled));
+        assert_refused(&answer, 400, "invalid_grant");
+        server.change_account("tenant", lift);
+    }
+    let administrator = server.administrator();
+    let tokens = server
+        .run(server.house.tokens.list(&administrator))
+        .unwrap();
+    let own = administrator.account_id();
+    let shown = tokens.iter().find(|token| token.account_id != own).unwrap();
+    server
+        .run(server.house.tokens.delete(&administrator, shown.id))
+        .unwrap();
     let answer = redeem(&server, &[], &exchange(&disabled));
     assert_refused(&answer, 400, "invalid_grant");
 

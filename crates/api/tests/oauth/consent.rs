@@ -210,7 +210,7 @@ fn a_wrong_token_leaves_the_person_at_the_page() {
 #[test]
 fn guesses_are_slowed_down_for_each_account() {
     let server = Server::start();
-    server.account("tenant");
+    let tenant = server.account("tenant");
     let page = Page::open(&server, &cx());
     let guess = |account: &str, number: usize| {
         let text = format!("{account}:{number:040x}");
@@ -223,6 +223,11 @@ fn guesses_are_slowed_down_for_each_account() {
     let answer = page.send(&server, &guess("tenant", 11), "allow");
     assert_eq!(answer.status, 429);
     let wait: u64 = answer.header("retry-after").unwrap().parse().unwrap();
+    // Guesses keep nobody out who has a token.
+    let answer = page.send(&server, &tenant, "allow");
+    assert_eq!(answer.status, 302);
+    let answer = page.send(&server, &guess("tenant", 11), "allow");
+    assert_eq!(answer.status, 429);
     let other = page.send(&server, &guess("admin", 1), "allow");
     assert_eq!(other.status, 401);
     server.advance(Duration::from_secs(wait));

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use store::{Grant, NewEvent, Store};
+use store::{AccountStatus, Grant, NewEvent, Store};
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
@@ -221,6 +221,7 @@ impl Grants {
             challenge: question.challenge.as_ref().map(ToString::to_string),
             token_expires_at: limits.lifetime.map(|lifetime| now + lifetime),
             expires_at: now + LIFETIME,
+            given_with: principal.token_id(),
             token_id: None,
         };
         let (actor, account) = (principal.account_name(), principal.account_id());
@@ -240,7 +241,8 @@ impl Grants {
         }
     }
 
-    /// Makes a client's token of a grant.
+    /// Makes a client's token of a grant. Who gave it must still be able to: the token that was shown
+    /// is there, and the account neither disabled nor locked nor kept from logging in on the web.
     ///
     /// # Errors
     /// [`RedemptionError`].
@@ -298,9 +300,8 @@ impl Grants {
         principal.require_write()?;
         let account = self.store.account(principal.account_id()).await;
         let account = account.map_err(Error::from)?;
-        let status = account.map(|account| account.status);
-        match status {
-            Some(status) if !status.locked && !status.no_login => Ok(principal),
+        match account {
+            Some(account) if may_grant(account.status) => Ok(principal),
             _ => Err(ConsentError::Barred),
         }
     }
@@ -311,7 +312,7 @@ impl Grants {
         now: OffsetDateTime,
     ) -> Result<Option<MintedToken>, RedemptionError> {
         let account = self.store.account(grant.account_id).await?;
-        let Some(account) = account.filter(|account| !account.status.disabled) else {
+        let Some(account) = account.filter(|account| may_grant(account.status)) else {
             return Ok(None);
         };
         let lifetime = grant.token_expires_at.map(|end| end - now);
@@ -340,7 +341,7 @@ impl Grants {
         if redeemed {
             return Ok(Some(minted));
         }
-        // Somebody else has just been faster with the same code.
+        // The token that was shown is gone, or somebody else has just been faster with the same code.
         if let Some(grant) = self.store.grant_by_hash(&grant.hash).await? {
             self.revoke(&grant).await?;
         }
@@ -371,4 +372,8 @@ impl Grants {
         let owner = Some(grant.account_id);
         events::of(&self.surroundings, actor, owner, kind, None, &detail)
     }
+}
+
+fn may_grant(status: AccountStatus) -> bool {
+    !status.disabled && !status.locked && !status.no_login
 }

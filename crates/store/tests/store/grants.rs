@@ -10,6 +10,7 @@ use crate::support::{Database, account, event, moment};
 on_both_databases!(
     a_grant_comes_back_as_it_was_given,
     a_grant_is_redeemed_once_even_by_many_at_a_time,
+    a_grant_is_no_good_without_the_token_that_it_was_given_with,
     an_account_has_so_many_grants_and_no_more,
     what_expired_is_forgotten_and_nothing_else,
     a_client_takes_its_grants_with_it_but_not_its_tokens,
@@ -26,6 +27,7 @@ fn grant(account_id: AccountId, number: u8) -> Grant {
         challenge: Some("S256 abc".to_owned()),
         token_expires_at: Some(moment(100)),
         expires_at: moment(10),
+        given_with: None,
         token_id: None,
     }
 }
@@ -50,6 +52,19 @@ fn client(name: &str) -> RegisteredClient {
         redirects: vec!["https://a.test".to_owned(), "https://b.test/x".to_owned()],
         secret_hash: Some([9; 32]),
         created_at: moment(1),
+    }
+}
+
+/// The same grant, given with a token that is there.
+async fn given(store: &Store, grant: Grant) -> Grant {
+    let number = 100 + grant.hash[0];
+    let shown = token(grant.account_id, number);
+    let given_with = Some(shown.id);
+    let event = event(Some(grant.account_id), "token.created");
+    store.create_token(shown, event).await.unwrap();
+    Grant {
+        given_with,
+        ..grant
     }
 }
 
@@ -88,7 +103,8 @@ async fn a_grant_comes_back_as_it_was_given(database: &Database) {
 async fn a_grant_is_redeemed_once_even_by_many_at_a_time(database: &Database) {
     let store = database.open().await;
     let account = account(&store).await;
-    add(&store, grant(account, 1)).await.unwrap();
+    let grant = given(&store, grant(account, 1)).await;
+    add(&store, grant).await.unwrap();
     let attempts: Vec<_> = (0..8)
         .map(|number| {
             let (store, token) = (store.clone(), token(account, number));
@@ -107,14 +123,36 @@ async fn a_grant_is_redeemed_once_even_by_many_at_a_time(database: &Database) {
     assert_eq!(redeemed.len(), 1);
     let found = store.grant_by_hash(&[1; 32]).await.unwrap().unwrap();
     assert_eq!(found.token_id, redeemed.first().copied());
-    assert_eq!(database.count("tokens").await, 1);
+    assert_eq!(database.count("tokens").await, 2);
     let unknown = store.redeem_grant(
         &[2; 32],
         token(account, 9),
         event(Some(account), "token.created"),
     );
     assert!(!unknown.await.unwrap());
-    assert_eq!(database.count("tokens").await, 1);
+    assert_eq!(database.count("tokens").await, 2);
+}
+
+async fn a_grant_is_no_good_without_the_token_that_it_was_given_with(database: &Database) {
+    let store = database.open().await;
+    let account = account(&store).await;
+    let orphan = given(&store, grant(account, 1)).await;
+    let shown = orphan.given_with.unwrap();
+    for grant in [orphan, grant(account, 2)] {
+        add(&store, grant).await.unwrap();
+    }
+    let deleted = event(Some(account), "token.deleted");
+    let deleted = store.delete_token(store::Scope::Account(account), shown, deleted);
+    assert!(deleted.await.unwrap());
+    for number in [1, 2] {
+        let created = event(Some(account), "token.created");
+        let hash = [number; 32];
+        let redeemed = store.redeem_grant(&hash, token(account, number), created);
+        assert!(!redeemed.await.unwrap());
+        let found = store.grant_by_hash(&hash).await.unwrap();
+        assert_eq!(found.unwrap().token_id, None);
+    }
+    assert_eq!(database.count("tokens").await, 0);
 }
 
 async fn an_account_has_so_many_grants_and_no_more(database: &Database) {
@@ -152,7 +190,8 @@ async fn a_client_takes_its_grants_with_it_but_not_its_tokens(database: &Databas
         registered.await.unwrap();
     }
     add(&store, grant(account, 1)).await.unwrap();
-    add(&store, grant(account, 2)).await.unwrap();
+    let second = given(&store, grant(account, 2)).await;
+    add(&store, second).await.unwrap();
     let redeemed = store.redeem_grant(
         &[2; 32],
         token(account, 1),
@@ -172,7 +211,7 @@ async fn a_client_takes_its_grants_with_it_but_not_its_tokens(database: &Databas
     assert!(store.grant_by_hash(&[1; 32]).await.unwrap().is_none());
     assert!(store.grant_by_hash(&[2; 32]).await.unwrap().is_some());
     assert!(store.grant_by_hash(&[3; 32]).await.unwrap().is_some());
-    assert_eq!(database.count("tokens").await, 1);
+    assert_eq!(database.count("tokens").await, 2);
     let left = store.registered_clients().await.unwrap();
     assert_eq!(left, [client("other")]);
 }

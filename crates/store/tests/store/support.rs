@@ -111,6 +111,7 @@ pub(crate) const UNDONE: &[(i64, &str)] = &[
         "drop index private_key_labels_named; create unique index certificate_labels_name \
          on certificate_labels (name, private_key_id) where name is not null",
     ),
+    (33, "alter table grants drop column given_with"),
 ];
 
 /// A fresh database.
