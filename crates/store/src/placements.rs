@@ -96,7 +96,9 @@ impl Store {
         })
     }
 
-    /// Writes down what a target says, each with its event, which is written only when it is news.
+    /// Writes down what a target says, each with its event, which is written only when it is news: a
+    /// refusal for the same thing with other words, as they come with times and process identifiers,
+    /// is none.
     /// Of certificates that neither are there nor had a placement nothing is written.
     pub async fn acknowledge_placements(
         &self,
@@ -106,15 +108,18 @@ impl Store {
         let statements: Vec<_> = said
             .into_iter()
             .map(|(certificate, said, event)| {
+                let reworded = rewording(target, certificate, &said, event.at);
                 let statement = acknowledging(target, certificate, said, event.at);
-                (statement, event.into_row())
+                (statement, reworded, event.into_row())
             })
             .collect();
         in_transaction!(self.backend(), |transaction| {
             let mut news = Vec::new();
-            for (statement, event) in &statements {
+            for (statement, reworded, event) in &statements {
                 if transaction.execute(statement.clone()).await? > 0 {
                     news.push(event.clone());
+                } else if let Some(reworded) = reworded {
+                    transaction.execute(reworded.clone()).await?;
                 }
             }
             events::insert(transaction, news).await
@@ -156,7 +161,7 @@ fn acknowledging(
                  on conflict (target_id, certificate_id) do update set \
                  refused_version_id = excluded.refused_version_id, reason = excluded.reason, \
                  updated_at = excluded.updated_at \
-                 where placements.reason is distinct from excluded.reason \
+                 where placements.reason is null \
                  or placements.refused_version_id is distinct from excluded.refused_version_id",
             );
             refused
@@ -173,6 +178,32 @@ fn acknowledging(
                 .bind(certificate)
         }
     }
+}
+
+/// Keeps the last words of a refusal that is no news.
+fn rewording(
+    target: TargetId,
+    certificate: CertificateId,
+    said: &Acknowledgement,
+    at: OffsetDateTime,
+) -> Option<Statement> {
+    let Acknowledgement::Refused(Refusal { reason, .. }) = said else {
+        return None;
+    };
+    let mut reason = reason.clone();
+    cut(&mut reason, REASON_LIMIT);
+    let update = Statement::new(
+        "update placements set reason = ?, updated_at = ? \
+         where target_id = ? and certificate_id = ? and reason <> ?",
+    );
+    Some(
+        update
+            .bind(reason.clone())
+            .bind(at)
+            .bind(target)
+            .bind(certificate)
+            .bind(reason),
+    )
 }
 
 /// Inserts a placement of a certificate of the target's account.

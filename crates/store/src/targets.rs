@@ -41,7 +41,7 @@ pub struct Target {
     pub created_at: OffsetDateTime,
 }
 
-/// A version that can be delivered: it is current, was not revoked, and its key is stored.
+/// A version that can be delivered: it is current, was not revoked, and its key is stored and stays.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Deliverable {
     /// The certificate.
@@ -170,8 +170,7 @@ impl Store {
     }
 
     /// What can be delivered of all certificates of an account, in the order of their creation, at
-    /// most `limit`. Keys that are kept for a limited time are not meant to stay anywhere, and left
-    /// out.
+    /// most `limit`.
     pub async fn deliverable_of_account(
         &self,
         account: AccountId,
@@ -223,15 +222,16 @@ impl Store {
 }
 
 /// What is told of a certificate `c` whose current version `v` has the stored key `k`; a further
-/// condition follows.
+/// condition follows. A key that is there for a limited time is not meant to stay anywhere, unless a
+/// service is served with it.
 const DELIVERABLE: &str = "select c.id, c.name, v.id from certificates c \
      join versions v on v.id = c.current_version_id \
-     join private_keys k on k.id = v.private_key_id where v.revoked_at is null";
+     join private_keys k on k.id = v.private_key_id where v.revoked_at is null \
+     and (k.exportable_until is null or k.kept)";
 
 pub(crate) fn of_account(account: AccountId, limit: usize) -> Statement {
     Statement::new(format!(
-        "{DELIVERABLE} and k.exportable_until is null and c.account_id = ? \
-         order by c.created_at, c.id limit ?"
+        "{DELIVERABLE} and c.account_id = ? order by c.created_at, c.id limit ?"
     ))
     .bind(account)
     .bind(i64::try_from(limit).unwrap_or(i64::MAX))

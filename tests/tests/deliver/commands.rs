@@ -105,3 +105,22 @@ fn what_is_wrong_at_the_start_is_said_with_its_remedy() {
     let mixed = server.cli(&["token", "create", "--deliver", "--read-only"]);
     assert_eq!(mixed.code(), Some(2), "{mixed:?}");
 }
+
+#[test]
+fn a_directory_is_that_of_one_target() {
+    let server = Chancery::start();
+    managed(&server, "a.example.com");
+    let (name, _) = certificate(&server, "a.example.com");
+    let directory = Workdir::new();
+    let first = server.delivery("one", directory.root()).once("");
+    assert_eq!(first.code(), Some(0), "{first:?}");
+    let narrow = server.delivery("other", directory.root());
+    let refused = narrow.once("");
+    assert_eq!(refused.code(), Some(1), "{refused:?}");
+    assert!(refused.stderr.contains("another target"), "{refused:?}");
+    assert!(refused.stderr.contains(".chancery/target"), "{refused:?}");
+    assert!(fs::exists(directory.path(&format!("{name}.crt"))).unwrap());
+    fs::remove_file(directory.path(".chancery/target")).unwrap();
+    let taken_over = narrow.once("");
+    assert_eq!(taken_over.code(), Some(0), "{taken_over:?}");
+}

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use testbed::{Chancery, Workdir, eventually, free_port};
 
 use crate::{DEADLINE, certificate, hear, managed, renew, standing, wait_for};
@@ -48,6 +48,35 @@ fn what_a_server_refuses_is_told_and_taken_back_and_tried_again() {
     assert_eq!(deliverer.terminate().code(), Some(0));
     let refused = server.events("placement.refused");
     assert!(refused[0].starts_with("web: "), "{refused:?}");
+    let taken = server.events("certificate.key_taken");
+    assert_eq!(taken.len(), 2, "trying again takes no key again: {taken:?}");
+}
+
+#[test]
+fn a_service_that_is_made_anew_is_supplied_again() {
+    let server = Chancery::start();
+    managed(&server, "a.example.com");
+    let (name, _) = certificate(&server, "a.example.com");
+    let create = || {
+        let service =
+            json!({ "name": "web", "domains": ["a.example.com"], "upstreams": ["10.0.0.1:80"] });
+        let made = server.administer(&server.token(), "POST", "/chancery/v1/services", &service);
+        assert_eq!(made.status, 200, "{}", made.text());
+    };
+    create();
+    let directory = Workdir::new();
+    let delivery = server.delivery("web", directory.root());
+    let deliverer = delivery.args(&["--service", "web"]).start();
+    wait_for(&server, "web", &name, "placed");
+    let removed = server.cli(&["service", "rm", "web"]);
+    assert_eq!(removed.code(), Some(0), "{removed:?}");
+    eventually(DEADLINE, "its files are taken away", || {
+        crt(&directory, &name).is_none().then_some(())
+    });
+    hear(&deliverer, "no service 'web'");
+    create();
+    wait_for(&server, "web", &name, "placed");
+    assert!(crt(&directory, &name).is_some());
 }
 
 #[test]

@@ -8,10 +8,11 @@
 //! configuration still wants, never keeps others from being renewed.
 
 use std::collections::{BTreeMap, HashSet};
+use std::io;
 
 use lifecycle::{CertificateId, VersionId};
 
-use super::directory::{Before, Directory, Held, check_name};
+use super::directory::{Directory, Former, Found, Held, check_name};
 use super::reload::Reload;
 
 /// What a target is to have.
@@ -50,8 +51,8 @@ pub(super) enum Saying {
     Removed,
 }
 
-/// What is there, by name; `None` where only parts are.
-pub(super) type There = BTreeMap<String, Option<Held>>;
+/// What is there, by name.
+pub(super) type There = BTreeMap<String, Found>;
 
 /// All that has to change. Names that no files can have are for others to refuse.
 pub(super) fn changes(plan: &Plan, there: &There) -> Vec<Change> {
@@ -60,7 +61,7 @@ pub(super) fn changes(plan: &Plan, there: &There) -> Vec<Change> {
     for wanted in &plan.place {
         // Two of one name would take turns for ever.
         let is_first = names.insert(wanted.name.as_str());
-        if is_first && there.get(&wanted.name) != Some(&Some(wanted.held)) {
+        if is_first && whole(there, &wanted.name) != Some(wanted.held) {
             changes.push(Change {
                 name: wanted.name.clone(),
                 to: Some(wanted.held),
@@ -84,10 +85,15 @@ pub(super) fn sayings(
     failed: &[(Change, String)],
 ) -> Vec<(CertificateId, Saying)> {
     let mut sayings = Vec::new();
+    let refused: HashSet<&str> = failed
+        .iter()
+        .map(|(change, _)| change.name.as_str())
+        .collect();
     for wanted in &plan.place {
         let Held { certificate, .. } = wanted.held;
-        let held = there.get(&wanted.name).copied().flatten();
-        if held == Some(wanted.held) && !wanted.is_acknowledged {
+        let is_there = whole(there, &wanted.name) == Some(wanted.held);
+        // What is there in spite of a failure is not known to be good.
+        if is_there && !wanted.is_acknowledged && !refused.contains(wanted.name.as_str()) {
             sayings.push((certificate, Saying::Placed(wanted.held.version)));
         }
     }
@@ -95,7 +101,7 @@ pub(super) fn sayings(
         let refused = match change.to {
             Some(to) => Some((to.certificate, Some(to.version))),
             None => {
-                let held = before.get(&change.name).copied().flatten();
+                let held = before.get(&change.name).and_then(|found| found.held);
                 held.map(|held| (held.certificate, None))
             }
         };
@@ -103,14 +109,19 @@ pub(super) fn sayings(
             |(certificate, version)| (certificate, Saying::Refused(version, reason.clone()));
         sayings.extend(refused.map(saying));
     }
+    // Parts of it are there as well.
     let held: HashSet<CertificateId> = there
         .values()
-        .flatten()
+        .filter_map(|found| found.held)
         .map(|held| held.certificate)
         .collect();
     let gone = plan.remove.iter().filter(|id| !held.contains(id));
     sayings.extend(gone.map(|id| (*id, Saying::Removed)));
     sayings
+}
+
+fn whole(there: &There, name: &str) -> Option<Held> {
+    there.get(name).and_then(|found| found.whole())
 }
 
 /// A directory and the command that has a server read it.
@@ -122,30 +133,29 @@ pub(super) struct Site {
 
 impl Site {
     /// Settles what a process before this one left unsettled: its changes stay if the reload command
-    /// succeeds with them, and are undone otherwise. Returns what failed then.
-    pub(super) async fn recover(&self) -> std::io::Result<Option<String>> {
+    /// succeeds with them, and are undone otherwise. Returns what failed then. A name that cannot be
+    /// put back stays unsettled.
+    pub(super) async fn recover(&self) -> io::Result<Option<String>> {
         let Some(before) = self.directory.undo()? else {
             return Ok(None);
         };
-        let failed = self.reload().await.err();
-        if failed.is_some() {
-            for (name, before) in before {
-                self.directory.restore(&name, before)?;
-            }
-            // Whatever comes of it, these are the files that were good.
-            let _ = self.reload().await;
-        }
-        self.directory.drop_undo()?;
-        Ok(failed)
+        let Err(mut reason) = self.reload().await else {
+            self.directory.drop_undo()?;
+            return Ok(None);
+        };
+        self.undo(before, &mut reason)?;
+        // Whatever comes of it, these are the files that were good.
+        let _ = self.reload().await;
+        Ok(Some(reason))
     }
 
     /// Makes changes whose versions are stored. Stops between two attempts when `is_ending` says so;
-    /// what is not told of then was not done.
+    /// what is not told of then was not done. What is refused stays stored.
     pub(super) async fn make(
         &self,
         changes: Vec<Change>,
         is_ending: impl Fn() -> bool,
-    ) -> std::io::Result<Vec<Outcome>> {
+    ) -> io::Result<Vec<Outcome>> {
         // There is something only when undoing it has failed.
         self.recover().await?;
         let mut outcomes = Vec::new();
@@ -170,25 +180,37 @@ impl Site {
             let refused = portion.into_iter();
             outcomes.extend(refused.map(|change| (change, Err(fault.reason.clone()))));
         }
-        self.directory.sweep()?;
         Ok(outcomes)
     }
 
     /// Makes changes all together, or none of them.
-    async fn attempt(&self, changes: &[Change]) -> std::io::Result<Result<(), Fault>> {
-        let before: Before = changes
+    async fn attempt(&self, changes: &[Change]) -> io::Result<Result<(), Fault>> {
+        // What could not be put back has not become good meanwhile.
+        let mut before = self.directory.undo()?.unwrap_or_default();
+        let mut changed: HashSet<String> =
+            before.iter().map(|former| former.name.clone()).collect();
+        let fresh = changes
             .iter()
-            .filter(|change| check_name(&change.name).is_ok())
-            .map(|change| (change.name.clone(), self.directory.current(&change.name)))
+            .filter(|change| check_name(&change.name).is_ok() && !changed.contains(&change.name));
+        let fresh: Vec<Former> = fresh
+            .map(|change| self.directory.former(&change.name))
             .collect();
-        let made = self.directory.keep_undo(&before).and_then(|()| {
-            let mut made = changes.iter().map(|change| match change.to {
+        before.extend(fresh);
+        if let Err(error) = self.directory.keep_undo(&before) {
+            return Ok(Err(Fault {
+                reason: error.to_string(),
+                is_general: false,
+            }));
+        }
+        let made = changes.iter().try_for_each(|change| {
+            changed.insert(change.name.clone());
+            match change.to {
                 Some(to) => self.directory.place(&change.name, to),
                 None => self.directory.take_away(&change.name),
-            });
-            made.try_for_each(|made| made)
+            }
         });
-        let reason = match made {
+        let is_heard_of = made.is_ok();
+        let mut reason = match made {
             Ok(()) => match self.reload().await {
                 Ok(()) => {
                     self.directory.drop_undo()?;
@@ -196,26 +218,36 @@ impl Site {
                 }
                 Err(reason) => reason,
             },
-            // No server has heard of it.
-            Err(error) => {
-                self.undo(before)?;
-                return Ok(Err(Fault {
-                    reason: error.to_string(),
-                    is_general: false,
-                }));
-            }
+            Err(error) => error.to_string(),
         };
-        self.undo(before)?;
+        before.retain(|former| changed.contains(&former.name));
+        self.undo(before, &mut reason)?;
         // What the failure stopped starts again, and whose fault it was shows.
-        let is_general = self.reload().await.is_err();
+        let is_general = is_heard_of && self.reload().await.is_err();
         Ok(Err(Fault { reason, is_general }))
     }
 
-    fn undo(&self, before: Before) -> std::io::Result<()> {
-        for (name, before) in before {
-            self.directory.restore(&name, before)?;
+    /// Puts back what was there before. What cannot be put back stays unsettled and is added to the
+    /// reason.
+    fn undo(&self, before: Vec<Former>, reason: &mut String) -> io::Result<()> {
+        let mut stuck = Vec::new();
+        for former in before {
+            if let Err(error) = self.directory.restore(&former) {
+                if stuck.is_empty() {
+                    reason.push_str(&format!(
+                        "; and {} cannot be put back: {error}",
+                        former.name
+                    ));
+                }
+                stuck.push(former);
+            }
         }
-        self.directory.drop_undo()
+        if stuck.is_empty() {
+            return self.directory.drop_undo();
+        }
+        // On a full disk, what was kept before stays, which has these names too.
+        let _ = self.directory.keep_undo(&stuck);
+        Ok(())
     }
 
     async fn reload(&self) -> Result<(), String> {
@@ -314,12 +346,13 @@ mod tests {
 
     #[test]
     fn what_is_wanted_and_not_there_is_placed_and_what_is_there_unwanted_is_taken_away() {
+        let found = |held, is_whole| Found { held, is_whole };
         let there = There::from([
-            ("good".to_owned(), Some(held(1, 1))),
-            ("old".to_owned(), Some(held(2, 1))),
-            ("broken".to_owned(), None),
-            ("gone".to_owned(), Some(held(4, 1))),
-            ("taken over".to_owned(), Some(held(5, 1))),
+            ("good".to_owned(), found(Some(held(1, 1)), true)),
+            ("old".to_owned(), found(Some(held(2, 1)), true)),
+            ("broken".to_owned(), found(Some(held(3, 1)), false)),
+            ("gone".to_owned(), found(Some(held(4, 1)), false)),
+            ("taken over".to_owned(), found(Some(held(5, 1)), true)),
         ]);
         let plan = Plan {
             tag: String::new(),
@@ -347,7 +380,7 @@ mod tests {
         let mut after = there.clone();
         for change in &changes {
             match change.to {
-                Some(to) => after.insert(change.name.clone(), Some(to)),
+                Some(to) => after.insert(change.name.clone(), found(Some(to), true)),
                 None => after.remove(&change.name),
             };
         }
@@ -370,6 +403,10 @@ mod tests {
         assert!(said.contains(&(held(2, 2).certificate, no(Some(held(2, 2).version)))));
         assert!(said.contains(&(held(4, 1).certificate, no(None))));
         assert!(!said.iter().any(|(_, saying)| *saying == Saying::Removed));
+        // It is there all the same, and not known to be good.
+        let said = sayings(&plan, &there, &after, &failed);
+        let good = held(2, 2);
+        assert!(!said.contains(&(good.certificate, Saying::Placed(good.version))));
     }
 
     #[tokio::test]
@@ -417,13 +454,20 @@ mod tests {
             expected.map(|(name, is_done)| (name.to_owned(), is_done))
         );
         let there = site.directory.held().unwrap();
-        assert_eq!(there["bad"], Some(held(3, 1)));
-        assert_eq!(there["needed"], Some(held(2, 1)));
-        assert_eq!(there["e"], Some(held(6, 2)));
+        assert_eq!(there["bad"].whole(), Some(held(3, 1)));
+        assert_eq!(there["needed"].whole(), Some(held(2, 1)));
+        assert_eq!(there["e"].whole(), Some(held(6, 2)));
         let text = fs::read_to_string(root.path().join("bad.crt")).unwrap();
         assert!(text.contains(&held(3, 1).version.to_string()), "{text}");
+        let refused = held(3, 2);
+        site.directory.sweep(std::iter::once(refused)).unwrap();
         assert!(
-            !site.directory.has(held(3, 2)),
+            site.directory.has(refused),
+            "trying again fetches no key again"
+        );
+        site.directory.sweep(std::iter::empty()).unwrap();
+        assert!(
+            !site.directory.has(refused),
             "no key lies about for nothing"
         );
     }
@@ -464,9 +508,9 @@ mod tests {
         make(&site, vec![change("a", Some(held(1, 1)))]).await;
         for (version, stays) in [(3, true), (2, false)] {
             // Killed after the files were changed, and before the command was run.
-            let before = site.directory.current("a");
+            let before = site.directory.former("a");
             store(&site, held(1, version));
-            let kept = vec![("a".to_owned(), before), ("b".to_owned(), None)];
+            let kept = [before.clone(), site.directory.former("b")];
             site.directory.keep_undo(&kept).unwrap();
             site.directory.place("a", held(1, version)).unwrap();
             let failed = site.recover().await.unwrap();
@@ -474,11 +518,73 @@ mod tests {
             let expected = if stays {
                 Some(held(1, version))
             } else {
-                before
+                before.held
             };
-            assert_eq!(site.directory.held().unwrap()["a"], expected);
+            assert_eq!(site.directory.held().unwrap()["a"].whole(), expected);
             assert_eq!(site.directory.undo().unwrap(), None);
         }
+    }
+
+    #[tokio::test]
+    async fn a_foreign_file_in_place_of_a_delivered_one_keeps_nothing_else_back() {
+        let (site, root, _outside) = site("true");
+        make(
+            &site,
+            vec![change("a", Some(held(1, 1))), change("b", Some(held(2, 1)))],
+        )
+        .await;
+        let foreign = root.path().join("a.crt");
+        fs::remove_file(&foreign).unwrap();
+        fs::write(&foreign, "an editor was here").unwrap();
+        let changes = vec![change("a", Some(held(1, 2))), change("b", Some(held(2, 2)))];
+        let outcomes = make(&site, changes).await;
+        assert_eq!(outcomes, [("a".to_owned(), false), ("b".to_owned(), true)]);
+        assert_eq!(site.directory.undo().unwrap(), None);
+        assert_eq!(site.directory.former("a").held, Some(held(1, 1)));
+        let outcomes = make(&site, vec![change("a", None)]).await;
+        assert_eq!(outcomes, [("a".to_owned(), true)]);
+        assert!(!root.path().join("a.key").exists());
+        let text = fs::read_to_string(foreign).unwrap();
+        assert_eq!(text, "an editor was here");
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_put_back_keeps_nothing_else_back() {
+        // The second version of a cannot be loaded, and takes away what the undoing needs.
+        let bad = held(1, 2).version.to_string();
+        let command = format!(
+            "if test -e $DIR/a.crt && grep -q {bad} $DIR/a.crt; then \
+             rm $DIR/.chancery/current/a && mkdir $DIR/.chancery/current/a; false; fi"
+        );
+        let (site, root, _outside) = site(&command);
+        make(&site, vec![change("a", Some(held(1, 1)))]).await;
+        let changes = vec![change("a", Some(held(1, 2))), change("b", Some(held(2, 1)))];
+        let outcomes = make(&site, changes).await;
+        assert_eq!(outcomes, [("a".to_owned(), false), ("b".to_owned(), true)]);
+        assert_eq!(site.directory.held().unwrap()["a"].whole(), None);
+        fs::remove_dir(root.path().join(".chancery/current/a")).unwrap();
+        site.recover().await.unwrap();
+        let outcomes = make(&site, vec![change("a", Some(held(1, 3)))]).await;
+        assert_eq!(outcomes, [("a".to_owned(), true)]);
+    }
+
+    #[tokio::test]
+    async fn a_change_of_form_that_fails_is_undone_and_stays_refused() {
+        let (first, root, _outside) = site("true");
+        make(&first, vec![change("a", Some(held(1, 1)))]).await;
+        drop(first);
+        let site = Site {
+            directory: Directory::open(root.path(), Form::Combined).unwrap(),
+            reload: Some(Reload {
+                command: format!("test -e {}/a.crt", root.path().display()),
+                patience: Duration::from_secs(20),
+            }),
+        };
+        let outcomes = make(&site, vec![change("a", Some(held(1, 1)))]).await;
+        assert_eq!(outcomes, [("a".to_owned(), false)]);
+        assert!(root.path().join("a.crt").exists() && root.path().join("a.key").exists());
+        assert!(!root.path().join("a.pem").exists());
+        assert_eq!(site.directory.held().unwrap()["a"].whole(), None);
     }
 
     #[tokio::test]

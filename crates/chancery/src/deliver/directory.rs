@@ -5,6 +5,7 @@
 //! DIR/.chancery/current/a   link to ../versions/<certificate>.<version>
 //! DIR/.chancery/versions/…  a directory for each version: crt, key and pem, never changed
 //! DIR/.chancery/undo        what to go back to, while a change is not settled
+//! DIR/.chancery/target      the target whose directory this is
 //! DIR/.chancery/lock        held by the one process that delivers here
 //! ```
 //!
@@ -13,7 +14,7 @@
 //! these paths belong together, and each is there as a whole. What is in the directory besides is
 //! never touched.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, symlink};
@@ -37,8 +38,24 @@ pub(crate) struct Held {
     pub(crate) version: VersionId,
 }
 
-/// What names led to before they were changed; `None` for nothing.
-pub(crate) type Before = Vec<(String, Option<Held>)>;
+/// What is there under a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// What it leads to, whether all of it is there or not.
+    pub(crate) held: Option<Held>,
+    /// Whether all of it is there, and no change of it is unsettled.
+    pub(crate) is_whole: bool,
+}
+
+/// What was there under a name before it was changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Former {
+    pub(crate) name: String,
+    /// What it led to; `None` for nothing.
+    pub(crate) held: Option<Held>,
+    /// The endings of its paths.
+    pub(crate) paths: Vec<&'static str>,
+}
 
 /// Which files servers are given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +80,34 @@ pub(crate) struct Directory {
     inside: PathBuf,
     form: Form,
     _lock: File,
+}
+
+impl Found {
+    /// What is there as a whole.
+    pub(crate) fn whole(self) -> Option<Held> {
+        self.held.filter(|_| self.is_whole)
+    }
+}
+
+impl Former {
+    /// A line of the file that tells what to go back to.
+    fn line(&self) -> String {
+        let held = self.held.map(Held::file_name);
+        let held = held.as_deref().unwrap_or("-");
+        format!("{held}\t{}\t{}\n", self.paths.join(","), self.name)
+    }
+
+    fn parse(line: &str) -> Option<Self> {
+        let (held, rest) = line.split_once('\t')?;
+        let (paths, name) = rest.split_once('\t')?;
+        check_name(name).ok()?;
+        let was_there = |ending: &&str| paths.split(',').any(|path| path == *ending);
+        Some(Self {
+            name: name.to_owned(),
+            held: Held::parse(held),
+            paths: FILES.into_iter().filter(was_there).collect(),
+        })
+    }
 }
 
 impl Held {
@@ -127,19 +172,22 @@ impl Directory {
         })
     }
 
-    /// What is in place as a whole, by name; `None` for a name of which only parts are there.
-    pub(crate) fn held(&self) -> io::Result<BTreeMap<String, Option<Held>>> {
-        let mut held = BTreeMap::new();
+    /// What is there, by name.
+    pub(crate) fn held(&self) -> io::Result<BTreeMap<String, Found>> {
+        let unsettled = self.undo()?.unwrap_or_default();
+        let unsettled: HashSet<String> = unsettled.into_iter().map(|former| former.name).collect();
+        let mut found = BTreeMap::new();
         for entry in fs::read_dir(self.inside.join("current"))? {
             let name = entry?.file_name();
             let Some(name) = name.to_str().filter(|name| !name.starts_with('.')) else {
                 continue;
             };
-            let current = self.current(name).filter(|current| self.has(*current));
-            let whole = current.filter(|_| self.is_linked(name));
-            held.insert(name.to_owned(), whole);
+            let held = self.current(name);
+            let is_there = held.is_some_and(|held| self.has(held)) && self.is_linked(name);
+            let is_whole = is_there && !unsettled.contains(name);
+            found.insert(name.to_owned(), Found { held, is_whole });
         }
-        Ok(held)
+        Ok(found)
     }
 
     /// Whether the files of a version are stored, be they in place or not.
@@ -172,14 +220,10 @@ impl Directory {
         for ending in self.form.endings() {
             self.require_own(name, ending)?;
         }
-        let current = self.inside.join("current");
-        let to = format!("../versions/{}", held.file_name());
-        link(&current.join(".new"), &to, &current.join(name))?;
-        sync(&current)?;
+        self.lead(name, held)?;
         for ending in self.form.endings() {
             if !self.is_own(name, ending) {
-                let (path, to) = (self.path(name, ending), destination(name, ending));
-                link(&self.inside.join("new"), &to, &path)?;
+                self.link(name, ending)?;
             }
         }
         self.unlink(name, self.form.endings())?;
@@ -195,47 +239,60 @@ impl Directory {
         sync(&current)
     }
 
-    /// What a name leads to now, whether all of it is there or not.
-    pub(crate) fn current(&self, name: &str) -> Option<Held> {
-        let to = fs::read_link(self.inside.join("current").join(name)).ok()?;
-        Held::parse(to.to_str()?.strip_prefix("../versions/")?)
-    }
-
-    /// Puts a name back to what it led to before.
-    pub(crate) fn restore(&self, name: &str, before: Option<Held>) -> io::Result<()> {
-        match before {
-            Some(before) => self.place(name, before),
-            None => self.take_away(name),
+    /// What is there under a name now.
+    pub(crate) fn former(&self, name: &str) -> Former {
+        let is_own = |ending: &&str| self.is_own(name, ending);
+        Former {
+            name: name.to_owned(),
+            held: self.current(name),
+            paths: FILES.into_iter().filter(is_own).collect(),
         }
     }
 
-    /// Writes down what names lead to before they are changed.
-    pub(crate) fn keep_undo(&self, before: &[(String, Option<Held>)]) -> io::Result<()> {
-        let lines = before.iter().map(|(name, before)| {
-            let before = before.map(Held::file_name);
-            format!("{}\t{name}\n", before.as_deref().unwrap_or("-"))
-        });
-        let text: String = lines.collect();
-        let unfinished = self.inside.join("undo.unfinished");
-        forgive_missing(fs::remove_file(&unfinished))?;
-        write(&unfinished, &[text.as_bytes()])?;
-        fs::rename(&unfinished, self.inside.join("undo"))?;
-        sync(&self.inside)
+    /// Puts a name back to what was there before: as much of it as can be, whatever fails. What
+    /// others have put in the way meanwhile stays.
+    pub(crate) fn restore(&self, former: &Former) -> io::Result<()> {
+        let name = former.name.as_str();
+        let Some(held) = former.held else {
+            return self.take_away(name);
+        };
+        let mut done = self.lead(name, held);
+        for ending in &former.paths {
+            if self.path(name, ending).symlink_metadata().is_err() {
+                done = done.and(self.link(name, ending));
+            }
+        }
+        let unlinked = self.unlink(name, &former.paths);
+        done.and(unlinked).and(sync(&self.root))
     }
 
-    /// What a process that did not come to its end has left to be settled.
-    pub(crate) fn undo(&self) -> io::Result<Option<Before>> {
-        let text = match fs::read_to_string(self.inside.join("undo")) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let before = text.lines().filter_map(|line| {
-            let (before, name) = line.split_once('\t')?;
-            check_name(name).ok()?;
-            Some((name.to_owned(), Held::parse(before)))
-        });
-        Ok(Some(before.collect()))
+    /// Writes down what was there before it is changed.
+    pub(crate) fn keep_undo(&self, before: &[Former]) -> io::Result<()> {
+        let text: String = before.iter().map(Former::line).collect();
+        self.replace("undo", &text)
+    }
+
+    /// What a process that did not come to its end has left to be settled, and what could not be put
+    /// back.
+    pub(crate) fn undo(&self) -> io::Result<Option<Vec<Former>>> {
+        let text = self.read("undo")?;
+        Ok(text.map(|text| text.lines().filter_map(Former::parse).collect()))
+    }
+
+    /// Whose directory this is; `None` while it is nobody's.
+    pub(crate) fn target(&self) -> io::Result<Option<String>> {
+        let text = self.read("target")?;
+        Ok(text.map(|text| text.trim().to_owned()))
+    }
+
+    /// Gives the directory to a target.
+    pub(crate) fn keep_target(&self, target: &str) -> io::Result<()> {
+        self.replace("target", &format!("{target}\n"))
+    }
+
+    /// The file that tells whose directory this is.
+    pub(crate) fn target_file(&self) -> PathBuf {
+        self.inside.join("target")
     }
 
     /// What was changed stays.
@@ -244,22 +301,65 @@ impl Directory {
         sync(&self.inside)
     }
 
-    /// Erases the files of versions that nothing leads to.
-    pub(crate) fn sweep(&self) -> io::Result<()> {
-        let mut wanted = Vec::new();
+    /// Erases the files of versions that nothing leads to or is to go back to, but for those that
+    /// are `wanted`.
+    pub(crate) fn sweep(&self, wanted: impl Iterator<Item = Held>) -> io::Result<()> {
+        let former = self.undo()?.unwrap_or_default();
+        let former = former.iter().filter_map(|former| former.held);
+        let mut kept: HashSet<String> = wanted.chain(former).map(Held::file_name).collect();
         for entry in fs::read_dir(self.inside.join("current"))? {
             let name = entry?.file_name();
             let current = name.to_str().and_then(|name| self.current(name));
-            wanted.extend(current.map(Held::file_name));
+            kept.extend(current.map(Held::file_name));
         }
         for entry in fs::read_dir(self.inside.join("versions"))? {
             let entry = entry?;
             let name = entry.file_name();
-            if !wanted.iter().any(|wanted| *wanted.as_str() == *name) {
+            if !name.to_str().is_some_and(|name| kept.contains(name)) {
                 remove_all(&entry.path())?;
             }
         }
         Ok(())
+    }
+
+    /// What a name leads to now, whether all of it is there or not.
+    fn current(&self, name: &str) -> Option<Held> {
+        let to = fs::read_link(self.inside.join("current").join(name)).ok()?;
+        Held::parse(to.to_str()?.strip_prefix("../versions/")?)
+    }
+
+    /// Has a name lead to a version.
+    fn lead(&self, name: &str, held: Held) -> io::Result<()> {
+        let current = self.inside.join("current");
+        if self.current(name) == Some(held) {
+            return Ok(());
+        }
+        let to = format!("../versions/{}", held.file_name());
+        link(&current.join(".new"), &to, &current.join(name))?;
+        sync(&current)
+    }
+
+    /// Makes one path of a name.
+    fn link(&self, name: &str, ending: &str) -> io::Result<()> {
+        let (path, to) = (self.path(name, ending), destination(name, ending));
+        link(&self.inside.join("new"), &to, &path)
+    }
+
+    /// Writes a file of ours anew, so that it is there as a whole or as it was.
+    fn replace(&self, file: &str, text: &str) -> io::Result<()> {
+        let unfinished = self.inside.join(format!("{file}.unfinished"));
+        forgive_missing(fs::remove_file(&unfinished))?;
+        write(&unfinished, &[text.as_bytes()])?;
+        fs::rename(&unfinished, self.inside.join(file))?;
+        sync(&self.inside)
+    }
+
+    fn read(&self, file: &str) -> io::Result<Option<String>> {
+        match fs::read(self.inside.join(file)) {
+            Ok(text) => Ok(Some(String::from_utf8_lossy(&text).into_owned())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     fn version(&self, held: Held) -> PathBuf {
@@ -392,6 +492,14 @@ mod tests {
         }
     }
 
+    fn nothing(name: &str) -> Former {
+        Former {
+            name: name.to_owned(),
+            held: None,
+            paths: Vec::new(),
+        }
+    }
+
     fn open(form: Form) -> (Directory, TempDir) {
         let root = tempfile::tempdir().unwrap();
         (Directory::open(root.path(), form).unwrap(), root)
@@ -425,7 +533,7 @@ mod tests {
             let id = held.file_name();
             assert_eq!(read(&root, "a.crt"), Some(format!("chain of {id}\n")));
             assert_eq!(read(&root, "a.key"), Some(format!("key of {id}\n")));
-            assert_eq!(directory.held().unwrap()["a"], Some(held));
+            assert_eq!(directory.held().unwrap()["a"].whole(), Some(held));
             for file in ["a.crt", "a.key"] {
                 let mode = fs::metadata(root.path().join(file)).unwrap().permissions();
                 assert_eq!(mode.mode() & 0o777, 0o600);
@@ -434,7 +542,7 @@ mod tests {
         let inside = fs::metadata(root.path().join(INSIDE)).unwrap();
         assert_eq!(inside.permissions().mode() & 0o777, 0o700);
         assert_eq!(visible(&root), ["a.crt", "a.key"]);
-        directory.sweep().unwrap();
+        directory.sweep(std::iter::empty()).unwrap();
         assert!(!directory.has(held(1, 1)) && directory.has(held(1, 2)));
     }
 
@@ -445,7 +553,7 @@ mod tests {
         drop(directory);
         let directory = Directory::open(root.path(), Form::Combined).unwrap();
         assert_eq!(
-            directory.held().unwrap()["a"],
+            directory.held().unwrap()["a"].whole(),
             None,
             "its files are missing"
         );
@@ -463,13 +571,37 @@ mod tests {
         put(&directory, "b", held(2, 1));
         directory.take_away("a").unwrap();
         assert_eq!(visible(&root), ["b.crt", "b.key"]);
-        directory.restore("a", Some(held(1, 1))).unwrap();
-        assert_eq!(directory.held().unwrap()["a"], Some(held(1, 1)));
-        directory.restore("a", None).unwrap();
-        directory.sweep().unwrap();
+        let former = Former {
+            name: "a".to_owned(),
+            held: Some(held(1, 1)),
+            paths: vec!["crt", "key"],
+        };
+        directory.restore(&former).unwrap();
+        assert_eq!(directory.held().unwrap()["a"].whole(), Some(held(1, 1)));
+        directory.restore(&nothing("a")).unwrap();
+        directory.sweep(std::iter::empty()).unwrap();
         assert!(!directory.has(held(1, 1)));
         assert_eq!(directory.held().unwrap().len(), 1);
         directory.take_away("never there").unwrap();
+    }
+
+    #[test]
+    fn what_is_put_back_has_the_paths_that_it_had_and_spares_those_of_others() {
+        let (directory, root) = open(Form::Pair);
+        put(&directory, "a", held(1, 1));
+        drop(directory);
+        let directory = Directory::open(root.path(), Form::Combined).unwrap();
+        let former = directory.former("a");
+        put(&directory, "a", held(1, 2));
+        assert_eq!(visible(&root), ["a.pem"]);
+        fs::write(root.path().join("a.crt"), "precious").unwrap();
+        directory.keep_undo(std::slice::from_ref(&former)).unwrap();
+        directory.sweep(std::iter::empty()).unwrap();
+        directory.restore(&former).unwrap();
+        assert_eq!(visible(&root), ["a.crt", "a.key"]);
+        assert_eq!(read(&root, "a.crt").unwrap(), "precious");
+        let key = format!("key of {}\n", held(1, 1).file_name());
+        assert_eq!(read(&root, "a.key"), Some(key));
     }
 
     #[test]
@@ -492,20 +624,26 @@ mod tests {
         put(&directory, "a", held(1, 1));
         // The second link was never made.
         fs::remove_file(root.path().join("a.crt")).unwrap();
-        assert_eq!(directory.held().unwrap()["a"], None);
+        assert_eq!(directory.held().unwrap()["a"].whole(), None);
         directory.place("a", held(1, 1)).unwrap();
-        assert_eq!(directory.held().unwrap()["a"], Some(held(1, 1)));
+        assert_eq!(directory.held().unwrap()["a"].whole(), Some(held(1, 1)));
         // A version was half written.
         let half = directory.inside.join("versions/.unfinished");
         fs::create_dir(&half).unwrap();
         fs::write(half.join("crt"), "x").unwrap();
         put(&directory, "a", held(1, 2));
-        assert_eq!(directory.held().unwrap()["a"], Some(held(1, 2)));
+        assert_eq!(directory.held().unwrap()["a"].whole(), Some(held(1, 2)));
 
         assert_eq!(directory.undo().unwrap(), None);
-        let before = vec![("a".to_owned(), Some(held(1, 1))), ("b c".to_owned(), None)];
+        let before = vec![directory.former("a"), nothing("b c")];
+        assert_eq!(before[0].paths, ["crt", "key"]);
         directory.keep_undo(&before).unwrap();
         assert_eq!(directory.undo().unwrap(), Some(before));
+        let unsettled = directory.held().unwrap()["a"];
+        assert_eq!(
+            (unsettled.held, unsettled.whole()),
+            (Some(held(1, 2)), None)
+        );
         directory.drop_undo().unwrap();
         assert_eq!(directory.undo().unwrap(), None);
     }

@@ -38,6 +38,9 @@ const RETRIES: (Duration, Duration) = (Duration::from_secs(5), Duration::from_se
 const SETTLING: Duration = Duration::from_secs(1);
 /// Seconds for which the server is asked to wait for a change.
 const WAIT: u64 = 30;
+/// After how long the services that were named are looked up again, since a service that is made anew
+/// is another one: while nothing is wanted of them, and otherwise.
+const LOOKUPS: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
 /// Certificates that the server is told of at a time.
 const PORTION: usize = 500;
 
@@ -65,6 +68,7 @@ pub(crate) async fn run(client: &Client, arguments: Deliver) -> anyhow::Result<(
         },
         site,
         refused: HashMap::new(),
+        lookup: None,
         settled_at: Instant::now(),
         ending: ending()?,
     };
@@ -95,6 +99,12 @@ struct Retry {
     at: Instant,
 }
 
+/// When something is looked up again, and why it could not be the last time.
+struct Lookup {
+    at: Instant,
+    refusal: Option<String>,
+}
+
 struct Deliverer<'a> {
     client: &'a Client,
     /// Path of the target in the API.
@@ -104,6 +114,8 @@ struct Deliverer<'a> {
     site: Site,
     /// By name.
     refused: HashMap<String, Retry>,
+    /// When the services are looked up again; never where none are named.
+    lookup: Option<Lookup>,
     /// From when on files may change again.
     settled_at: Instant,
     ending: watch::Receiver<bool>,
@@ -174,7 +186,14 @@ impl Deliverer<'_> {
                 return Ok(false);
             };
             match answer {
-                Ok(Ok(_)) => {
+                Ok(Ok(target)) => {
+                    self.own(&target, at_first)?;
+                    if self.wants.get("services").is_some() {
+                        self.lookup = Some(Lookup {
+                            at: Instant::now() + LOOKUPS.0,
+                            refusal: None,
+                        });
+                    }
                     say(&format!("delivering from {}", client.url()));
                     return Ok(true);
                 }
@@ -190,6 +209,60 @@ impl Deliverer<'_> {
         }
     }
 
+    /// Makes sure that the directory is this target's: what others have put there would be taken
+    /// away. A target that was removed while it is in use has the same directory afterwards.
+    fn own(&self, target: &Value, at_first: bool) -> anyhow::Result<()> {
+        let directory = &self.site.directory;
+        let target = member(target, "uuid").context("the server's answer cannot be read")?;
+        let file = directory.target_file();
+        let owner = directory.target();
+        let owner = owner.with_context(|| format!("cannot read {}", file.display()))?;
+        if owner.as_deref() == Some(target) {
+            return Ok(());
+        }
+        if at_first && owner.is_some() {
+            bail!(
+                "this directory was filled for another target than the one that the server has by \
+                 this name now; give each target a directory of its own, or, if this one is to be \
+                 taken over with all that is in it, remove {} first",
+                file.display()
+            );
+        }
+        // On a full disk, the directory is nobody's a while longer.
+        if let Err(error) = directory.keep_target(target) {
+            say(&format!("cannot write {}: {error}", file.display()));
+        }
+        Ok(())
+    }
+
+    /// Has the server look the services up again that the target wants, if it is time. What it
+    /// refuses is told once, and nothing changes then.
+    async fn look_up(&mut self) -> Result<(), Trouble> {
+        let Some(lookup) = &mut self.lookup else {
+            return Ok(());
+        };
+        let now = Instant::now();
+        if now < lookup.at {
+            return Ok(());
+        }
+        lookup.at = now + LOOKUPS.1;
+        let (client, path, wants) = (self.client, self.path.clone(), self.wants.clone());
+        let asked = client.call(Method::PUT, &path, Some(&wants));
+        let Some(answer) = self.unless_ending(asked).await else {
+            return Ok(());
+        };
+        let refusal = answer?.err().map(|refusal| refusal.detail);
+        if let Some(lookup) = &mut self.lookup
+            && lookup.refusal != refusal
+        {
+            if let Some(refusal) = &refusal {
+                say(&format!("{refusal}; going on with what is known"));
+            }
+            lookup.refusal = refusal;
+        }
+        Ok(())
+    }
+
     /// Asks for the plan, carries it out, and says what came of it. `None` when the process is to
     /// end meanwhile.
     async fn step(
@@ -197,6 +270,9 @@ impl Deliverer<'_> {
         seen: Option<&str>,
         is_once: bool,
     ) -> Result<Option<(String, Pass)>, Trouble> {
+        if !is_once {
+            self.look_up().await?;
+        }
         let wait = if is_once { 0 } else { self.patience() };
         let mut path = format!("{}/plan?wait={wait}", self.path);
         if let Some(seen) = seen {
@@ -213,11 +289,17 @@ impl Deliverer<'_> {
             _ => Trouble::Passing(explained(&refusal)),
         })?;
         let plan = read_plan(&answer).context("the server's plan cannot be read")?;
+        if let Some(lookup) = &mut self.lookup
+            && plan.place.is_empty()
+        {
+            lookup.at = lookup.at.min(Instant::now() + LOOKUPS.0);
+        }
         let pass = self.carry_out(&plan).await?;
-        Ok(Some((plan.tag, pass)))
+        Ok(pass.map(|pass| (plan.tag, pass)))
     }
 
-    async fn carry_out(&mut self, plan: &Plan) -> Result<Pass, Trouble> {
+    /// `None` when the process is to end meanwhile.
+    async fn carry_out(&mut self, plan: &Plan) -> Result<Option<Pass>, Trouble> {
         let local = |error: std::io::Error| {
             Trouble::Passing(anyhow!(error).context("the directory cannot be read or changed"))
         };
@@ -236,12 +318,13 @@ impl Deliverer<'_> {
                 // The next plan will not have it.
                 Fetched::Gone => self.put_off(change),
                 Fetched::Failed(reason) => failed.push((change, reason)),
+                Fetched::Ending => return Ok(None),
             }
         }
         if !ready.is_empty() {
             let (settled_at, has_command) = (self.settled_at, self.site.reload.is_some());
             if has_command && self.unless_ending(sleep_until(settled_at)).await.is_none() {
-                return Ok(Pass { refused: 0 });
+                return Ok(None);
             }
             let ending = self.ending.clone();
             let made = self.site.make(ready, || *ending.borrow()).await;
@@ -261,6 +344,9 @@ impl Deliverer<'_> {
             say(&format!("{}: {}", safe(&change.name), safe(reason)));
             self.put_off(change.clone());
         }
+        // What is refused stays for the next attempt: each key that is fetched is an event.
+        let kept = plan.place.iter().map(|wanted| wanted.held);
+        self.site.directory.sweep(kept).map_err(local)?;
         let there = self.site.directory.held().map_err(local)?;
         let said = sayings(plan, &before, &there, &failed);
         if news > 0 {
@@ -270,9 +356,9 @@ impl Deliverer<'_> {
         // What is no longer asked for is no longer refused.
         let open: Vec<Change> = changes(plan, &there);
         self.refused.retain(|_, retry| open.contains(&retry.change));
-        Ok(Pass {
+        Ok(Some(Pass {
             refused: self.refused.len(),
-        })
+        }))
     }
 
     /// Has the files of a version stored, if a change needs them.
@@ -287,12 +373,35 @@ impl Deliverer<'_> {
             return Ok(Fetched::Ready);
         }
         let path = format!("{}/certificates/{}", self.path, to.certificate);
-        let answer = match self.client.call(Method::GET, &path, None).await? {
-            Ok(answer) => answer,
-            Err(refusal) if refusal.status == StatusCode::NOT_FOUND => return Ok(Fetched::Gone),
-            Err(refusal) => return Err(Trouble::Passing(explained(&refusal))),
+        let client = self.client;
+        let asked = client.call(Method::GET, &path, None);
+        let Some(answer) = self.unless_ending(asked).await else {
+            return Ok(Fetched::Ending);
         };
-        let material = read_material(answer).context("the server's answer cannot be read")?;
+        let answer = match answer? {
+            Ok(answer) => answer,
+            Err(refusal) => match refusal.status {
+                StatusCode::NOT_FOUND => return Ok(Fetched::Gone),
+                StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                    return Err(Trouble::Passing(explained(&refusal)));
+                }
+                // It may be this certificate alone.
+                _ => {
+                    return Ok(Fetched::Failed(format!(
+                        "the server does not give it out: {}",
+                        refusal.detail
+                    )));
+                }
+            },
+        };
+        let material = match read_material(answer) {
+            Ok(material) => material,
+            Err(error) => {
+                return Ok(Fetched::Failed(format!(
+                    "the server's answer cannot be read: {error:#}"
+                )));
+            }
+        };
         if material.held != to {
             // A newer version has come since; so will a newer plan.
             return Ok(Fetched::Gone);
@@ -332,10 +441,12 @@ impl Deliverer<'_> {
         self.refused.insert(name, Retry { change, pause, at });
     }
 
-    /// Seconds until something is to be tried again, but not more than the server waits.
+    /// Seconds until something is to be tried or looked up again, but not more than the server waits.
     fn patience(&self) -> u64 {
         let now = Instant::now();
-        let next = self.refused.values().map(|retry| retry.at).min();
+        let retries = self.refused.values().map(|retry| retry.at);
+        let lookup = self.lookup.iter().map(|lookup| lookup.at);
+        let next = retries.chain(lookup).min();
         let seconds = next.map(|next| next.saturating_duration_since(now).as_secs() + 1);
         seconds.map_or(WAIT, |seconds| seconds.min(WAIT))
     }
@@ -367,6 +478,8 @@ impl Deliverer<'_> {
 
 /// What came of fetching the files for a change.
 enum Fetched {
+    /// The process is to end.
+    Ending,
     Failed(String),
     Gone,
     Ready,
@@ -397,21 +510,21 @@ fn explained(refusal: &Refusal) -> anyhow::Error {
 }
 
 fn read_plan(answer: &Value) -> anyhow::Result<Plan> {
+    // What is left out is not nothing: everything would be taken away.
     let list = |key| {
-        answer
-            .get(key)
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
+        let list = answer.get(key).and_then(Value::as_array);
+        list.with_context(|| format!("it has no {key}"))
     };
-    let place = list("place").map(|wanted| {
+    let place = list("place")?.iter().map(|wanted| {
         Ok(Wanted {
             name: member(wanted, "name")?.to_owned(),
             held: read_held(wanted)?,
             is_acknowledged: wanted.get("acknowledged") == Some(&Value::Bool(true)),
         })
     });
-    let remove = list("remove").map(|unwanted| Ok(member(unwanted, "certificate")?.parse()?));
+    let remove = list("remove")?
+        .iter()
+        .map(|unwanted| Ok(member(unwanted, "certificate")?.parse()?));
     Ok(Plan {
         tag: member(answer, "tag")?.to_owned(),
         place: place.collect::<anyhow::Result<_>>()?,
@@ -477,4 +590,127 @@ fn count(number: usize) -> String {
 /// To people and logs; stdout is for nothing here.
 fn say(text: &str) {
     eprintln!("deliver: {text}");
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::arguments::Connection;
+
+    const VERSION: &str = "0190163d-8694-739b-aea5-966c26f8ad01";
+
+    /// A server that has one certificate and fails with others; what it is asked for last, it never
+    /// answers.
+    async fn serve(listener: TcpListener, good: CertificateId, silent: CertificateId) {
+        let good = good.to_string();
+        while let Ok((mut connection, _)) = listener.accept().await {
+            let mut asked = Vec::new();
+            while !asked.windows(4).any(|end| end == b"\r\n\r\n") {
+                if connection.read_buf(&mut asked).await.unwrap() == 0 {
+                    break;
+                }
+            }
+            let asked = String::from_utf8_lossy(&asked).into_owned();
+            let path = asked.split(' ').nth(1).unwrap_or_default();
+            if path.ends_with(&silent.to_string()) {
+                std::future::pending::<()>().await;
+            }
+            let (status, body) = if path.ends_with("/placements") {
+                (200, json!({}))
+            } else if path.ends_with(&good) {
+                let answer = json!({
+                    "certificate": good,
+                    "version": VERSION,
+                    "chain": "chain\n",
+                    "private_key": "key\n",
+                });
+                (200, answer)
+            } else {
+                (500, json!({ "detail": "this one is broken" }))
+            };
+            let body = body.to_string();
+            let answer = format!(
+                "HTTP/1.1 {status} -\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+                body.len()
+            );
+            connection.write_all(answer.as_bytes()).await.unwrap();
+        }
+    }
+
+    fn wanted(name: &str, certificate: CertificateId) -> Wanted {
+        Wanted {
+            name: name.to_owned(),
+            held: Held {
+                certificate,
+                version: VERSION.parse().unwrap(),
+            },
+            is_acknowledged: false,
+        }
+    }
+
+    #[tokio::test]
+    async fn what_the_server_does_not_give_out_keeps_neither_others_nor_the_end_back() {
+        let ids = [1, 2, 3].map(|number| CertificateId::from_random([number; 16]));
+        let [broken, good, silent] = ids;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(serve(listener, good, silent));
+        let client = Client::connect(&Connection {
+            url: Some(format!("http://{address}")),
+            token: Some("token".to_owned()),
+            ca: None,
+            data: None,
+        });
+        let client = client.unwrap();
+        let root = tempfile::tempdir().unwrap();
+        let (end, ending) = watch::channel(false);
+        let mut deliverer = Deliverer {
+            client: &client,
+            path: "targets/web".to_owned(),
+            wants: json!({}),
+            site: Site {
+                directory: Directory::open(root.path(), Form::Pair).unwrap(),
+                reload: None,
+            },
+            refused: HashMap::new(),
+            lookup: None,
+            settled_at: Instant::now(),
+            ending,
+        };
+        let mut plan = Plan {
+            tag: "a".to_owned(),
+            place: vec![wanted("broken", broken), wanted("good", good)],
+            remove: Vec::new(),
+        };
+        let pass = deliverer.carry_out(&plan).await.ok().flatten().unwrap();
+        assert_eq!(pass.refused, 1);
+        assert!(root.path().join("good.key").exists());
+        assert!(deliverer.refused.contains_key("broken"));
+
+        plan.place.push(wanted("silent", silent));
+        let (ended, ()) = tokio::join!(deliverer.carry_out(&plan), async {
+            end.send_replace(true);
+        });
+        assert!(matches!(ended, Ok(None)));
+    }
+
+    #[test]
+    fn an_answer_that_lacks_a_list_does_not_ask_for_nothing() {
+        let whole = json!({ "tag": "a", "place": [], "remove": [] });
+        read_plan(&whole).unwrap();
+        for broken in [
+            json!({ "tag": "a" }),
+            json!({ "tag": "a", "place": [] }),
+            json!({ "tag": "a", "remove": [] }),
+            json!({ "tag": "a", "place": null, "remove": [] }),
+            json!({ "tag": "a", "place": {}, "remove": [] }),
+        ] {
+            read_plan(&broken).unwrap_err();
+        }
+    }
 }

@@ -1,10 +1,10 @@
 //! The command that has a server take up changed files.
 
-use std::process::{ExitStatus, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _};
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 use tokio::time::timeout;
 
 /// Octets of the end of its output that are kept.
@@ -40,21 +40,54 @@ impl Reload {
         let spawned = command.spawn();
         let mut child = spawned.map_err(|error| format!("/bin/sh cannot be run: {error}"))?;
         let group = child.id();
-        match timeout(self.patience, watch(&mut child)).await {
-            Ok(Ok((status, _))) if status.success() => Ok(()),
-            Ok(Ok((status, said))) => Err(told(
-                &format!("the reload command ended with {status}"),
-                &said,
-            )),
-            Ok(Err(error)) => Err(format!("the reload command cannot be run: {error}")),
-            Err(_) => {
-                end(group).await;
-                let seconds = self.patience.as_secs_f64();
-                Err(format!(
-                    "the reload command took more than {seconds} s and was ended"
-                ))
+        let (mut said, mut complained) = (Vec::new(), Vec::new());
+        let status = {
+            let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+            let reading =
+                async { tokio::join!(tail(stdout, &mut said), tail(stderr, &mut complained)) };
+            tokio::pin!(reading);
+            let mut is_read = false;
+            let waiting = async {
+                loop {
+                    tokio::select! {
+                        status = child.wait() => break status,
+                        _ = &mut reading, if !is_read => is_read = true,
+                    }
+                }
+            };
+            let status = timeout(self.patience, waiting).await;
+            if status.is_ok() && !is_read {
+                // What it has left running is no longer a matter of its patience.
+                let _ = timeout(GRACE, reading).await;
             }
+            status
+        };
+        let status = match status {
+            Ok(status) => status,
+            Err(_) => match child.try_wait() {
+                Ok(None) => {
+                    end(group).await;
+                    let seconds = self.patience.as_secs_f64();
+                    return Err(format!(
+                        "the reload command took more than {seconds} s and was ended"
+                    ));
+                }
+                Ok(Some(status)) => Ok(status),
+                Err(error) => Err(error),
+            },
+        };
+        let status =
+            status.map_err(|error| format!("the reload command cannot be run: {error}"))?;
+        if status.success() {
+            return Ok(());
         }
+        // Programs complain on one; what they say on the other is better than nothing.
+        let heard = [complained, said].map(|heard| String::from_utf8_lossy(&heard).into_owned());
+        let heard = heard.iter().find(|heard| !heard.trim().is_empty());
+        Err(told(
+            &format!("the reload command ended with {status}"),
+            heard.map_or("", String::as_str),
+        ))
     }
 }
 
@@ -79,38 +112,11 @@ async fn end(group: Option<u32>) {
     let _ = kill.status().await;
 }
 
-async fn watch(child: &mut Child) -> std::io::Result<(ExitStatus, String)> {
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let reading = async { tokio::join!(tail(stdout), tail(stderr)) };
-    tokio::pin!(reading);
-    let mut output = None;
-    let status = loop {
-        tokio::select! {
-            status = child.wait() => break status?,
-            read = &mut reading, if output.is_none() => output = Some(read),
-        }
-    };
-    let (stdout, stderr) = match output {
-        Some(output) => output,
-        None => timeout(GRACE, reading).await.unwrap_or_default(),
-    };
-    // Programs complain on one; what they say on the other is better than nothing.
-    Ok((
-        status,
-        if stderr.trim().is_empty() {
-            stdout
-        } else {
-            stderr
-        },
-    ))
-}
-
-/// The end of what comes, all of which is taken: the program would wait otherwise.
-async fn tail(pipe: Option<impl AsyncRead + Unpin>) -> String {
+/// Keeps the end of what comes, all of which is taken: the program would wait otherwise.
+async fn tail(pipe: Option<impl AsyncRead + Unpin>, kept: &mut Vec<u8>) {
     let Some(mut pipe) = pipe else {
-        return String::new();
+        return;
     };
-    let mut kept: Vec<u8> = Vec::new();
     let mut read = [0; 4096];
     while let Ok(length) = pipe.read(&mut read).await {
         if length == 0 {
@@ -120,7 +126,6 @@ async fn tail(pipe: Option<impl AsyncRead + Unpin>) -> String {
         let surplus = kept.len().saturating_sub(MOST_OUTPUT);
         kept.drain(..surplus);
     }
-    String::from_utf8_lossy(&kept).into_owned()
 }
 
 #[cfg(test)]
@@ -190,5 +195,25 @@ mod tests {
             .await
             .unwrap()
             .unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_daemon_that_holds_the_output_does_not_count_against_the_patience() {
+        let directory = tempfile::tempdir().unwrap();
+        let pid = directory.path().join("pid");
+        let started = Reload {
+            command: format!("sleep 1000 & echo $! > {}", pid.display()),
+            patience: GRACE / 2,
+        };
+        started.run().await.unwrap();
+        let pid = std::fs::read_to_string(pid).unwrap();
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap();
+        assert!(!stat.contains(") Z "), "{stat}");
+        let ended = Command::new("kill").arg(pid.trim()).status().await;
+        assert!(ended.unwrap().success());
+        let failed = reload("sleep 5 & echo no such file >&2; exit 1")
+            .run()
+            .await;
+        assert!(failed.unwrap_err().ends_with("no such file"));
     }
 }

@@ -2,8 +2,8 @@
 
 use pki::{Revocation, RevocationReason};
 use store::{
-    AccountId, Acknowledgement, CertificateId, Error, Exportable, Placement, Refusal, Scope,
-    ServiceId, Store, TARGET_SERVICES_LIMIT, Target, TargetId, VersionId,
+    AccountId, Acknowledgement, CertificateId, Deliverable, Error, Exportable, Placement, Refusal,
+    Scope, ServiceId, Store, TARGET_SERVICES_LIMIT, Target, TargetId, VersionId,
 };
 use time::Duration;
 
@@ -197,20 +197,32 @@ async fn what_has_a_key_and_was_not_revoked_can_be_delivered(database: &Database
         store.deliverable_of_account(owner, 0).await.unwrap(),
         vec![]
     );
-    // Who asks for one by name gets it for as long as its key is there.
+    // Nor does who asks for one by name get a key that does not stay.
     let asked: Vec<CertificateId> = ids.into_iter().chain([good]).collect();
     let found = store.deliverable(Scope::Account(owner), &asked).await;
-    let mut found: Vec<_> = found
-        .unwrap()
-        .iter()
-        .map(|one| one.certificate_id)
-        .collect();
-    found.sort();
-    let mut expected = [good, limited_id];
-    expected.sort();
-    assert_eq!(found, expected);
+    let ids = |found: Vec<Deliverable>| {
+        let mut ids: Vec<_> = found.iter().map(|one| one.certificate_id).collect();
+        ids.sort();
+        ids
+    };
+    assert_eq!(ids(found.unwrap()), [good]);
     let foreign = store.deliverable(Scope::Account(other), &asked).await;
     assert_eq!(foreign.unwrap(), vec![]);
+
+    // With a service that is served with it, it stays.
+    let shop = service(owner);
+    let shop_id = shop.id;
+    let served = domain(&format!("k{}.example", unique()), Some(limited_id));
+    let made = store.create_service(shop, vec![served], Vec::new());
+    made.await.unwrap();
+    let mut both = [good, limited_id];
+    both.sort();
+    let found = store.deliverable_of_account(owner, 10).await;
+    assert_eq!(ids(found.unwrap()), both);
+    let found = store.deliverable(Scope::Account(owner), &asked).await;
+    assert_eq!(ids(found.unwrap()), both);
+    let found = store.deliverable_of_services(owner, &[shop_id], 10).await;
+    assert_eq!(ids(found.unwrap()), [limited_id]);
 }
 
 async fn services_tell_which_of_their_certificates_can_be_delivered(database: &Database) {
@@ -320,7 +332,8 @@ async fn what_is_no_news_leaves_no_event(database: &Database) {
     let owner = account(&store).await;
     let target = add(&store, owner).await;
     let (id, version, _) = certificate(&store, owner).await;
-    let refused = |reason: &str| {
+    let newer = VersionId::at(moment(0) + Duration::DAY);
+    let refused = |version, reason: &str| {
         Acknowledgement::Refused(Refusal {
             version_id: Some(version),
             reason: reason.to_owned(),
@@ -330,13 +343,23 @@ async fn what_is_no_news_leaves_no_event(database: &Database) {
         (Acknowledgement::Removed, false),
         (Acknowledgement::Placed(version), true),
         (Acknowledgement::Placed(version), false),
-        (
-            Acknowledgement::Placed(VersionId::at(moment(0) + Duration::DAY)),
-            true,
-        ),
-        (refused("one"), true),
-        (refused("one"), false),
-        (refused("another"), true),
+        (Acknowledgement::Placed(newer), true),
+        (refused(version, "one"), true),
+        (refused(version, "one"), false),
+        (refused(version, "the same, in process 7"), false),
+        (refused(newer, "the same, in process 8"), true),
+        (Acknowledgement::Placed(newer), true),
+        (refused(newer, "the same, in process 9"), true),
+        (refused(newer, "the last words"), false),
+    ] {
+        let before = kinds(&store, owner).await.len();
+        say(&store, owner, target, id, said.clone()).await;
+        let news = kinds(&store, owner).await.len() - before;
+        assert_eq!(news, usize::from(is_news), "{said:?}");
+    }
+    let refusal = placement(&store, target).await.unwrap().refusal;
+    assert_eq!(refusal.unwrap().reason, "the last words");
+    for (said, is_news) in [
         (Acknowledgement::Removed, true),
         (Acknowledgement::Removed, false),
     ] {
