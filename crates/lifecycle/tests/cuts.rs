@@ -128,9 +128,13 @@ async fn a_node_that_dies_at_any_moment_leaves_an_order_that_another_finishes() 
             }
             None => true,
         };
-        cuts += u32::from(work_until(&site, site.house(), id, dies).await);
+        if work_until(&site, site.house(), id, dies).await {
+            cuts += 1;
+        } else {
+            // It was faster than what was measured, and so may others be.
+            turns = turns / 4 * 3;
+        }
         assert_finished(&site, id, &name, &what).await;
     }
-    // Some orders are faster than the one that was measured.
     assert!(cuts >= CUTS / 2, "only {cuts} of them were cut off");
 }

@@ -10,4 +10,5 @@ mod misconfigurations;
 mod obtaining;
 mod persistence;
 mod renewal;
+mod stacks;
 mod two_nodes;
