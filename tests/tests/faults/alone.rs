@@ -11,8 +11,9 @@ use crate::trouble::{CASES, Case, PATIENCES};
 /// Hours that a directory fails for.
 const HOURS: u32 = 8;
 /// Requests that a directory may get in that time for one name: with every failure, the next attempt
-/// is later.
-const MOST_REQUESTS: u64 = 500;
+/// is later. Where every nonce is refused, an attempt takes some twenty; how many attempts there are
+/// depends a little on when the clock is turned.
+const MOST_REQUESTS: u64 = 1_000;
 /// Orders of them.
 const MOST_ORDERS: usize = 16;
 
