@@ -29,7 +29,7 @@ run: ## Build Chancery and start it on ./data; ARGS="…" adds arguments
 
 test: setup test-tools ## Run all tests, after installing what they need
 	cargo build --workspace --bins
-	cargo test --workspace
+	cargo test --workspace --no-fail-fast
 
 test-revocations: ## Revoke 100,000 certificates on three nodes, in some minutes
 	CHANCERY_TEST_REVOCATIONS=100000 cargo test --package lifecycle --test shards many_revocations

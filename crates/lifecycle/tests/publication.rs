@@ -9,12 +9,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use lifecycle::{Authority, CertificateRef, DEFAULT_AUTHORITY, Error, Issued, RevocationTarget};
-use pki::{
-    CertId, Certificate, HashAlgorithm, IssuerHashes, KeyAlgorithm, OcspFailure, OcspRequest,
-    PrivateKey, RevocationReason, SubjectFields,
-};
+use pki::{Certificate, KeyAlgorithm, OcspFailure, PrivateKey, RevocationReason, SubjectFields};
 use sqlx::{Connection as _, SqliteConnection};
 use store::CaRole;
+use support::published::{self, answer, number_of, question};
 use support::served::Following;
 use support::{DAY, DEADLINE, Fixture, HOUR, Node, SECOND, SPARE, eventually};
 use time::OffsetDateTime;
@@ -29,11 +27,6 @@ impl Node {
         let authority = self.authority().await;
         let list = self.house.authorities.revocation_list(&authority, 0).await;
         list.unwrap()
-    }
-
-    async fn answer(&self, issuer: &Certificate, subject: &Certificate) -> Bytes {
-        let request = question(issuer, subject);
-        self.house.authorities.answer_ocsp(&request).await.der
     }
 }
 
@@ -57,15 +50,6 @@ impl Fixture {
             .unwrap();
         connection
     }
-}
-
-fn question(issuer: &Certificate, subject: &Certificate) -> Vec<u8> {
-    let hashes = IssuerHashes::of(issuer);
-    let request = OcspRequest {
-        cert_ids: vec![CertId::new(HashAlgorithm::Sha1, &hashes, subject.serial())],
-        nonce: None,
-    };
-    request.to_der()
 }
 
 fn key_identifier(certificate: &Certificate) -> String {
@@ -98,19 +82,6 @@ fn foreign() -> Certificate {
     let serial = pki::Serial::from_random([7; 16]).unwrap();
     let prepared = pki::prepare_self_signed(profile, &serial, &key).unwrap();
     prepared.lint().unwrap().sign().unwrap()
-}
-
-/// The CRL number (RFC 5280 section 5.2.3).
-fn number_of(list: &[u8]) -> u64 {
-    let object = [0x06, 0x03, 0x55, 0x1d, 0x14, 0x04];
-    let place = list.windows(object.len()).position(|found| found == object);
-    // The length of the octet string, then an INTEGER.
-    let value = &list[place.unwrap() + object.len() + 2..];
-    let length = usize::from(value[0]);
-    let digits = &value[1..=length];
-    digits
-        .iter()
-        .fold(0, |number, digit| number << 8 | u64::from(*digit))
 }
 
 fn holds(list: &[u8], issued: &Issued) -> bool {
@@ -299,7 +270,7 @@ async fn a_responder_from_the_future_is_replaced_once() {
     let [node, _] = &fixture.nodes;
     let issuer = node.authority().await.issuing_certificate().clone();
     let leaf = fixture.issue("a.test", 7).await.leaf;
-    let responder = || async { responder_in(&node.answer(&issuer, &leaf).await) };
+    let responder = || async { responder_in(&answer(&node.house, &issuer, &leaf).await) };
     fixture.turn(2 * DAY);
     let first = responder().await;
     fixture.turn(-DAY);
@@ -329,7 +300,7 @@ fn only_rsa_answers_are_signed_apart_from_the_reactor() {
             let (release, released) = std::sync::mpsc::channel::<()>();
             let busy = tokio::task::spawn_blocking(move || released.recv());
             let issuing = authority.issuing_certificate();
-            let question = question(authority.root_certificate(), issuing);
+            let question = question(authority.root_certificate(), issuing, None).to_der();
             let mut answering = Box::pin(node.house.authorities.answer_ocsp(&question));
             let at_once = tokio::select! {
                 biased;
@@ -355,7 +326,7 @@ async fn questions_about_foreign_issuers_reach_the_store_once_a_second() {
     let foreign = foreign();
     let name = key_identifier(&foreign);
     let authorities = &node.house.authorities;
-    let answer = || async { node.answer(&foreign, &foreign).await };
+    let answer = || async { answer(&node.house, &foreign, &foreign).await };
     let unauthorized = OcspFailure::Unauthorized.to_der();
     assert_eq!(answer().await, unauthorized);
     // From here on, whoever asks the store fails.
@@ -393,7 +364,7 @@ async fn what_another_node_has_made_is_found_within_a_second() {
     let fixture = Fixture::new(KeyAlgorithm::P256).await;
     let [maker, other] = &fixture.nodes;
     let foreign = foreign();
-    other.answer(&foreign, &foreign).await;
+    answer(&other.house, &foreign, &foreign).await;
     let made = maker.house.authorities.named(SPARE).await.unwrap();
     fixture.turn(SECOND);
     let name = key_identifier(made.issuing_certificate());
@@ -427,24 +398,19 @@ async fn a_revocation_shows_on_every_node_that_follows_the_feed() {
         .map(|node| Following::start(&node.house));
     let issuer = fixture.nodes[0].authority().await;
     let issuer = issuer.issuing_certificate();
+    let is_good = async |node: &Node, issued: &Issued| {
+        let question = question(issuer, &issued.leaf, None);
+        published::is_good(&node.house, fixture.now(), issuer, &question).await
+    };
     for _ in 0..5 {
         let issued = fixture.issue("a.test", 7).await;
-        let mut before = Vec::new();
         for node in &fixture.nodes {
-            before.push(node.answer(issuer, &issued.leaf).await);
-            assert_eq!(
-                node.answer(issuer, &issued.leaf).await,
-                *before.last().unwrap()
-            );
+            assert!(is_good(node, &issued).await);
         }
         fixture.revoke(&issued).await;
-        assert_ne!(
-            fixture.nodes[0].answer(issuer, &issued.leaf).await,
-            before[0]
-        );
+        assert!(!is_good(&fixture.nodes[0], &issued).await);
         eventually("the other node says so, too", || async {
-            let answer = fixture.nodes[1].answer(issuer, &issued.leaf).await;
-            (answer != before[1]).then_some(())
+            (!is_good(&fixture.nodes[1], &issued).await).then_some(())
         })
         .await;
     }

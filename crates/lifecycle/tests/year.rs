@@ -10,19 +10,15 @@ use lifecycle::{
     CertificateRef, DEFAULT_AUTHORITY, House, IssueRequest, Issued, KeySource, RevocationTarget,
     parse_identifiers,
 };
-use pki::{
-    CertId, Certificate, HashAlgorithm, IssuerHashes, KeyAlgorithm, OcspRequest, RevocationReason,
-    SubjectFields, VerifiedAnswer,
-};
+use pki::{Certificate, KeyAlgorithm, RevocationReason, SubjectFields};
+use support::published::{self, number_of, question};
 use support::served::Following;
 use support::{DAY, Fixture, HOUR, MINUTE, eventually};
-use time::{Date, Duration, Month, OffsetDateTime, Time};
+use time::{Date, Month, OffsetDateTime, Time};
 
 /// Days that an issuing CA lives, and how many of them are looked at.
 const LIFE: i64 = 10 * 365;
 const YEAR: i64 = 365;
-/// For how long caches give an answer again.
-const CACHED: Duration = Duration::minutes(5);
 
 /// What the world has of the authority.
 struct World<'a> {
@@ -89,7 +85,6 @@ impl World<'_> {
         .await;
     }
 
-    /// What a node says of a certificate, if that holds now and for as long as caches repeat it.
     async fn is_good(
         &self,
         house: &House,
@@ -97,25 +92,8 @@ impl World<'_> {
         subject: &Certificate,
         with_nonce: bool,
     ) -> bool {
-        let hashes = IssuerHashes::of(issuer);
-        let question = OcspRequest {
-            cert_ids: vec![CertId::new(HashAlgorithm::Sha1, &hashes, subject.serial())],
-            nonce: with_nonce.then(|| vec![1; 32]),
-        };
-        let answer = house.authorities.answer_ocsp(&question.to_der()).await;
-        let now = self.fixture.now();
-        let cached = if answer.repeatable.is_some() {
-            CACHED
-        } else {
-            Duration::ZERO
-        };
-        let reads = [now, now + cached].map(|moment| {
-            let read = VerifiedAnswer::read(&answer.der, &question.cert_ids[0], issuer, moment);
-            read.unwrap()
-        });
-        assert!(reads[0].next_update.unwrap() <= issuer.not_after().max(now + Duration::DAY));
-        assert_eq!(reads[0], reads[1]);
-        reads[0].is_good
+        let request = question(issuer, subject, with_nonce.then(|| vec![1; 32]));
+        published::is_good(house, self.fixture.now(), issuer, &request).await
     }
 
     /// Checks the lists of all tiers that have not ended, as a node publishes them now.
@@ -183,17 +161,6 @@ fn updates(list: &[u8]) -> [OffsetDateTime; 2] {
         let time = Time::from_hms(hour, minute, second).unwrap();
         date.with_time(time).assume_utc()
     })
-}
-
-/// The CRL number (RFC 5280 section 5.2.3).
-fn number_of(list: &[u8]) -> u64 {
-    let object = [0x06, 0x03, 0x55, 0x1d, 0x14, 0x04];
-    let place = list.windows(object.len()).position(|found| found == object);
-    let value = &list[place.unwrap() + object.len() + 2..];
-    let digits = &value[1..=usize::from(value[0])];
-    digits
-        .iter()
-        .fold(0, |number, digit| number << 8 | u64::from(*digit))
 }
 
 #[tokio::test]

@@ -7,6 +7,8 @@
 
 pub(crate) mod directory;
 
+pub(crate) mod published;
+
 pub(crate) mod services;
 
 pub(crate) mod site;
