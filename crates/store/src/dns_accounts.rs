@@ -145,14 +145,13 @@ impl Store {
         })
     }
 
-    /// Makes a DNS account the provider of a zone, in place of one that was made of another DNS
-    /// account. One that somebody added for this very zone stays. The answer is whether something
-    /// was changed.
+    /// Makes a DNS account a provider of a zone, beside those that were made of other DNS accounts,
+    /// unless somebody added one for this very zone. The answer is whether something was changed.
     ///
     /// # Errors
     ///
     /// [`Error::NotFound`] when the DNS account is gone, [`Error::TooLong`], [`Error::Full`] beyond
-    /// [`DNS_PROVIDERS_LIMIT`].
+    /// [`DNS_PROVIDERS_LIMIT`], [`Error::Duplicate`] when it is made one at this very moment.
     pub async fn provide_zone(
         &self,
         scope: Scope,
@@ -176,16 +175,12 @@ impl Store {
             .sealer()
             .seal(purpose, provider.as_uuid(), opened.bytes())?;
         let there = Statement::new(
-            "select dns_account_id from dns_providers where account_id = ? and zone = ?",
+            "select 1 from dns_providers where account_id = ? and zone = ? \
+             and (dns_account_id is null or dns_account_id = ?)",
         )
         .bind(owner.account_id)
-        .bind(zone);
-        let delete = Statement::new(
-            "delete from dns_providers where account_id = ? and zone = ? \
-             and dns_account_id is not null",
-        )
-        .bind(owner.account_id)
-        .bind(zone);
+        .bind(zone)
+        .bind(account);
         let insert = Statement::new(
             "insert into dns_providers (created_at, trusted, id, account_id, zone, kind, \
              credentials, dns_account_id) select * from (values (?, ?, ?, ?, ?, ?, ?, ?)) as fresh",
@@ -202,12 +197,8 @@ impl Store {
         let insert = within_number(insert, "dns_providers", limited, DNS_PROVIDERS_LIMIT);
         let event = event.into_row();
         in_transaction!(self.backend(), |transaction| {
-            if let Some(mut row) = transaction.row(there.clone()).await? {
-                let made_of: Option<DnsProviderId> = row.take()?;
-                if made_of.is_none_or(|made_of| made_of == account) {
-                    return Ok(false);
-                }
-                transaction.execute(delete.clone()).await?;
+            if transaction.row(there.clone()).await?.is_some() {
+                return Ok(false);
             }
             if transaction.execute(insert.clone()).await? == 0 {
                 return Err(Error::Full);

@@ -37,8 +37,8 @@ pub struct NewDnsProvider {
     pub id: DnsProviderId,
     /// The account that it belongs to; none for one that the operator shares with all accounts.
     pub account_id: Option<AccountId>,
-    /// The zone that it can change, unique among those of its owner: lower case and without a final
-    /// dot; at most [`DOMAIN_NAME_LIMIT`] bytes.
+    /// The zone that it can change, unique among those that were added for their zones to the same
+    /// owner: lower case and without a final dot; at most [`DOMAIN_NAME_LIMIT`] bytes.
     pub zone: String,
     /// How it is spoken to, such as `rfc2136`; at most [`DNS_PROVIDER_KIND_LIMIT`] bytes.
     pub kind: String,
@@ -142,8 +142,10 @@ impl Store {
     }
 
     /// The DNS providers for these very zones that an account may use: those with longer names
-    /// first, and of one zone the account's own before a shared one. Who looks for the provider of
-    /// a name asks for the name and all its parents, and takes the first.
+    /// first, and of one zone the account's own before a shared one; of the account's own, the one
+    /// that somebody added for the zone before those that were made of DNS accounts, and of these
+    /// the newest. Who looks for the provider of a name asks for the name and all its parents, and
+    /// takes the first.
     pub async fn dns_providers_for(
         &self,
         account: AccountId,
@@ -158,7 +160,12 @@ impl Store {
         found.sort_by(|one: &DnsProvider, other: &DnsProvider| {
             let key = |provider: &DnsProvider| {
                 let length = provider.zone.len();
-                (Reverse(length), provider.account_id.is_none())
+                (
+                    Reverse(length),
+                    provider.account_id.is_none(),
+                    provider.dns_account_id.is_some(),
+                    Reverse(provider.created_at),
+                )
             };
             key(one)
                 .cmp(&key(other))
@@ -185,6 +192,10 @@ impl Store {
 
     /// Removes a DNS provider with its credentials; the answer is whether there was one. An account
     /// removes its own only.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InUse`] while an installation names it.
     pub async fn remove_dns_provider(
         &self,
         scope: Scope,
@@ -193,10 +204,14 @@ impl Store {
     ) -> Result<bool, Error> {
         let delete = Statement::new("delete from dns_providers where id = ?").bind(id);
         let delete = scope.restrict(delete, "account_id");
+        let naming = crate::installations::naming(id);
         let event = event.into_row();
         in_transaction!(self.backend(), |transaction| {
             if transaction.execute(delete.clone()).await? == 0 {
                 return Ok(false);
+            }
+            if transaction.row(naming.clone()).await?.is_some() {
+                return Err(Error::InUse);
             }
             events::insert(transaction, vec![event.clone()]).await?;
             Ok(true)

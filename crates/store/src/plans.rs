@@ -261,7 +261,12 @@ async fn services_and_instances_are_found_by_index() {
     assert_uses(&backend, "installations_dns_provider", statement).await;
     let certificates = [CertificateId::random(), CertificateId::random()];
     let statement = services::with_certificates(&certificates);
-    assert_uses(&backend, "COVERING INDEX domains_certificate", statement).await;
+    let users = plan(&backend, statement).await;
+    for index in ["domains_certificate", "domains_alternate"] {
+        let search = format!("SEARCH domains USING COVERING INDEX {index}");
+        assert!(users.contains(&search), "{users}");
+    }
+    assert!(!users.contains("SCAN domains"), "{users}");
 }
 
 #[tokio::test]

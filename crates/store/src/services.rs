@@ -122,8 +122,8 @@ impl Store {
         Ok(sizes)
     }
 
-    /// The services that have a domain served with one of these certificates: identifier and name,
-    /// each once for every certificate, ordered by certificate. At most 1,000 services are told of
+    /// The services that have a domain served with one of these certificates, be it as an alternate:
+    /// identifier and name, each once for every certificate, ordered by certificate. At most 1,000 services are told of
     /// for each certificate.
     pub async fn services_with_certificates(
         &self,
@@ -208,15 +208,30 @@ pub(crate) fn listed(scope: Scope, page: &Page<ServiceId>) -> Statement {
 }
 
 pub(crate) fn with_certificates(certificates: &[CertificateId]) -> Statement {
-    Statement::new(
-        "select used.certificate_id, used.service_id, s.name from (select distinct \
-         certificate_id, service_id from domains where certificate_id in ",
-    )
-    .list(certificates.iter().copied())
-    .text(&format!(
-        " order by certificate_id, service_id limit {WITH_CERTIFICATES}) as used \
-         join services s on s.id = used.service_id order by used.certificate_id, used.service_id"
-    ))
+    let part = |column: &str| {
+        (
+            format!(
+                "select * from (select distinct {column} as certificate_id, service_id \
+                 from domains where {column} in "
+            ),
+            format!(" order by {column}, service_id limit {WITH_CERTIFICATES}) as {column}s"),
+        )
+    };
+    let ((first, first_end), (second, second_end)) = (part("certificate_id"), part("alternate_id"));
+    Statement::new("select used.certificate_id, used.service_id, s.name from (")
+        .text(&first)
+        .list(certificates.iter().copied())
+        .text(&first_end)
+        // A service may have both kinds of domains.
+        .text(" union ")
+        .text(&second)
+        .list(certificates.iter().copied())
+        .text(&second_end)
+        .text(&format!(
+            " order by certificate_id, service_id limit {WITH_CERTIFICATES}) as used \
+             join services s on s.id = used.service_id \
+             order by used.certificate_id, used.service_id"
+        ))
 }
 
 pub(crate) fn select(condition: &str) -> Statement {

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use http::StatusCode;
 use http::header::{HeaderValue, WWW_AUTHENTICATE};
-use lifecycle::{AuthenticationError, Error, Unfinished};
+use lifecycle::{AuthenticationError, Error, Noun, Unfinished};
 use serde::Serialize;
 use tokio::task::JoinError;
 
@@ -182,7 +182,11 @@ fn status_of(error: &Error) -> StatusCode {
         Error::BackendForbidden { .. } | Error::Forbidden { .. } | Error::Policy { .. } => {
             StatusCode::FORBIDDEN
         }
-        Error::NotFound { .. } => StatusCode::NOT_FOUND,
+        // Nothing else is named by paths; what a body names, and is not there, is a fault of the body.
+        Error::NotFound {
+            noun: Noun::Account | Noun::Certificate | Noun::DnsProvider | Noun::Service,
+            ..
+        } => StatusCode::NOT_FOUND,
         Error::AlreadyRevoked
         | Error::Attached { .. }
         | Error::DomainReserved { .. }

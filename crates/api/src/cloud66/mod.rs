@@ -56,11 +56,11 @@ pub(crate) async fn respond(context: &Context, request: Request) -> Response {
     let id = id.filter(|id| id.len() <= REQUEST_ID_SHOWN);
     let span = tracing::info_span!("cloud66", request_id = id.as_ref().and_then(shown));
     let mut standing = context.allowance.whole();
-    let dispatched = dispatch(context, request, &mut standing).instrument(span);
-    let mut response = match dispatched.await {
-        Ok(response) => response,
-        Err(fault) => fault.respond(),
+    let answering = async {
+        let dispatched = dispatch(context, request, &mut standing).await;
+        dispatched.unwrap_or_else(Fault::respond)
     };
+    let mut response = answering.instrument(span).await;
     let headers = response.headers_mut();
     if let Some(id) = id {
         headers.insert(REQUEST_ID, id);

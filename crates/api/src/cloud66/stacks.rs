@@ -6,6 +6,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
+use tracing::Instrument as _;
 
 use super::call::Call;
 use super::envelope;
@@ -115,9 +116,10 @@ pub(super) async fn delete(call: Call<'_>, stack: &str) -> Result<Response, Faul
     let id = stack_id(stack)?;
     let (house, caller) = (call.house().clone(), call.principal.clone());
     // Even if the caller goes away, so that no certificate is left behind.
-    let removing =
-        tokio::spawn(async move { house.installations.remove_service(&caller, id).await });
-    let deleted = removing.await.map_err(Fault::BrokenOff)??;
+    let removing = async move { house.installations.remove_service(&caller, id).await };
+    let deleted = tokio::spawn(removing.in_current_span())
+        .await
+        .map_err(Fault::BrokenOff)??;
     Ok(envelope::single(&Stack::of(&deleted)))
 }
 

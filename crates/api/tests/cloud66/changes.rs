@@ -135,6 +135,19 @@ fn changing_nothing_about_an_obtained_certificate_renews_it() {
 }
 
 #[test]
+fn a_pair_for_an_obtained_certificate_comes_with_its_type() {
+    let server = start();
+    let list = stack(&server, "shop");
+    let made = post(&server, &list, &lets_encrypt("a.example"));
+    let path = path_of(&list, &made);
+    let pair = Authority::new().issue(&["a.example"], 90);
+    let body = json!({"certificate": pair.chain, "key": pair.key}).to_string();
+    let details = assert_error(&send(&server, "PUT", &path, &body), 400, "bad_request");
+    assert!(details.starts_with("type"), "{details}");
+    assert_eq!(get(&server, &path)["type"], "lets_encrypt");
+}
+
+#[test]
 fn an_obtained_certificate_is_obtained_for_other_names() {
     let server = start();
     let list = stack(&server, "shop");

@@ -1,7 +1,8 @@
 //! `/dns_providers`, `/accounts` and the notifications of a stack.
 
-use lifecycle::{NewDnsProvider, NewWebhook, NoticeKind, TokenLimits, WebhookFormat};
+use lifecycle::{Error, NewDnsProvider, NewWebhook, NoticeKind, TokenLimits, WebhookFormat};
 use serde_json::{Value, json};
+use testbed::{Workdir, openssl};
 
 use crate::support::Server;
 use crate::{assert_error, response_of, send, send_as};
@@ -44,11 +45,23 @@ fn providers() -> Vec<(&'static str, Value)> {
             }),
         ),
         ("Cloudflare", json!({ "api_token": "SECRET", "email": "" })),
+        ("Google", json!({ "service_account_json": google() })),
         (
             "TransIP",
             json!({ "username": "u", "key_file": "-----BEGIN PRIVATE KEY-----SECRET" }),
         ),
     ]
+}
+
+/// The file of a service account.
+fn google() -> String {
+    let files = Workdir::new();
+    let key = files.path("key.pem");
+    let arguments = ["genpkey", "-algorithm", "RSA", "-out", &key];
+    openssl(&arguments, b"");
+    let key = std::fs::read_to_string(key).unwrap();
+    json!({ "client_email": "dns@project.iam.test", "private_key": key, "project_id": "SECRET" })
+        .to_string()
 }
 
 fn create(server: &Server, kind: &str, key: &str, credentials: &Value) -> testbed::http::Response {
@@ -145,6 +158,13 @@ fn what_cannot_work_is_refused_and_names_the_field() {
             "x",
             json!({ "server": "192.0.2.1", "name": "SECRET" }),
             "secret",
+        ),
+        // They open the whole account.
+        (
+            "Cloudflare",
+            "x",
+            json!({ "api_key": "SECRET", "email": "a@b.test" }),
+            "api_token",
         ),
         ("Hetzner", "x", json!(null), "credentials"),
         ("Hetzner", "x", json!("SECRET"), "credentials"),
@@ -336,6 +356,10 @@ fn a_provider_that_a_certificate_names_stays() {
     assert_eq!(made["dns_provider_uuid"], uuid);
     let details = assert_error(&send(&server, "DELETE", &path, ""), 409, "conflict");
     assert!(details.contains("in use"), "{details}");
+    // Nor can it be removed as the provider of its zone.
+    let providers = &server.house.dns_providers;
+    let refused = server.run(providers.remove(&administrator, "shop.test"));
+    assert!(matches!(refused, Err(Error::InUse { .. })), "{refused:?}");
     let certificate = format!("{certificates}/{}", made["uuid"].as_str().unwrap());
     assert_eq!(send(&server, "DELETE", &certificate, "").status, 200);
     assert_eq!(send(&server, "DELETE", &path, "").status, 200);

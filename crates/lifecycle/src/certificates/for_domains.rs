@@ -108,7 +108,7 @@ impl Certificates {
 
     /// What was requested for a name before on behalf of a domain: what is coming or in force, else
     /// the first that was given up.
-    async fn requested_before(
+    pub(crate) async fn requested_before(
         &self,
         account_id: AccountId,
         common_name: &DnsName,

@@ -15,6 +15,7 @@ mod sightings;
 mod tests;
 pub(crate) mod visibility;
 mod withdrawal;
+mod writers;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -100,6 +101,7 @@ impl Solvers {
         &self,
         assignment: &Assignment<'_>,
     ) -> Result<(), ChallengeError> {
+        self.have_zones(assignment.certificate).await?;
         self.examiner.preflight(assignment).await
     }
 

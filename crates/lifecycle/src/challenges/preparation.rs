@@ -5,7 +5,9 @@ use std::time::Duration;
 use acme::KeyAuthorization;
 use acme::client::{Challenge, ChallengeKind, ChallengeStatus};
 use dns::{Proof, ProviderError};
-use store::{AccountId, ChallengeId, ChallengeRecord, ChallengeState, PendingChallenge, Scope};
+use store::{
+    AccountId, ChallengeId, ChallengeRecord, ChallengeState, DnsProviderId, PendingChallenge, Scope,
+};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
@@ -81,6 +83,7 @@ impl Solvers {
         let account = assignment.certificate.account_id;
         let url = &assignment.login.account_url;
         let has_providers = self.has_providers(account).await?;
+        let writer = self.writer(assignment.certificate).await?;
         let mut chosen = Vec::with_capacity(offers.len());
         let mut offers = offers.into_iter().peekable();
         while offers.peek().is_some() {
@@ -90,7 +93,8 @@ impl Solvers {
                 let uri = persistent_uri(assignment, &offer)?;
                 looking.spawn(async move {
                     let urls = (url.as_str(), uri.as_str());
-                    let places = solvers.places(account, urls, &offer, has_providers).await;
+                    let looker = (account, writer, has_providers);
+                    let places = solvers.places(looker, urls, &offer).await;
                     (offer, places)
                 });
             }
@@ -180,10 +184,9 @@ impl Solvers {
 
     async fn places(
         &self,
-        account: AccountId,
+        (account, writer, has_providers): (AccountId, Option<DnsProviderId>, bool),
         (account_url, account_uri): (&str, &str),
         offer: &Offer,
-        has_providers: bool,
     ) -> Result<Places, ChallengeError> {
         let mut places = Places::default();
         if offer.is_address {
@@ -196,17 +199,23 @@ impl Solvers {
         let domain = &offer.domain;
         if has_providers && offers(ChallengeKind::Dns01) {
             let record = records::dns_01_name(domain);
-            places.dns = self.place(account, &record, &mut places.trouble).await?;
+            places.dns = self
+                .place((account, writer), &record, &mut places.trouble)
+                .await?;
         }
         if has_providers && offers(ChallengeKind::DnsAccount01) {
             let record = records::dns_account_01_name(domain, account_url);
-            places.account = self.place(account, &record, &mut places.trouble).await?;
+            places.account = self
+                .place((account, writer), &record, &mut places.trouble)
+                .await?;
         }
         if offers(ChallengeKind::DnsPersist01) {
             let record = records::persist_name(domain);
             places.persists = self.persists(account_uri, offer, &record).await;
             if has_providers && !places.persists {
-                places.persist = self.place(account, &record, &mut places.trouble).await?;
+                places.persist = self
+                    .place((account, writer), &record, &mut places.trouble)
+                    .await?;
             }
         }
         Ok(places)
@@ -214,11 +223,11 @@ impl Solvers {
 
     async fn place(
         &self,
-        account: AccountId,
+        (account, writer): (AccountId, Option<DnsProviderId>),
         record: &str,
         trouble: &mut Option<String>,
     ) -> Result<Option<Place>, Error> {
-        match self.providers.place(account, record).await {
+        match self.providers.place(account, writer, record).await {
             Ok(place) => Ok(place),
             Err(PlaceError::Delegation(error)) => {
                 *trouble = Some(error.to_string());

@@ -227,7 +227,11 @@ async fn the_longest_zone_decides_and_one_s_own_provider_before_a_shared_one() {
         ),
     ] {
         let record = records::dns_01_name(name);
-        let place = fixture.house.dns_providers.place(account, &record).await;
+        let place = fixture
+            .house
+            .dns_providers
+            .place(account, None, &record)
+            .await;
         let provider = place.unwrap().unwrap().provider;
         assert_eq!(
             (provider.zone.as_str(), provider.account_id.is_none()),
@@ -238,7 +242,7 @@ async fn the_longest_zone_decides_and_one_s_own_provider_before_a_shared_one() {
     let nobody = fixture
         .house
         .dns_providers
-        .place(tenant.account_id(), &record);
+        .place(tenant.account_id(), None, &record);
     assert!(nobody.await.unwrap().is_none());
 }
 

@@ -74,7 +74,7 @@ impl Examiner {
         }
         let record = records::dns_01_name(&subject.host);
         let expected = format!("a DNS provider can write the record {record}");
-        let place = match self.providers.place(subject.account, &record).await {
+        let place = match self.providers.place(subject.account, None, &record).await {
             Ok(place) => place,
             Err(PlaceError::House(error)) => return Err(error),
             Err(PlaceError::Delegation(error)) => {

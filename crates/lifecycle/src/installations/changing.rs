@@ -70,7 +70,7 @@ impl Installations {
         if let (Outcome::Requested(names) | Outcome::Renewed(names), Some(provider)) =
             (&outcome, provider)
         {
-            self.dns_accounts.serve(principal, provider, names).await?;
+            self.have_zones_served(principal, provider, names).await?;
         }
         let after = self
             .carry_out(principal, &before.certificate, outcome)
@@ -104,8 +104,9 @@ impl Installations {
             .serve_with(principal, &service, places, &after)
             .await?;
         if !dropped.is_empty() {
-            let others = others.iter().map(|other| other.certificate.id).collect();
-            let left = self.services.release(
+            let others = others.iter().filter(|other| other.is_written);
+            let others = others.map(|other| other.certificate.id).collect();
+            let released = self.services.release(
                 principal,
                 &service,
                 after.id,
@@ -113,7 +114,7 @@ impl Installations {
                 &others,
                 Extent::Named,
             );
-            self.services.settle(&left.await?).await?;
+            self.services.settle(&released.await?.left).await?;
         }
         if kind == InstallationKind::Issued {
             self.wait(&Certificate {
@@ -141,6 +142,10 @@ impl Installations {
         let given = request.server_names.as_deref();
         let given_names = names::read(given.unwrap_or_default())?;
         let so_far = || names::of_parts(before.row.server_names.iter().map(String::as_str));
+        if kind == InstallationKind::Issued && request.kind.is_none() && request.brings_material() {
+            let reason = "say manual to bring a certificate along; this one is obtained";
+            return Err(Error::invalid("type", reason));
+        }
         match (before.kind(), kind) {
             (from, InstallationKind::Issued) => {
                 let names = if given_names.is_empty() {

@@ -368,7 +368,11 @@ impl Installations {
         let on_targets = self.targets.placements(principal, service, &ids).await?;
         let mut views = Vec::with_capacity(installed.len());
         for installed in installed {
-            let chain = self.certificates.chain(&installed.certificate).await?;
+            let chain = match self.certificates.chain(&installed.certificate).await {
+                // Somebody deleted it between two looks.
+                Err(Error::NotFound { .. }) => continue,
+                chain => chain?,
+            };
             let view = installed.view(self.surroundings.now(), &chain);
             let on_targets = on_targets.get(&view.id);
             views.push(view.on_targets(on_targets));
@@ -385,9 +389,21 @@ impl Installations {
     ) -> Result<(), Error> {
         match (material, provider) {
             (Material::Issued(names), Some(provider)) => {
-                self.dns_accounts.serve(principal, provider, names).await
+                self.have_zones_served(principal, provider, names).await
             }
             _ => Ok(()),
+        }
+    }
+
+    async fn have_zones_served(
+        &self,
+        principal: &Principal,
+        provider: DnsProviderId,
+        names: &[DnsName],
+    ) -> Result<(), Error> {
+        match self.dns_accounts.serve(principal, provider, names).await {
+            Err(Error::NotFound { .. }) => Err(no_such_provider()),
+            served => served,
         }
     }
 
@@ -411,7 +427,7 @@ impl Installations {
         {
             return Ok(());
         }
-        Err(invalid("there is no such DNS provider"))
+        Err(no_such_provider())
     }
 
     /// Waits a little for what an authority of the house has to sign, so that its version can be
@@ -487,6 +503,10 @@ fn warn_of(view: &mut InstallationView, uncovered: &[String]) {
         let uncovered = uncovered.join(", ");
         view.warning = Some(format!("the certificate does not cover {uncovered}"));
     }
+}
+
+fn no_such_provider() -> Error {
+    Error::invalid("dns_provider_uuid", "there is no such DNS provider")
 }
 
 fn not_found(service: ServiceId) -> Error {

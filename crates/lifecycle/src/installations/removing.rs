@@ -1,6 +1,8 @@
 //! Taking certificates off services.
 
+use pki::DnsName;
 use store::{CertificateId, CertificateRef, Service, ServiceId, ServiceRef};
+use time::OffsetDateTime;
 
 use super::{DRAWS, InstallationStatus, InstallationView, Installations};
 use crate::services::Extent;
@@ -36,17 +38,17 @@ impl Installations {
         };
         self.require_none_elsewhere(principal, service.id, &installed.certificate, |_| false)
             .await?;
-        let domains = installed.row.domains.clone();
+        let (domains, since) = (installed.row.domains.clone(), installed.row.created_at);
         let mut view = self.view(principal, installed).await?;
         view.status = InstallationStatus::Removing;
         view.warning = None;
-        if self.targets.holds(certificate).await? {
-            // Written down before: what has gone from the inventory cannot be told of any more.
-            self.say_farewell(principal, service.id, &view).await?;
-        }
-        let others = others.iter().map(|other| other.certificate.id).collect();
+        // Written down before: what has gone from the inventory cannot be told of any more. Targets
+        // may be handed the key until then, so it does not matter whether one has it now.
+        self.say_farewell(principal, service.id, &view).await?;
+        let others = others.iter().filter(|other| other.is_written);
+        let others = others.map(|other| other.certificate.id).collect();
         let mut draws = 1..DRAWS;
-        let mut left = Vec::new();
+        let (mut left, mut removed) = (Vec::new(), Vec::new());
         loop {
             let released = self.services.release(
                 principal,
@@ -56,7 +58,9 @@ impl Installations {
                 &others,
                 Extent::All,
             );
-            left.extend(released.await?);
+            let released = released.await?;
+            left.extend(released.left);
+            removed.extend(released.removed);
             let reference = CertificateRef::Id(certificate);
             match self.certificates.delete(principal, &reference).await {
                 // Between the two, it was chosen again for a domain that had none.
@@ -67,7 +71,26 @@ impl Installations {
             }
         }
         self.services.settle(&left).await?;
+        self.take_back_requested(principal, &removed, since).await?;
         Ok(view)
+    }
+
+    /// Deletes what the house has requested since then for domains that are gone: nobody else wants
+    /// it.
+    async fn take_back_requested(
+        &self,
+        principal: &Principal,
+        removed: &[String],
+        since: OffsetDateTime,
+    ) -> Result<(), Error> {
+        let account = principal.account_id();
+        for name in removed.iter().filter_map(|name| DnsName::parse(name).ok()) {
+            let requested = self.certificates.requested_before(account, &name).await?;
+            if let Some(requested) = requested.filter(|requested| requested.created_at >= since) {
+                self.remove_unused(principal, requested.id).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Deletes a service, and the certificates that somebody has installed there, except those that

@@ -18,6 +18,14 @@ pub(crate) enum Extent {
     Named,
 }
 
+/// What became of domains that are served with a certificate no more.
+pub(crate) struct Released {
+    /// Those that stay and have no other.
+    pub(crate) left: Vec<String>,
+    /// Those that went.
+    pub(crate) removed: Vec<String>,
+}
+
 /// Where on a service names are, or will be.
 pub(crate) struct Places {
     own: Vec<Domain>,
@@ -122,8 +130,8 @@ impl Services {
     }
 
     /// Has domains of a service served with a certificate no more. Those in `names` go, unless one
-    /// of `others` covers them; the rest is served with the best other certificate. The answer is
-    /// what is left without one.
+    /// of `others` covers them or somebody chose another certificate for them; the rest is served
+    /// with the best other certificate.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -135,12 +143,18 @@ impl Services {
         names: &[String],
         others: &HashSet<CertificateId>,
         extent: Extent,
-    ) -> Result<Vec<String>, Error> {
+    ) -> Result<Released, Error> {
         let domains = self.store.domains_of_services(&[service.id]).await?;
         let served: Vec<(DnsName, Domain)> = domains
             .into_iter()
-            .filter(|domain| domain.certificate_id == Some(certificate))
-            .filter(|domain| extent == Extent::All || names.contains(&domain.name))
+            .filter(|domain| {
+                let is_served = domain.certificate_id == Some(certificate);
+                match names.contains(&domain.name) {
+                    // What the house chose in place of the certificate, it chose for the name's sake.
+                    true => is_served || !domain.is_explicit,
+                    false => is_served && extent == Extent::All,
+                }
+            })
             .filter_map(|domain| Some((DnsName::parse(&domain.name).ok()?, domain)))
             .collect();
         let account = principal.account_id();
@@ -173,7 +187,7 @@ impl Services {
             let names = removed.iter().map(String::as_str);
             let events = self.domain_events(principal, service.id, events::DOMAIN_REMOVED, names);
             let change = store::ServiceChange {
-                remove_domains: removed,
+                remove_domains: removed.clone(),
                 ..store::ServiceChange::default()
             };
             let removing = self
@@ -186,7 +200,7 @@ impl Services {
             }
         }
         self.published.notify_one();
-        Ok(left)
+        Ok(Released { left, removed })
     }
 
     /// Chooses, or requests, something for domains that were left without.

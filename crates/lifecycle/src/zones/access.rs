@@ -42,10 +42,10 @@ impl DnsProviders {
     pub(crate) async fn covers(&self, account: AccountId, name: &DnsName) -> Result<bool, Error> {
         let name = name.as_str();
         let record = records::dns_01_name(name.strip_prefix("*.").unwrap_or(name));
-        if self.provider_above(account, &record).await?.is_some() {
+        if self.provider_above(account, None, &record).await?.is_some() {
             return Ok(true);
         }
-        match self.place(account, &record).await {
+        match self.place(account, None, &record).await {
             Ok(place) => Ok(place.is_some()),
             Err(PlaceError::Delegation(_)) => Ok(false),
             Err(PlaceError::House(error)) => Err(error),
@@ -53,11 +53,13 @@ impl DnsProviders {
     }
 
     /// Where a record of an account is to be written: at the end of the aliases at its name, by the
-    /// provider with the longest zone above that, the account's own before a shared one. `None`
-    /// when there is no provider.
+    /// provider with the longest zone above that, the account's own before a shared one. With
+    /// `writer`, a DNS account that was named for it, no zones of other DNS accounts count if it has
+    /// one. `None` when there is no provider.
     pub(crate) async fn place(
         &self,
         account: AccountId,
+        writer: Option<DnsProviderId>,
         record: &str,
     ) -> Result<Option<Place>, PlaceError> {
         let resolver = &self.surroundings.network().resolver;
@@ -66,7 +68,7 @@ impl DnsProviders {
             Ok(mut way) => way.pop().unwrap_or_else(|| record.to_owned()),
             // Whoever can write the record does not need to know what is there now.
             Err(DelegationError::Lookup(error)) => {
-                let provider = self.provider_above(account, record).await?;
+                let provider = self.provider_above(account, writer, record).await?;
                 let Some(provider) = provider else {
                     return Err(DelegationError::Lookup(error).into());
                 };
@@ -75,7 +77,7 @@ impl DnsProviders {
             }
             Err(error) => return Err(error.into()),
         };
-        let provider = self.provider_above(account, &name).await?;
+        let provider = self.provider_above(account, writer, &name).await?;
         Ok(provider.map(|provider| Place { name, provider }))
     }
 
@@ -83,10 +85,16 @@ impl DnsProviders {
     async fn provider_above(
         &self,
         account: AccountId,
+        writer: Option<DnsProviderId>,
         name: &str,
     ) -> Result<Option<store::DnsProvider>, Error> {
         let zones: Vec<&str> = climb(name).collect();
-        let found = self.store.dns_providers_for(account, &zones).await?;
+        let mut found = self.store.dns_providers_for(account, &zones).await?;
+        let is_writers =
+            |one: &store::DnsProvider| writer.is_some() && one.dns_account_id == writer;
+        if found.iter().any(is_writers) {
+            found.retain(|one| one.dns_account_id.is_none() || is_writers(one));
+        }
         Ok(found.into_iter().next())
     }
 

@@ -2,22 +2,14 @@
 //! nobody says; a zone is found, and gets a provider of its own, when a certificate names the DNS
 //! account for names in it.
 
-use std::time::Duration;
-
 use dns::Credentials;
 use pki::DnsName;
-use store::{DnsProviderId, PAGE_LIMIT, Scope, Secret, Store};
+use store::{DnsProviderId, PAGE_LIMIT, Secret, Store};
 use time::OffsetDateTime;
-use tokio::time::{Instant, timeout_at};
 
 use super::DnsProviders;
-use crate::challenges::delegation::follow;
-use crate::challenges::records;
-use crate::schedule::registered_domain;
 use crate::{Error, Noun, Principal, Surroundings, events};
 
-/// How long zones are looked for before they are taken to be where domains are registered.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// Longest name of a DNS account, in characters.
 const MAX_NAME: usize = 64;
 /// Kinds that can be kept although there is no driver for them, with what they want to see: orders
@@ -165,9 +157,9 @@ impl DnsAccounts {
         }
     }
 
-    /// Has this DNS account write the records of these names from now on, whichever zones they are
-    /// in, unless somebody added a provider for a zone itself. The provider of a single zone writes
-    /// them already, or never will.
+    /// Makes this DNS account a provider of the zones of these names, unless somebody added a
+    /// provider for a zone itself. The provider of a single zone writes their records already, or
+    /// never will.
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Unfit`] when the account would have too many zones.
@@ -184,63 +176,11 @@ impl DnsAccounts {
                 None => Err(Error::not_found(Noun::DnsProvider, id)),
             };
         }
-        let deadline = Instant::now() + PATIENCE;
-        let mut zones: Vec<String> = Vec::new();
-        let mut hosts: Vec<&str> = Vec::new();
-        for name in names {
-            let name = name.as_str();
-            let host = name.strip_prefix("*.").unwrap_or(name);
-            if hosts.contains(&host) {
-                continue;
-            }
-            hosts.push(host);
-            let found = timeout_at(deadline, self.zone_of(host)).await;
-            let zone = found.ok().flatten();
-            let zone = zone.unwrap_or_else(|| registered_domain(host));
-            if !zones.contains(&zone) {
-                zones.push(zone);
-            }
-        }
-        for zone in zones {
-            self.provide(principal, scope, id, &zone).await?;
+        let (account, actor) = (principal.account_id(), principal.account_name());
+        for zone in self.providers.zones_of(names).await {
+            self.providers.provide(account, actor, id, &zone).await?;
         }
         Ok(())
-    }
-
-    /// The zone that the record of a name is in, aliases followed, as far as DNS says.
-    async fn zone_of(&self, host: &str) -> Option<String> {
-        let resolver = &self.surroundings.network().resolver;
-        let record = records::dns_01_name(host);
-        let mut way = follow(&**resolver, &record).await.ok()?;
-        let name = way.pop().unwrap_or(record);
-        let zone = resolver.zone(&name).await.ok()?;
-        // An answer for a whole registry would make the account the provider of strangers' names.
-        let is_within = registered_domain(&zone.apex) == registered_domain(&name);
-        is_within.then_some(zone.apex)
-    }
-
-    async fn provide(
-        &self,
-        principal: &Principal,
-        scope: Scope,
-        id: DnsProviderId,
-        zone: &str,
-    ) -> Result<(), Error> {
-        let provider = DnsProviderId::from_random(self.surroundings.random());
-        let event = self.event(principal, events::DNS_PROVIDER_ADDED, provider, zone);
-        let provided = self.store.provide_zone(scope, id, zone, provider, event);
-        match provided.await {
-            // Somebody may have added one for this very zone in the meantime.
-            Ok(_) | Err(store::Error::DuplicateName) => Ok(()),
-            Err(store::Error::NotFound) => Err(Error::not_found(Noun::DnsProvider, id)),
-            Err(store::Error::Full) => Err(Error::Unfit {
-                reason: format!(
-                    "an account has at most {} DNS providers",
-                    store::DNS_PROVIDERS_LIMIT
-                ),
-            }),
-            Err(error) => Err(error.into()),
-        }
     }
 
     async fn remove_provider(
@@ -254,10 +194,7 @@ impl DnsAccounts {
         if found.account_id.is_none() {
             principal.require_administrator()?;
         }
-        if self.store.is_dns_provider_named(id).await? {
-            return Err(in_use(&found.zone));
-        }
-        self.providers.remove(principal, &found.zone).await?;
+        self.providers.remove_found(principal, &found).await?;
         Ok(RecordWriter::from(found))
     }
 
@@ -301,7 +238,7 @@ impl From<store::DnsProvider> for RecordWriter {
     }
 }
 
-fn in_use(name: &str) -> Error {
+pub(super) fn in_use(name: &str) -> Error {
     Error::InUse {
         noun: Noun::DnsProvider,
         name: name.to_owned(),

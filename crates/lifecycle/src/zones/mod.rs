@@ -6,6 +6,7 @@
 
 mod access;
 mod accounts;
+mod provision;
 #[cfg(test)]
 mod tests;
 mod trial;
@@ -166,20 +167,25 @@ impl DnsProviders {
     /// named in the log.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::Forbidden`].
+    /// [`Error::NotFound`], [`Error::Forbidden`], [`Error::InUse`] while a certificate names it.
     pub async fn remove(&self, principal: &Principal, zone: &str) -> Result<(), Error> {
         let found = self.own(principal, zone).await?;
+        self.remove_found(principal, &found).await
+    }
+
+    async fn remove_found(
+        &self,
+        principal: &Principal,
+        found: &store::DnsProvider,
+    ) -> Result<(), Error> {
         let kind = events::DNS_PROVIDER_REMOVED;
         let event = self.event(principal, kind, found.account_id, found.id, &found.zone);
         let scope = principal.administered_scope();
-        let removed = self
-            .store
-            .remove_dns_provider(scope, found.id, event)
-            .await?;
-        if removed {
-            Ok(())
-        } else {
-            Err(Error::not_found(Noun::DnsProvider, zone))
+        match self.store.remove_dns_provider(scope, found.id, event).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Error::not_found(Noun::DnsProvider, &found.zone)),
+            Err(store::Error::InUse) => Err(accounts::in_use(&found.zone)),
+            Err(error) => Err(error.into()),
         }
     }
 

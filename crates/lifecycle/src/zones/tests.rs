@@ -137,7 +137,7 @@ async fn tenants_run_no_programs_and_reach_public_addresses_only() {
         ("_acme-challenge.example.com", EgressPolicy::BACKENDS, true),
         ("_acme-challenge.tenant.test", EgressPolicy::PUBLIC, false),
     ] {
-        let place = providers.place(tenant.account_id(), record).await;
+        let place = providers.place(tenant.account_id(), None, record).await;
         let provider = place.unwrap().unwrap().provider;
         let access = providers.access(&provider).await.unwrap().unwrap();
         assert_eq!(access.policy, policy, "{record}");
@@ -298,6 +298,39 @@ async fn a_dns_account_provides_the_zones_of_the_names_that_it_is_named_for() {
 }
 
 #[tokio::test]
+async fn dns_accounts_stand_beside_each_other_in_a_zone() {
+    let fixture = Fixture::new().await;
+    let tenant = fixture.tenant("tenant").await;
+    let (accounts, providers) = (&fixture.house.dns_accounts, &fixture.house.dns_providers);
+    let first = dns_account(&fixture, &tenant, "first").await;
+    let second = dns_account(&fixture, &tenant, "second").await;
+    fixture.world.zone("shop.com");
+    let served = names(&["*.shop.com"]);
+    let account = tenant.account_id();
+    let made_of = |writer| async move {
+        let place = providers.place(account, writer, "_acme-challenge.shop.com");
+        place
+            .await
+            .unwrap()
+            .map(|place| place.provider.dns_account_id)
+    };
+    accounts.serve(&tenant, first, &served).await.unwrap();
+    assert_eq!(made_of(Some(second)).await, Some(Some(first)));
+    accounts.serve(&tenant, second, &served).await.unwrap();
+    for writer in [first, second] {
+        assert_eq!(made_of(Some(writer)).await, Some(Some(writer)));
+    }
+    accounts.remove(&tenant, second).await.unwrap();
+    assert_eq!(made_of(None).await, Some(Some(first)));
+    // One that lost its zone gets it when it is needed again.
+    providers.remove(&tenant, "shop.com").await.unwrap();
+    assert_eq!(made_of(Some(first)).await, None);
+    let had = providers.have_zones(account, "house", first, &served);
+    had.await.unwrap();
+    assert_eq!(made_of(None).await, Some(Some(first)));
+}
+
+#[tokio::test]
 async fn a_zone_that_somebody_added_is_left_to_its_provider() {
     let fixture = Fixture::new().await;
     let tenant = fixture.tenant("tenant").await;
@@ -356,7 +389,7 @@ async fn a_type_without_a_driver_is_kept_and_its_orders_fail() {
     let place = fixture
         .house
         .dns_providers
-        .place(owner.account_id(), record);
+        .place(owner.account_id(), None, record);
     let place = place.await.unwrap().unwrap();
     assert_eq!(place.provider.zone, "shop.com");
     let resolver: Arc<dyn egress::Resolver> = Arc::new(fixture.world.clone());

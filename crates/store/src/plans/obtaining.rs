@@ -114,14 +114,14 @@ async fn dns_providers_are_found_by_their_zone() {
     let account = AccountId::random();
     let statement = dns_providers::for_zones(account, &["a.example", "example"]);
     let found = plan(&backend, statement).await;
-    for index in ["dns_providers_zone", "dns_providers_shared_zone"] {
+    for index in ["dns_providers_made", "dns_providers_shared_zone"] {
         let search = format!("SEARCH dns_providers USING INDEX {index} (");
         assert!(found.contains(&search), "{found}");
     }
     assert!(!found.contains("SCAN dns_providers"), "{found}");
     let listed = dns_providers::listed(Scope::Account(account), None, 10);
     let listed = plan(&backend, listed).await;
-    for index in ["dns_providers_zone", "dns_providers_shared_zone"] {
+    for index in ["dns_providers_made", "dns_providers_shared_zone"] {
         let search = format!("SEARCH dns_providers USING INDEX {index} (");
         assert!(listed.contains(&search), "{listed}");
     }

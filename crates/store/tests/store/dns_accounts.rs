@@ -9,7 +9,8 @@ use crate::support::{Database, account, add_certificate_for, add_service, event,
 
 on_both_databases!(
     a_dns_account_is_its_account_s_alone,
-    a_zone_is_provided_by_the_dns_account_that_was_named_last,
+    dns_accounts_provide_the_same_zone_side_by_side,
+    a_provider_that_an_installation_names_stays,
     what_was_added_for_a_zone_is_not_replaced,
     a_dns_account_that_is_named_stays,
     an_account_has_so_many_dns_accounts,
@@ -83,7 +84,7 @@ async fn a_dns_account_is_its_account_s_alone(database: &Database) {
     assert_eq!(store.dns_accounts(own).await.unwrap(), []);
 }
 
-async fn a_zone_is_provided_by_the_dns_account_that_was_named_last(database: &Database) {
+async fn dns_accounts_provide_the_same_zone_side_by_side(database: &Database) {
     let store = database.open().await;
     let owner = account(&store).await;
     let first = add(&store, owner, "first").await;
@@ -96,10 +97,10 @@ async fn a_zone_is_provided_by_the_dns_account_that_was_named_last(database: &Da
     ] {
         assert_eq!(provide(&store, owner, by, "a.test").await, is_change);
         let found = store.dns_providers_for(owner, &["a.test"]).await.unwrap();
-        assert_eq!(found.len(), 1);
-        assert_eq!(found[0].dns_account_id, Some(by));
-        assert_eq!(found[0].kind, "hetzner");
-        let kept = store.dns_credentials(found[0].id).await.unwrap().unwrap();
+        let own = found.iter().find(|one| one.dns_account_id == Some(by));
+        let own = own.unwrap();
+        assert_eq!(own.kind, "hetzner");
+        let kept = store.dns_credentials(own.id).await.unwrap().unwrap();
         let name = if by == first { "first" } else { "second" };
         assert_eq!(kept.bytes(), credentials(name).bytes());
     }
@@ -109,7 +110,7 @@ async fn a_zone_is_provided_by_the_dns_account_that_was_named_last(database: &Da
     assert!(removed.await.unwrap());
     let left = store.dns_providers_for(owner, &["a.test", "b.test"]).await;
     let left: Vec<String> = left.unwrap().into_iter().map(|one| one.zone).collect();
-    assert_eq!(left, ["b.test"]);
+    assert_eq!(left, ["a.test", "b.test"], "the first one's");
 }
 
 async fn what_was_added_for_a_zone_is_not_replaced(database: &Database) {
@@ -136,13 +137,11 @@ async fn what_was_added_for_a_zone_is_not_replaced(database: &Database) {
     assert_eq!(found[0].dns_account_id, None);
 }
 
-async fn a_dns_account_that_is_named_stays(database: &Database) {
-    let store = database.open().await;
-    let owner = account(&store).await;
-    let (service_id, scope) = (add_service(&store, owner, &[]).await, Scope::Account(owner));
-    let certificate_id = add_certificate_for(&store, owner, "a.test", &[]).await;
-    let id = add(&store, owner, "main").await;
-    let mut installation = Installation {
+/// An installation that names a DNS provider.
+async fn naming(store: &Store, owner: AccountId, id: DnsProviderId) -> Installation {
+    let service_id = add_service(store, owner, &[]).await;
+    let certificate_id = add_certificate_for(store, owner, "a.test", &[]).await;
+    let installation = Installation {
         service_id,
         certificate_id,
         account_id: owner,
@@ -155,6 +154,39 @@ async fn a_dns_account_that_is_named_stays(database: &Database) {
         updated_at: moment(1),
     };
     assert!(store.add_installation(&installation, 0).await.unwrap());
+    installation
+}
+
+async fn a_provider_that_an_installation_names_stays(database: &Database) {
+    let store = database.open().await;
+    let owner = account(&store).await;
+    let provider = NewDnsProvider {
+        id: DnsProviderId::random(),
+        account_id: Some(owner),
+        zone: "a.test".to_owned(),
+        kind: "rfc2136".to_owned(),
+        credentials: credentials("a.test"),
+        is_trusted: false,
+        created_at: moment(4),
+    };
+    let (scope, id) = (Scope::Account(owner), provider.id);
+    let added = store.add_dns_provider(provider, event(Some(owner), "added"));
+    added.await.unwrap();
+    let installation = naming(&store, owner, id).await;
+    let removed = || store.remove_dns_provider(scope, id, event(Some(owner), "removed"));
+    assert!(matches!(removed().await, Err(Error::InUse)));
+    assert!(store.dns_provider(scope, id).await.unwrap().is_some());
+    let gone = store.delete_certificate(scope, installation.certificate_id, event(None, "gone"));
+    assert!(gone.await.unwrap());
+    assert!(removed().await.unwrap());
+}
+
+async fn a_dns_account_that_is_named_stays(database: &Database) {
+    let store = database.open().await;
+    let owner = account(&store).await;
+    let scope = Scope::Account(owner);
+    let id = add(&store, owner, "main").await;
+    let mut installation = naming(&store, owner, id).await;
     let refused = store.remove_dns_account(scope, id, event(Some(owner), "removed"));
     assert!(matches!(refused.await, Err(Error::InUse)));
     assert!(store.dns_account(scope, id).await.unwrap().is_some());

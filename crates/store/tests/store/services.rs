@@ -512,15 +512,16 @@ async fn the_services_of_certificates_are_told(database: &Database) {
     let wildcard = add_certificate_for(&store, account, "*.example", &[]).await;
     let single = add_certificate_for(&store, account, "c.example", &[]).await;
     let unused = add_certificate_for(&store, account, "d.example", &[]).await;
+    let alternate = add_certificate_for(&store, account, "g.example", &[]).await;
     let (one, other) = (service(account), service(account));
-    let alternate = NewDomain {
-        alternate_id: Some(unused),
-        ..domain("c.example", Some(single))
-    };
     let domains = vec![
         domain("a.example", Some(wildcard)),
         domain("b.example", Some(wildcard)),
-        alternate,
+        NewDomain {
+            alternate_id: Some(alternate),
+            ..domain("c.example", Some(single))
+        },
+        domain("g.example", Some(alternate)),
     ];
     create(&store, one.clone(), domains).await.unwrap();
     let domains = vec![
@@ -529,9 +530,10 @@ async fn the_services_of_certificates_are_told(database: &Database) {
     ];
     create(&store, other.clone(), domains).await.unwrap();
 
-    let asked = [unused, wildcard, single, wildcard];
+    let asked = [unused, wildcard, single, wildcard, alternate];
     let found = store.services_with_certificates(&asked).await.unwrap();
     let mut expected = vec![
+        (alternate, one.id, one.name.clone()),
         (wildcard, one.id, one.name.clone()),
         (wildcard, other.id, other.name),
         (single, one.id, one.name),

@@ -112,6 +112,12 @@ pub(crate) const UNDONE: &[(i64, &str)] = &[
          on certificate_labels (name, private_key_id) where name is not null",
     ),
     (33, "alter table grants drop column given_with"),
+    (
+        34,
+        "drop index dns_providers_made; drop index dns_providers_zone; \
+         create unique index dns_providers_zone on dns_providers (account_id, zone) \
+         where account_id is not null",
+    ),
 ];
 
 /// A fresh database.

@@ -4,6 +4,7 @@ mod object;
 mod request;
 
 use lifecycle::{CertificateId, InstallationView, Principal};
+use tracing::Instrument as _;
 
 use super::call::Call;
 use super::envelope;
@@ -67,7 +68,7 @@ pub(super) async fn delete(call: Call<'_>, stack: &str, id: &str) -> Result<Resp
 async fn to_its_end(
     work: impl Future<Output = Result<InstallationView, lifecycle::Error>> + Send + 'static,
 ) -> Result<InstallationView, Fault> {
-    let done = tokio::spawn(work).await;
+    let done = tokio::spawn(work.in_current_span()).await;
     Ok(done.map_err(Fault::BrokenOff)??)
 }
 
