@@ -4,216 +4,18 @@
 mod support;
 
 use lifecycle::{
-    AuthorityView, CaMaterial, DEFAULT_AUTHORITY, DueKind, Error, House, ImportRequest,
-    IssueRequest, Issued, KeySource, NewAuthorityRequest, Tiers, TokenLimits, parse_identifiers,
+    CaMaterial, DEFAULT_AUTHORITY, DueKind, Error, ImportRequest, NewAuthorityRequest, Tiers,
+    TokenLimits,
 };
-use pki::{
-    CaProfile, CertId, Certificate, CertificateRequest, DistinguishedName, HashAlgorithm,
-    IssuerHashes, KeyAlgorithm, OcspRequest, PrivateKey, Profile, Serial, Signer, SubjectFields,
-    Urls, Validity,
+use pki::{KeyAlgorithm, PrivateKey};
+use store::{KeyPlace, Scope};
+use support::authorities::{
+    PASSPHRASE, is_good, is_signed_by, leads_to, new_authority, passphrase, tier,
 };
 use support::{DAY, Fixture, HOUR, SECOND};
-use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
-const PASSPHRASE: &str = "correct horse battery";
 const YEAR: i64 = 365 * DAY;
-
-fn passphrase() -> Zeroizing<String> {
-    Zeroizing::new(PASSPHRASE.to_owned())
-}
-
-fn new_authority(name: &str, tiers: Tiers) -> NewAuthorityRequest {
-    NewAuthorityRequest {
-        name: name.to_owned(),
-        key_algorithm: KeyAlgorithm::P256,
-        subject: SubjectFields {
-            common_name: Some("Plant".to_owned()),
-            ..SubjectFields::default()
-        },
-        tiers,
-        days: None,
-        root_days: None,
-        permitted: Vec::new(),
-        excluded: Vec::new(),
-        in_device: false,
-    }
-}
-
-impl Fixture {
-    async fn sign(&self, house: &House, authority: &str, names: &[&str]) -> Result<Issued, Error> {
-        let request = IssueRequest {
-            authority: authority.to_owned(),
-            subject: SubjectFields::default(),
-            identifiers: parse_identifiers(names.iter().copied(), [], []).unwrap(),
-            days: Some(182),
-            key: KeySource::Generate(KeyAlgorithm::P256),
-            name: None,
-        };
-        house.certificates.issue(&self.principal, request).await
-    }
-
-    async fn shown(&self, name: &str) -> AuthorityView {
-        let authorities = &self.house().authorities;
-        authorities.show(&self.principal, name).await.unwrap()
-    }
-
-    async fn exported(&self, name: &str) -> Zeroizing<String> {
-        let authorities = &self.house().authorities;
-        let exported = authorities.export_root_key(&self.principal, name, passphrase());
-        exported.await.unwrap()
-    }
-
-    async fn return_root_key(&self, key: &str) -> Result<AuthorityView, Error> {
-        let authorities = &self.house().authorities;
-        let (name, key) = (DEFAULT_AUTHORITY, key.as_bytes());
-        authorities
-            .return_root_key(&self.principal, name, key, passphrase())
-            .await
-    }
-
-    async fn install(&self, chain: &str) -> Result<AuthorityView, Error> {
-        let authorities = &self.house().authorities;
-        authorities
-            .install_certificate(&self.principal, DEFAULT_AUTHORITY, chain)
-            .await
-    }
-
-    /// Whether the house publishes a revocation list of this CA.
-    async fn is_listed(&self, house: &House, ca: &Certificate) -> bool {
-        let name = key_identifier(ca);
-        let list = house
-            .authorities
-            .revocation_list_by_key_identifier(&name, 0);
-        list.await
-            .is_ok_and(|list| pki::crl::next_update(&list).unwrap() > self.now())
-    }
-
-    async fn remove_root_key(&self, name: &str, copy: &str) -> Result<AuthorityView, Error> {
-        let authorities = &self.house().authorities;
-        let copy = copy.as_bytes();
-        authorities
-            .remove_root_key(&self.principal, name, copy, passphrase(), None)
-            .await
-    }
-}
-
-fn tier<'a>(view: &'a AuthorityView, role: &str) -> &'a lifecycle::TierView {
-    let found = view.tiers.iter().find(|tier| tier.role == role);
-    found.unwrap_or_else(|| panic!("no {role} in {view:?}"))
-}
-
-fn key_identifier(certificate: &Certificate) -> String {
-    let identifier = certificate.subject_key_identifier().unwrap();
-    identifier
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
-}
-
-fn is_signed_by(certificate: &Certificate, issuer: &Certificate) -> bool {
-    certificate.issuer() == issuer.subject()
-        && certificate.verify_signature_by(&issuer.public_key().unwrap())
-}
-
-/// Whether each certificate is signed by the next one, and the last one by `anchor`.
-fn leads_to(leaf: &Certificate, chain: &[Certificate], anchor: &Certificate) -> bool {
-    let mut last = leaf;
-    for issuer in chain {
-        if is_signed_by(last, anchor) {
-            return true;
-        }
-        if is_signed_by(last, issuer) {
-            last = issuer;
-        }
-    }
-    is_signed_by(last, anchor)
-}
-
-/// Whether the house answers that the certificate is good.
-async fn is_good(house: &House, issuer: &Certificate, subject: &Certificate) -> bool {
-    let hashes = IssuerHashes::of(issuer);
-    let request = OcspRequest {
-        cert_ids: vec![CertId::new(HashAlgorithm::Sha1, &hashes, subject.serial())],
-        nonce: None,
-    };
-    let answer = house.authorities.answer_ocsp(&request.to_der()).await;
-    // The tag of `good` stands after the certID, which holds the serial.
-    let serial = subject.serial().as_be_bytes();
-    let place = answer
-        .der
-        .windows(serial.len())
-        .position(|part| part == serial);
-    place.is_some_and(|place| answer.der[place + serial.len()] == 0x80)
-}
-
-/// A CA that is not ours.
-struct Foreign {
-    signer: Signer,
-    key: PrivateKey,
-}
-
-impl Foreign {
-    fn root(now: OffsetDateTime) -> Self {
-        let key = PrivateKey::generate(KeyAlgorithm::P256).unwrap();
-        let profile = ca_profile("Elsewhere", &key, None, now);
-        let prepared = pki::prepare_self_signed(profile, &serial(1), &key).unwrap();
-        let certificate = prepared.lint().unwrap().sign().unwrap();
-        let signer = Signer::new(certificate, &key).unwrap();
-        Self { signer, key }
-    }
-
-    fn below(&self, name: &str, path_length: Option<u8>, now: OffsetDateTime) -> Self {
-        let key = PrivateKey::generate(KeyAlgorithm::P256).unwrap();
-        let profile = ca_profile(name, &key, path_length, now);
-        let certificate = self.sign(profile);
-        let signer = Signer::new(certificate, &key).unwrap();
-        Self { signer, key }
-    }
-
-    fn sign(&self, profile: CaProfile) -> Certificate {
-        let profile = Profile::Authority(profile);
-        let prepared = pki::prepare(profile, &serial(2), &self.signer).unwrap();
-        prepared.lint().unwrap().sign().unwrap()
-    }
-
-    fn certify(&self, request: &CertificateRequest, now: OffsetDateTime) -> Certificate {
-        self.sign(CaProfile {
-            subject: request.subject().clone(),
-            public_key: request.public_key().clone(),
-            ..ca_profile("", &self.key, Some(0), now)
-        })
-    }
-
-    fn certificate(&self) -> &Certificate {
-        self.signer.certificate()
-    }
-}
-
-fn serial(number: u8) -> Serial {
-    Serial::from_random([number; 16]).unwrap()
-}
-
-fn ca_profile(
-    name: &str,
-    key: &PrivateKey,
-    path_length: Option<u8>,
-    now: OffsetDateTime,
-) -> CaProfile {
-    let fields = SubjectFields {
-        common_name: Some(name.to_owned()),
-        ..SubjectFields::default()
-    };
-    let later = now + time::Duration::days(3650);
-    CaProfile {
-        subject: DistinguishedName::from_fields(&fields).unwrap(),
-        public_key: key.public_key().clone(),
-        validity: Validity::new(now - time::Duration::days(1), later).unwrap(),
-        path_length,
-        name_constraints: None,
-        urls: Urls::default(),
-    }
-}
 
 #[tokio::test]
 async fn an_authority_certifies_only_the_names_that_it_is_made_for() {
@@ -310,8 +112,8 @@ async fn what_issues_goes_on_while_the_key_of_the_root_is_away() {
     let (house, other) = (fixture.house(), fixture.other_node());
     let exported = fixture.exported(DEFAULT_AUTHORITY).await;
     assert!(!exported.contains("BEGIN PRIVATE KEY"), "it is in clear");
-    let foreign = Foreign::root(fixture.now());
-    let wrong = foreign.key.to_encrypted_pem(PASSPHRASE).unwrap();
+    let wrong = PrivateKey::generate(KeyAlgorithm::P256).unwrap();
+    let wrong = wrong.to_encrypted_pem(PASSPHRASE).unwrap();
     let refused = fixture.remove_root_key(DEFAULT_AUTHORITY, &wrong).await;
     assert!(matches!(refused, Err(Error::KeyMismatch)), "{refused:?}");
     assert_eq!(
@@ -435,7 +237,7 @@ async fn nothing_is_renewed_without_the_key_of_the_root_and_people_are_told() {
     let count = || async {
         let events = fixture.nodes[0]
             .store
-            .events_after(store::Scope::Everything, None, 1000)
+            .events_after(Scope::Everything, None, 1000)
             .await;
         let events = events.unwrap();
         let due = events.iter().filter(|event| event.kind == "authority.due");
@@ -513,142 +315,61 @@ async fn a_root_gets_a_successor_that_takes_over_when_people_say_so() {
 }
 
 #[tokio::test]
-async fn an_authority_from_elsewhere_is_taken_over() {
+async fn with_the_key_of_the_root_go_those_that_could_stand_in_for_it() {
     let fixture = Fixture::new(KeyAlgorithm::P256).await;
-    let authorities = &fixture.house().authorities;
-    let now = fixture.now();
-    let root = Foreign::root(now);
-    let between = root.below("Between", None, now);
-    let issuing = between.below("Issuing", Some(0), now);
-    let encrypted = issuing.key.to_encrypted_pem(PASSPHRASE).unwrap();
-    let chain = |parts: &[&Foreign]| -> String {
-        parts.iter().map(|one| one.certificate().to_pem()).collect()
+    let (house, other) = (fixture.house(), fixture.other_node());
+    let authorities = &house.authorities;
+    let name = "old";
+    let request = new_authority(name, Tiers::Two);
+    let made = authorities.create(&fixture.principal, request);
+    let old = tier(&made.await.unwrap(), "root").certificate.clone();
+    let id = authorities.named(name).await.unwrap().id;
+    let succeed = async || {
+        let made = authorities.make_successor(&fixture.principal, name);
+        made.await.unwrap();
     };
-    let import = |name: &str, key: &str, certificates: String| ImportRequest {
-        name: name.to_owned(),
-        material: CaMaterial::Pem {
-            key: Zeroizing::new(key.to_owned()),
-            certificates,
-        },
-        passphrase: passphrase(),
-    };
-    let whole = chain(&[&root, &issuing, &between]);
-    let request = import("taken", &encrypted, whole.clone());
-    let taken = authorities
-        .import(&fixture.principal, request)
-        .await
-        .unwrap();
-    assert_eq!(tier(&taken, "root").key_place, "elsewhere");
-    assert_eq!(tier(&taken, "issuing").key_place, "store");
-    fixture.turn(2 * SECOND);
-    for house in [fixture.house(), fixture.other_node()] {
-        let issued = fixture.sign(house, "taken", &["a.test"]).await.unwrap();
-        let sent = [issuing.certificate().clone(), between.certificate().clone()];
-        assert_eq!(issued.intermediates, sent);
-        assert!(leads_to(&issued.leaf, &sent, root.certificate()));
-        assert!(is_good(house, issuing.certificate(), &issued.leaf).await);
-    }
-    let single = import("single", &root.key.to_pkcs8_pem(), chain(&[&root]));
-    let single = authorities.import(&fixture.principal, single).await;
-    assert_eq!(single.unwrap().tiers.len(), 1);
-
-    let leaf = fixture.sign(fixture.house(), "taken", &["b.test"]).await;
-    let leaf = leaf.unwrap();
-    let leaf_key = leaf.key.unwrap().to_pkcs8_pem();
-    let leaf_chain = leaf.leaf.to_pem() + &whole;
-    for (what, request) in [
-        (
-            "no root",
-            import("x", &encrypted, chain(&[&issuing, &between])),
-        ),
-        (
-            "no issuer",
-            import("x", &encrypted, chain(&[&issuing, &root])),
-        ),
-        ("a leaf", import("x", &leaf_key, leaf_chain)),
-        ("no key", import("x", "nothing", whole.clone())),
-        ("no certificate", import("x", &encrypted, String::new())),
-        (
-            "a wrong passphrase",
-            ImportRequest {
-                passphrase: Zeroizing::new("wrong".to_owned()),
-                ..import("x", &encrypted, whole.clone())
-            },
-        ),
-    ] {
-        let refused = authorities.import(&fixture.principal, request).await;
-        assert!(
-            matches!(refused, Err(Error::Invalid { .. })),
-            "{what}: {refused:?}"
-        );
-    }
-    let other_key = root.key.to_pkcs8_pem();
-    let mismatch = import("x", &other_key, chain(&[&issuing]));
-    let mismatch = authorities.import(&fixture.principal, mismatch).await;
-    assert!(matches!(mismatch, Err(Error::KeyMismatch)), "{mismatch:?}");
-    let again = import("taken", &encrypted, whole);
-    let again = authorities.import(&fixture.principal, again).await;
-    assert!(matches!(again, Err(Error::NameTaken { .. })), "{again:?}");
-}
-
-#[tokio::test]
-async fn another_ca_certifies_the_issuing_ca() {
-    for for_new_key in [false, true] {
-        let fixture = Fixture::new(KeyAlgorithm::P256).await;
-        let (house, other) = (fixture.house(), fixture.other_node());
-        let authorities = &house.authorities;
-        let now = fixture.now();
-        let own = fixture.shown(DEFAULT_AUTHORITY).await;
-        let (own_root, old) = (
-            tier(&own, "root").certificate.clone(),
-            tier(&own, "issuing").certificate.clone(),
-        );
-        let early = fixture.sign(house, DEFAULT_AUTHORITY, &["a.test"]).await;
-        let early = early.unwrap();
-        let request = authorities
-            .request_certificate(&fixture.principal, DEFAULT_AUTHORITY, for_new_key)
-            .await
-            .unwrap();
-        let request = CertificateRequest::from_pem_or_der(request.as_bytes()).unwrap();
-        let root = Foreign::root(now);
-        let between = root.below("Between", Some(1), now);
-        let certified = between.certify(&request, now);
-        // Not without who signed it, not with one that may have no CA below, not another's.
-        let narrow = root.below("Narrow", Some(0), now);
-        let foreign = narrow.certificate().to_pem() + &root.certificate().to_pem();
-        let refused = fixture.install(&certified.to_pem()).await.unwrap_err();
-        assert!(refused.to_string().contains("Between"), "{refused}");
-        let refused = fixture.install(&foreign).await;
-        assert!(matches!(refused, Err(Error::KeyMismatch)), "{refused:?}");
-        let refused = fixture.install(&(old.to_pem() + &own_root.to_pem())).await;
-        assert!(matches!(refused, Err(Error::Unfit { .. })), "{refused:?}");
-
-        let chain = certified.to_pem() + &between.certificate().to_pem();
-        let installed = fixture.install(&chain).await.unwrap();
-        assert_eq!(tier(&installed, "issuing").certificate, certified);
-        assert!(fixture.install(&chain).await.is_err());
-        fixture.turn(2 * SECOND);
-        for house in [house, other] {
-            let late = fixture.sign(house, DEFAULT_AUTHORITY, &["b.test"]).await;
-            let late = late.unwrap();
-            assert_eq!(
-                late.intermediates[..2],
-                [certified.clone(), between.certificate().clone()]
-            );
-            assert!(leads_to(
-                &late.leaf,
-                &late.intermediates,
-                root.certificate()
-            ));
-            assert!(is_good(house, &certified, &late.leaf).await);
-            assert!(is_good(house, &old, &early.leaf).await);
-            for ca in [&old, &certified] {
-                assert!(fixture.is_listed(house, ca).await);
-            }
+    // Where the keys of roots are, and how many of them the store has.
+    let roots = async || {
+        let store = &fixture.nodes[0].store;
+        let mut stored = store.ca_certificates(id).await.unwrap();
+        stored.retain(|one| one.role == store::CaRole::Root);
+        let mut kept = 0;
+        for one in &stored {
+            let key = store.private_key(Scope::Everything, one.private_key_id);
+            kept += usize::from(key.await.unwrap().is_some());
         }
-        let due = fixture.shown(DEFAULT_AUTHORITY).await.due;
-        let kinds: Vec<DueKind> = due.iter().map(|due| due.kind).collect();
-        assert!(kinds.contains(&DueKind::Recertification), "{kinds:?}");
-        assert!(!kinds.contains(&DueKind::Issuing), "{kinds:?}");
+        let places: Vec<KeyPlace> = stored.iter().map(|one| one.key_place).collect();
+        (places, kept)
+    };
+    let lists = async || fixture.events_of("authority.list_signed").await.len();
+
+    succeed().await;
+    let exported = fixture.exported(name).await;
+    let keys: Vec<_> = exported.match_indices("-----BEGIN ENC").collect();
+    assert_eq!(keys.len(), 2);
+    let part = fixture.remove_root_key(name, &exported[..keys[1].0]).await;
+    assert!(matches!(part, Err(Error::KeyMismatch)), "{part:?}");
+    let before = lists().await;
+    fixture.remove_root_key(name, &exported).await.unwrap();
+    // The root, its successor, and what the one says of the other.
+    assert_eq!(roots().await, (vec![KeyPlace::Elsewhere; 3], 0));
+    assert_eq!(lists().await, before + 2);
+    let refused = authorities.switch_root(&fixture.principal, name).await;
+    assert!(matches!(refused, Err(Error::KeyUnavailable { .. })));
+
+    let again =
+        authorities.return_root_key(&fixture.principal, name, exported.as_bytes(), passphrase());
+    again.await.unwrap();
+    assert_eq!(roots().await, (vec![KeyPlace::Store; 3], 3));
+    let switched = authorities.switch_root(&fixture.principal, name).await;
+    let issuing = tier(&switched.unwrap(), "issuing").certificate.clone();
+    let exported = fixture.exported(name).await;
+    fixture.remove_root_key(name, &exported).await.unwrap();
+    assert_eq!(roots().await, (vec![KeyPlace::Elsewhere; 3], 0));
+    fixture.turn(300 * DAY);
+    for house in [house, other] {
+        assert!(fixture.is_listed(house, &old).await);
+        let issued = fixture.sign(house, name, &["a.test"]).await.unwrap();
+        assert!(is_signed_by(&issued.leaf, &issuing));
     }
 }

@@ -3,7 +3,7 @@
 use time::OffsetDateTime;
 
 use crate::asn1::{Writer, oid, parse_time, single, tag};
-use crate::extension::{self, key_usage};
+use crate::extension;
 use crate::key::KeyError;
 use crate::pem;
 use crate::profile::Urls;
@@ -59,10 +59,7 @@ pub fn build(
         return Err(CrlError::Updates);
     }
     let certificate = issuer.certificate();
-    if certificate
-        .key_usage()
-        .is_some_and(|usage| usage & key_usage::CRL_SIGN == 0)
-    {
+    if !certificate.may_sign_lists() {
         return Err(CrlError::NotAllowed);
     }
     if issuing_distribution_point.is_some_and(|url| !Urls::is_url(url)) {

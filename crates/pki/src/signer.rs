@@ -6,11 +6,10 @@ use std::sync::Arc;
 
 use crate::asn1::{Malformed, Writer};
 use crate::certificate::Certificate;
-use crate::extension::{self, key_usage};
-use crate::key::{KeyError, SigningKey};
+use crate::extension;
+use crate::key::SigningKey;
 use crate::ocsp::IssuerHashes;
 use crate::profile::{NameConstraints, Validity};
-use crate::request::CertificateRequest;
 
 /// An authority's certificate and key. Clones share both.
 #[derive(Clone)]
@@ -48,10 +47,8 @@ impl Signer {
         if certificate.spki_der() != key.public_key().spki_der() {
             return Err(SignerError::KeyMismatch);
         }
-        let may_sign = certificate
-            .key_usage()
-            .is_none_or(|usage| usage & key_usage::KEY_CERT_SIGN != 0);
-        if !certificate.is_ca() || !may_sign || certificate.subject().is_empty() {
+        let may_sign = certificate.is_ca() && certificate.may_sign_certificates();
+        if !may_sign || certificate.subject().is_empty() {
             return Err(SignerError::NotAnAuthority);
         }
         let mut validity = validity_of(&certificate)?;
@@ -100,15 +97,6 @@ impl Signer {
     /// Whether signatures are made outside of this process.
     pub fn signs_outside(&self) -> bool {
         self.0.key.is_outside()
-    }
-
-    /// Makes and signs a request for another certificate of this authority: for its key, in its
-    /// name.
-    ///
-    /// # Errors
-    /// [`KeyError`] if the key does not sign.
-    pub fn request(&self) -> Result<Vec<u8>, KeyError> {
-        CertificateRequest::build_for_authority(&self.0.key, self.0.certificate.subject())
     }
 
     pub(crate) fn key(&self) -> &SigningKey {

@@ -75,8 +75,8 @@ pub struct NewCaCertificate {
     pub not_before: OffsetDateTime,
     /// When it ends.
     pub not_after: OffsetDateTime,
-    /// The certificates of others between it and their root, as PEM, its issuer first. `None` where
-    /// the authority's own are all there are.
+    /// The certificates of others above it, as PEM, its issuer first; their root may be among them.
+    /// `None` where the authority's own are all there are.
     pub superiors: Option<String>,
     /// The number of the last CRL that was signed with its key.
     pub crl_number: u64,

@@ -53,6 +53,13 @@ impl Store {
         .bind(change.next_key_id)
         .bind(change.id)
         .bind(change.seen.cast_signed());
+        // Lists of one key are numbered in one row, whichever of its certificates is in use.
+        let carry_on = Statement::new(
+            "update ca_certificates set crl_number = (select max(other.crl_number) \
+             from ca_certificates other where other.authority_id = ca_certificates.authority_id \
+             and other.private_key_id = ca_certificates.private_key_id) where id = ?",
+        )
+        .bind(change.issuing_id);
         let members = change
             .certificates
             .iter()
@@ -75,6 +82,7 @@ impl Store {
             for member in &members {
                 member.insert(transaction).await?;
             }
+            transaction.execute(carry_on.clone()).await?;
             for key in &keys {
                 private_keys::insert(transaction, key.clone(), None).await?;
             }

@@ -51,11 +51,11 @@ pub(super) async fn root_certificate(
     Ok(private_pem(authority.issuing_certificate().to_pem()))
 }
 
-/// `GET /ca.cer`.
+/// `GET /ca.cer`: the issuer of the leaves that name this address.
 pub(super) async fn ca_certificate(context: &Context, head: &Parts) -> Result<Response, Fault> {
     let authority = authority_of(context, &head.headers).await?;
     Ok(publication::ca_certificate(
-        authority.issuing_certificate().der(),
+        authority.addressed_certificate().der(),
     ))
 }
 

@@ -471,3 +471,25 @@ fn the_authority_publishes_the_direct_issuer_of_its_leaves() {
     assert_eq!(years, 15);
     assert!(certificate.common_name().is_some());
 }
+
+#[test]
+fn the_address_in_a_leaf_has_its_issuer_after_the_root_was_switched() {
+    let server = Server::start();
+    let leaf = Leaf::order(&server);
+    let administrator = server.administrator();
+    let authorities = &server.house.authorities;
+    server
+        .run(authorities.make_successor(&administrator, "certmaker"))
+        .unwrap();
+    server
+        .run(authorities.switch_root(&administrator, "certmaker"))
+        .unwrap();
+    let published = server.send("GET", "/api/v1/ca.cer", &[], "").body;
+    let issuer = pki::Certificate::from_der(&published).unwrap();
+    let key = issuer.public_key().unwrap();
+    assert!(leaf.certificate.verify_signature_by(&key));
+    // Not what signs from now on.
+    let root = send(&server, "GET", ROOT, "").body;
+    let root = openssl(&["x509", "-outform", "DER"], &root);
+    assert_ne!(root.stdout, published);
+}

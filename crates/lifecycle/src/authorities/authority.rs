@@ -52,6 +52,13 @@ impl Authority {
         self.issuing.certificate()
     }
 
+    /// The certificate of the tier that answers at the addresses which a dialect promises: of those
+    /// that sign leaves, the first.
+    #[must_use]
+    pub fn addressed_certificate(&self) -> &Certificate {
+        self.addressed().certificate()
+    }
+
     /// What a server sends after a leaf that is made now: every CA certificate but the root.
     #[must_use]
     pub fn intermediates(&self) -> Vec<Certificate> {

@@ -1,13 +1,24 @@
 //! Certificates that other CAs sign for tiers of ours: first the request, then what comes back.
 
+use std::sync::Arc;
+
 use pki::{Certificate, CertificateRequest, KeyAlgorithm, PublicKey, SigningKey};
-use store::{CaRole, KeyPlace, NewCaKey, PrivateKeyId};
+use store::{CaRole, KeyPlace, NewCaCertificate, NewCaKey, PrivateKeyId};
 
 use super::changing::unfit;
+use super::fitness::{check_signer, path_above};
 use super::tier_maker::renamed;
 use super::{Authorities, Authority, AuthorityView, Tier};
 use crate::ceremony::{self, new_member};
 use crate::{Error, Principal, events, off_the_reactor};
+
+/// What a chain brings into service.
+enum Certified {
+    /// A certificate that is new here, for a key of the authority.
+    Anew(Certificate, NewCaKey),
+    /// A tier that signed leaves before.
+    Before(Arc<Tier>),
+}
 
 impl Authorities {
     /// A request (PKCS#10, PEM) for a certificate of the issuing CA, for another CA to sign: for the
@@ -50,22 +61,27 @@ impl Authorities {
             }
             request
         } else {
-            let requesting =
-                off_the_reactor(move || issuing.signer()?.request().map_err(ceremony::unsigned));
+            let key = self.key_of(&issuing).await?;
+            let requesting = off_the_reactor(move || {
+                let subject = issuing.certificate().subject();
+                let request = CertificateRequest::build_for_authority(&key, subject);
+                request.map_err(ceremony::unsigned)
+            });
             requesting.await.map_err(Error::signing)??
         };
         self.change_now(change).await?;
         Ok(CertificateRequest::to_pem(&request))
     }
 
-    /// Puts a certificate into service that another CA has signed for the issuing CA. `chain` is PEM:
-    /// that certificate, its issuer, and so on; with the root or without it. Certificates are
-    /// issued, and sent with the new chain, from then on. What was certified before stays known.
+    /// Puts a certificate into service that another CA has signed for the issuing CA, or one that was
+    /// in service before. `chain` is PEM: that certificate, its issuer, and so on; with the root or
+    /// without it, and without what is known here. Certificates are issued, and sent with the new
+    /// chain, from then on. What was certified before stays known.
     ///
     /// # Errors
     /// [`Error::Forbidden`], [`Error::NotFound`]; [`Error::KeyMismatch`] when none of the
-    /// certificates has a key of this authority; [`Error::Invalid`] when it cannot sign leaves, or
-    /// the chain is broken.
+    /// certificates has a key of this authority; [`Error::Invalid`] when it cannot sign leaves and
+    /// lists, or the chain is broken; [`Error::Unfit`] when it is in service.
     pub async fn install_certificate(
         &self,
         principal: &Principal,
@@ -73,87 +89,133 @@ impl Authorities {
         chain: &str,
     ) -> Result<AuthorityView, Error> {
         let authority = self.to_change(principal, name).await?;
-        let given = pki::read_certificates(chain.as_bytes())
+        let mut given = pki::read_certificates(chain.as_bytes())
             .map_err(|error| Error::invalid("chain", error.to_string()))?;
-        let (certificate, key) = self.certified(&authority, &given).await?;
-        let now = self.surroundings.now();
-        let above = path_above(&certificate, &given, now)?;
-        let fresh_key = key.id() != authority.issuing.key_id;
-        if !fresh_key && certificate.subject() != authority.issuing_certificate().subject() {
-            let wanted = authority.issuing_certificate().subject();
+        let certified = self.certified(&authority, &given).await?;
+        for tier in all_tiers(&authority) {
+            given.push(tier.certificate().clone());
+            given.extend(tier.superiors().iter().cloned());
+        }
+        let kind = events::AUTHORITY_CERTIFIED;
+        let change = |certificate: &Certificate| {
+            let detail = format!("by {}", certificate.issuer());
+            self.change(&authority, principal.account_name(), kind, &detail)
+        };
+        let (change, issuer) = match certified {
+            Certified::Anew(certificate, key) => {
+                let is_for_next = key.id() != authority.issuing.key_id;
+                let member = self.anew(&authority, certificate.clone(), key, &given);
+                let member = member.await?;
+                let mut change = change(&certificate);
+                change.issuing_id = member.id;
+                if is_for_next {
+                    change.next_key_id = None;
+                }
+                change.certificates = vec![member];
+                (change, certificate)
+            }
+            Certified::Before(tier) => {
+                let certificate = tier.certificate();
+                let above = path_above(certificate, &given, self.surroundings.now())?;
+                let key = self.key_of(&tier).await?;
+                check_signer(certificate, key, &above, &self.surroundings)?;
+                let mut change = change(certificate);
+                change.issuing_id = tier.id;
+                (change, certificate.clone())
+            }
+        };
+        self.change_now(change).await?;
+        let issuer = issuer.issuer();
+        tracing::info!(authority = name, %issuer, "installed a certificate");
+        self.view_of(name).await
+    }
+
+    /// The tier that a certificate of another CA makes, if it can sign as all of ours do.
+    async fn anew(
+        &self,
+        authority: &Authority,
+        certificate: Certificate,
+        key: NewCaKey,
+        given: &[Certificate],
+    ) -> Result<NewCaCertificate, Error> {
+        if certificate.is_self_issued() {
+            return Err(not_new());
+        }
+        let above = path_above(&certificate, given, self.surroundings.now())?;
+        let wanted = authority.issuing_certificate().subject();
+        if key.id() == authority.issuing.key_id && certificate.subject() != wanted {
             let reason = format!(
                 "the certificate is for '{}' and was requested for '{wanted}'",
                 certificate.subject()
             );
             return Err(Error::invalid("chain", reason));
         }
-        let is_known = authority
-            .tiers()
-            .any(|tier| tier.certificate() == &certificate);
-        if is_known || certificate.is_self_issued() {
-            return Err(unfit(
-                "none of the certificates is a new one, by another CA, for a key of the authority",
-            ));
-        }
+        let place = authority.issuing.key_place();
+        let signing = self.signing_key(place, key.id(), &certificate).await?;
+        check_signer(&certificate, signing, &above, &self.surroundings)?;
         let mut member = new_member(CaRole::Issuing, &certificate, key, &self.surroundings);
         if !authority.has_two_tiers() {
             member.role = CaRole::Root;
         }
-        let superiors = above.iter().filter(|one| !one.is_self_issued());
-        member.superiors = Some(superiors.map(Certificate::to_pem).collect());
-        if member.superiors.as_deref() == Some("") {
-            member.superiors = None;
-        }
-        if !fresh_key {
-            // Its lists carry on, since they are signed with the same key.
-            member.crl_number = self.store.crl_number(authority.issuing.id).await?;
-        }
-        let kind = events::AUTHORITY_CERTIFIED;
-        let detail = format!("by {}", certificate.issuer());
-        let mut change = self.change(&authority, principal.account_name(), kind, &detail);
-        change.issuing_id = member.id;
-        if fresh_key {
-            change.next_key_id = None;
-        }
-        change.certificates = vec![member];
-        self.change_now(change).await?;
-        tracing::info!(authority = name, issuer = %certificate.issuer(), "installed a certificate");
-        self.view_of(name).await
+        // The root, too: it is not sent along, but its constraints and its end count.
+        let superiors: String = above.iter().map(Certificate::to_pem).collect();
+        member.superiors = Some(superiors).filter(|superiors| !superiors.is_empty());
+        Ok(member)
     }
 
-    /// The certificate among `given` that has a key of this authority, and that key.
+    /// What is to be put into service out of `given`: what is new here rather than what is known,
+    /// since the file may hold what was there before, too.
     async fn certified(
         &self,
         authority: &Authority,
         given: &[Certificate],
-    ) -> Result<(Certificate, NewCaKey), Error> {
-        let is_known = |one: &Certificate| authority.tiers().any(|tier| tier.certificate() == one);
-        let with_key = |key: &[u8]| {
-            let mut found: Vec<_> = given.iter().filter(|one| one.spki_der() == key).collect();
-            // The file may hold what was there before, too.
-            found.sort_by_key(|one| is_known(one));
-            found.first().map(|found| (*found).clone())
+    ) -> Result<Certified, Error> {
+        let is_known = |one: &&Certificate| {
+            let mut tiers = all_tiers(authority);
+            tiers.any(|tier| tier.certificate() == *one)
         };
+        let new: Vec<&Certificate> = given.iter().filter(|one| !is_known(one)).collect();
         let issuing = &authority.issuing;
-        if let Some(found) = with_key(issuing.certificate().spki_der()) {
+        if let Some(found) = with_key(&new, issuing.certificate().spki_der()) {
             let key = NewCaKey::At(issuing.key_place(), issuing.key_id);
-            return Ok((found, key));
+            return Ok(Certified::Anew(found, key));
         }
-        let next = authority.row.next_key_id.ok_or(Error::KeyMismatch)?;
-        if issuing.key_place() == KeyPlace::Device {
-            // The device is asked for a signature, which is then verified: so it has the key.
-            for candidate in given {
-                if let Ok(public) = candidate.public_key()
-                    && self.is_in_device(next, public).await?
-                {
-                    return Ok((candidate.clone(), NewCaKey::At(KeyPlace::Device, next)));
-                }
+        if let Some(next) = authority.row.next_key_id
+            && let Some(found) = self.for_next_key(next, issuing.key_place(), &new).await?
+        {
+            let key = NewCaKey::At(issuing.key_place(), next);
+            return Ok(Certified::Anew(found, key));
+        }
+        let before = all_tiers(authority).find(|tier| {
+            tier.id != issuing.id && tier.signs_leaves && given.contains(tier.certificate())
+        });
+        match before {
+            Some(tier) => Ok(Certified::Before(tier.clone())),
+            None if new.len() < given.len() => Err(not_new()),
+            None => Err(Error::KeyMismatch),
+        }
+    }
+
+    /// The certificate among `given` for the key that waits for one.
+    async fn for_next_key(
+        &self,
+        next: PrivateKeyId,
+        place: KeyPlace,
+        given: &[&Certificate],
+    ) -> Result<Option<Certificate>, Error> {
+        if place != KeyPlace::Device {
+            let key = self.ca_key(next).await?;
+            return Ok(with_key(given, key.public_key().spki_der()));
+        }
+        // The device is asked for a signature, which is then verified: so it has the key.
+        for candidate in given {
+            if let Ok(public) = candidate.public_key()
+                && self.is_in_device(next, public).await?
+            {
+                return Ok(Some((*candidate).clone()));
             }
-            return Err(Error::KeyMismatch);
         }
-        let key = self.ca_key(next).await?;
-        let found = with_key(key.public_key().spki_der()).ok_or(Error::KeyMismatch)?;
-        Ok((found, NewCaKey::At(KeyPlace::Store, next)))
+        Ok(None)
     }
 
     async fn is_in_device(&self, id: PrivateKeyId, public: PublicKey) -> Result<bool, Error> {
@@ -161,6 +223,23 @@ impl Authorities {
         let signing = off_the_reactor(move || key.sign(b"chancery").is_ok());
         signing.await.map_err(Error::signing)
     }
+}
+
+/// All tiers, also the root of one tier that another CA has certified since.
+fn all_tiers(authority: &Authority) -> impl Iterator<Item = &Arc<Tier>> {
+    authority.tiers().chain(std::iter::once(&authority.root))
+}
+
+fn with_key(given: &[&Certificate], key: &[u8]) -> Option<Certificate> {
+    let found = given.iter().find(|one| one.spki_der() == key);
+    found.map(|found| (*found).clone())
+}
+
+fn not_new() -> Error {
+    unfit(
+        "none of the certificates is one by another CA, or one from before, for a key of the \
+         authority",
+    )
 }
 
 /// The algorithm of a tier's key, or the nearest that keys are made with.
@@ -171,68 +250,4 @@ pub(super) fn algorithm_like(tier: &Tier) -> KeyAlgorithm {
     } else {
         KeyAlgorithm::P256
     })
-}
-
-/// The certificates above `certificate` out of `given`, its issuer first. Every signature is
-/// verified, and that every one of them may sign the next: validity, CA, path length, and name
-/// constraints that can be obeyed.
-pub(super) fn path_above(
-    certificate: &Certificate,
-    given: &[Certificate],
-    now: time::OffsetDateTime,
-) -> Result<Vec<Certificate>, Error> {
-    let wrong = |one: &Certificate, what: &str| {
-        Error::invalid(
-            "chain",
-            format!("the certificate of '{}' {what}", one.subject()),
-        )
-    };
-    let mut above: Vec<Certificate> = Vec::new();
-    loop {
-        let last = above.last().unwrap_or(certificate);
-        if !last.is_ca() {
-            return Err(wrong(last, "is not one of a CA"));
-        }
-        if now < last.not_before() || last.not_after() < now {
-            return Err(wrong(last, "is not valid now"));
-        }
-        let below = u8::try_from(above.len()).unwrap_or(u8::MAX);
-        if last.path_length().is_some_and(|most| most < below) {
-            return Err(wrong(last, "does not allow that many CAs below"));
-        }
-        if last.subject_key_identifier().is_none() {
-            return Err(wrong(last, "has no subject key identifier"));
-        }
-        if last.understood_name_constraints().is_none() {
-            return Err(wrong(
-                last,
-                "has name constraints of a kind that is not supported",
-            ));
-        }
-        let key = last
-            .public_key()
-            .map_err(|error| wrong(last, &format!("has a key that is not supported: {error}")))?;
-        if last.is_self_issued() && last.verify_signature_by(&key) {
-            return Ok(above);
-        }
-        let issuer = given.iter().find(|candidate| {
-            candidate.subject() == last.issuer()
-                && candidate.der() != last.der()
-                && candidate
-                    .public_key()
-                    .is_ok_and(|key| last.verify_signature_by(&key))
-        });
-        match issuer {
-            Some(issuer) if !above.contains(issuer) => above.push(issuer.clone()),
-            // Who relies on it has the root, and it is left out at times.
-            _ if !above.is_empty() => return Ok(above),
-            _ => {
-                let issuer = last.issuer();
-                return Err(wrong(
-                    last,
-                    &format!("is not signed by any of the others; add that of '{issuer}'"),
-                ));
-            }
-        }
-    }
 }

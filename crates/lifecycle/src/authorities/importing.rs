@@ -1,17 +1,14 @@
 //! Importing authorities that were run by something else before.
 
-use pki::{
-    Certificate, DistinguishedName, KeyAlgorithm, LeafProfile, PrivateKey, Profile, Signer,
-    SubjectFields, Urls, pkcs12,
-};
+use pki::{Certificate, PrivateKey, pkcs12};
 use store::{CaRole, KeyPlace, NewCaCertificate, NewCaKey, PrivateKeyId};
-use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
-use super::certifying::path_above;
+use super::changing::unfit;
+use super::fitness::{check_signer, path_above};
 use super::making::taken;
 use super::{Authorities, AuthorityView};
-use crate::ceremony::{days, new_key, new_member, serial, validity};
+use crate::ceremony::{new_key, new_member};
 use crate::issuers::check_name;
 use crate::{Error, Principal, Surroundings, events, off_the_reactor};
 
@@ -56,7 +53,8 @@ impl Authorities {
     /// # Errors
     /// [`Error::Forbidden`], [`Error::NameTaken`]; [`Error::Invalid`] when key or certificates
     /// cannot be read, do not belong together, are not those of a CA, or could not sign a leaf as
-    /// they are made here.
+    /// they are made here; [`Error::Unfit`] when an authority of the server has the same CA with its
+    /// key.
     pub async fn import(
         &self,
         principal: &Principal,
@@ -72,7 +70,8 @@ impl Authorities {
             let (key, certificates) = read(request)?;
             members(key, &certificates, &surroundings)
         });
-        let members = members.await.map_err(Error::signing)??;
+        let (certificate, members) = members.await.map_err(Error::signing)??;
+        self.check_foreign(&certificate).await?;
         let kind = events::AUTHORITY_IMPORTED;
         if !self
             .record(principal.account_name(), &name, members, kind)
@@ -82,6 +81,22 @@ impl Authorities {
         }
         tracing::info!(authority = name, "imported an authority");
         self.view_of(&name).await
+    }
+
+    /// Sees to it that no authority of the server signs as this CA: of two, each would deny what the
+    /// other one has signed.
+    async fn check_foreign(&self, certificate: &Certificate) -> Result<(), Error> {
+        for row in self.store.authorities().await? {
+            // Of one that cannot be opened nothing is signed.
+            let Ok(authority) = self.open(&row).await else {
+                continue;
+            };
+            let mut tiers = authority.tiers();
+            if tiers.any(|tier| tier.is_ca_of(certificate) && tier.can_sign()) {
+                return Err(unfit(format!("'{}' has this CA and its key", row.name)));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -103,20 +118,18 @@ fn read(request: ImportRequest) -> Result<(PrivateKey, Vec<Certificate>), Error>
     }
 }
 
-/// The tiers of an authority with this key.
+/// The CA certificate for this key, and the tiers of an authority with it.
 fn members(
     key: PrivateKey,
     certificates: &[Certificate],
     surroundings: &Surroundings,
-) -> Result<Vec<NewCaCertificate>, Error> {
+) -> Result<(Certificate, Vec<NewCaCertificate>), Error> {
     let now = surroundings.now();
     let spki = key.public_key().spki_der();
     let mut own = certificates.iter().filter(|one| one.spki_der() == spki);
     let certificate = own.next().ok_or(Error::KeyMismatch)?;
     let above = path_above(certificate, certificates, now)?;
-    let signer = Signer::below(certificate.clone(), &key, &above)
-        .map_err(|error| Error::invalid("chain", error.to_string()))?;
-    try_leaf(&signer, now, surroundings)?;
+    check_signer(certificate, &key, &above, surroundings)?;
     let member = |role, certificate: &Certificate, key| {
         let mut member = new_member(role, certificate, key, surroundings);
         // Whoever ran it before has numbered lists, too, and these must be seen as newer. Few have
@@ -126,7 +139,8 @@ fn members(
     };
     let kept = NewCaKey::Kept(new_key(key, surroundings));
     if certificate.is_self_issued() {
-        return Ok(vec![member(CaRole::Root, certificate, kept)]);
+        let root = member(CaRole::Root, certificate, kept);
+        return Ok((certificate.clone(), vec![root]));
     }
     let root = above.last().filter(|top| top.is_self_issued());
     let root = root.ok_or_else(|| {
@@ -139,35 +153,6 @@ fn members(
     let between = above.iter().filter(|one| *one != root);
     let between: String = between.map(Certificate::to_pem).collect();
     issuing.superiors = Some(between).filter(|between| !between.is_empty());
-    Ok(vec![member(CaRole::Root, root, elsewhere), issuing])
-}
-
-/// Sees whether a leaf of this authority would be one as all of ours are. It is not signed.
-fn try_leaf(
-    signer: &Signer,
-    now: OffsetDateTime,
-    surroundings: &Surroundings,
-) -> Result<(), Error> {
-    let key = PrivateKey::generate(KeyAlgorithm::P256).map_err(Error::signing)?;
-    let subject = SubjectFields {
-        common_name: Some("trial".to_owned()),
-        ..SubjectFields::default()
-    };
-    let profile = Profile::Leaf(LeafProfile {
-        subject: DistinguishedName::from_fields(&subject).map_err(Error::signing)?,
-        identifiers: Vec::new(),
-        public_key: key.public_key().clone(),
-        usages: pki::Usages::default(),
-        validity: validity(now, days(1))?,
-        urls: Urls::default(),
-    });
-    let unfit = |reason: String| {
-        let reason = format!("the CA could not sign certificates as they are made here: {reason}");
-        Error::invalid("chain", reason)
-    };
-    pki::prepare(profile, &serial(surroundings), signer)
-        .map_err(|error| unfit(error.to_string()))?
-        .lint()
-        .map_err(|error| unfit(error.to_string()))?;
-    Ok(())
+    let members = vec![member(CaRole::Root, root, elsewhere), issuing];
+    Ok((certificate.clone(), members))
 }

@@ -10,6 +10,7 @@ mod certifying;
 mod changing;
 mod constraints;
 mod due;
+mod fitness;
 mod importing;
 mod making;
 mod opening;

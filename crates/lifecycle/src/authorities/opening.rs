@@ -25,15 +25,23 @@ impl Authorities {
         self.open.read().await.get(name).cloned()
     }
 
+    /// The tier that is `wanted`; of several the same one each time.
     pub(super) async fn open_tier(
         &self,
         wanted: impl Fn(&Tier) -> bool,
     ) -> Option<(Arc<Authority>, Arc<Tier>)> {
         let open = self.open.read().await;
-        open.values().find_map(|authority| {
+        let found = open.values().filter_map(|authority| {
             let tier = authority.tiers().find(|tier| wanted(tier))?;
-            Some((authority.clone(), tier.clone()))
-        })
+            Some((authority, tier))
+        });
+        // An authority may have the CA of another one as its root, without the key: then that one
+        // knows what was signed.
+        let (authority, tier) = found.min_by_key(|(_, tier)| {
+            let (signs, has_key) = (tier.signs_leaves, tier.can_sign());
+            (!(signs && has_key), !has_key, tier.id)
+        })?;
+        Some((authority.clone(), tier.clone()))
     }
 
     /// Opens what the store has and this node has not, or not as it is now, unless that was done a
@@ -98,7 +106,8 @@ impl Authorities {
     }
 
     /// The authority of this row. Tiers that are as they were in `before` are taken from there, with
-    /// their lists and responders.
+    /// their lists and responders; not one that comes back into service, whose lists are old. A
+    /// former tier that cannot be read takes nothing from the others.
     async fn unseal(
         &self,
         row: &store::Authority,
@@ -117,14 +126,29 @@ impl Authorities {
             if !is_current && one.not_after + ENDED < now {
                 continue;
             }
+            let comes_back = |before: &Authority| {
+                one.id == row.issuing_id && before.issuing.id != row.issuing_id
+            };
+            let before = before.filter(|before| !comes_back(before));
             let known = before.and_then(|before| before.tiers().find(|tier| tier.is_of(one)));
-            tiers.push(match known {
-                Some(tier) => tier.clone(),
+            let signs_leaves = one.role == CaRole::Issuing || !has_issuing;
+            let opened = match known {
+                Some(tier) => Ok(tier.clone()),
                 None => {
-                    let signs_leaves = one.role == CaRole::Issuing || !has_issuing;
-                    Arc::new(self.unseal_tier(one, signs_leaves, &root).await?)
+                    let unsealed = self.unseal_tier(one, signs_leaves, &root).await;
+                    unsealed.map(Arc::new)
                 }
-            });
+            };
+            match opened {
+                Ok(tier) => tiers.push(tier),
+                Err(error) if is_current || matches!(error, Error::Store(_)) => return Err(error),
+                Err(error) => tracing::error!(
+                    authority = row.name,
+                    certificate = %one.id,
+                    error = &error as &dyn std::error::Error,
+                    "could not open a former tier of an authority"
+                ),
+            }
         }
         let with_id = |id| {
             let tier = tiers.iter().find(|tier| tier.id == id);
@@ -159,26 +183,63 @@ impl Authorities {
             Some(pem) => pki::read_certificates(pem.as_bytes()).map_err(Error::signing)?,
             None => Vec::new(),
         };
+        // Of a chain that was given, the root is among them.
         let mut limits = superiors.clone();
-        if certificate.issuer() == root.subject() && !certificate.is_self_issued() {
+        let top = limits.last().unwrap_or(&certificate);
+        if top.issuer() == root.subject() && !top.is_self_issued() {
             limits.push(root.clone());
         }
-        let open = |key: SigningKey| {
-            Signer::below(certificate.clone(), key, &limits).map_err(Error::signing)
-        };
-        let key = match stored.key_place {
-            KeyPlace::Store => {
-                TierKey::Present(open(self.ca_key(stored.private_key_id).await?.into())?)
-            }
-            KeyPlace::Elsewhere => TierKey::Absent {
-                last_list: stored.last_list.clone().map(Into::into),
-            },
-            KeyPlace::Device => {
-                let public = certificate.public_key().map_err(Error::signing)?;
-                TierKey::InDevice(open(self.device_key(stored.private_key_id, public))?)
+        let key = if stored.key_place == KeyPlace::Elsewhere {
+            let last_list = stored.last_list.clone().map(Into::into);
+            TierKey::Absent { last_list }
+        } else {
+            let key = self.signing_key(stored.key_place, stored.private_key_id, &certificate);
+            let signer = match key.await {
+                Err(error @ Error::Store(_)) => return Err(error),
+                Err(error) => Err(error.to_string()),
+                Ok(key) => Signer::below(certificate.clone(), key, &limits)
+                    .map_err(|error| error.to_string()),
+            };
+            match signer {
+                Ok(signer) if signer.signs_outside() => TierKey::InDevice(signer),
+                Ok(signer) => TierKey::Present(signer),
+                // Commands have to reach the authority, for somebody to mend it.
+                Err(reason) => {
+                    let subject = certificate.subject();
+                    tracing::error!(%subject, reason, "a tier of an authority cannot sign");
+                    TierKey::Unfit(stored.key_place, reason)
+                }
             }
         };
         Tier::new(stored, signs_leaves, certificate, superiors, key)
+    }
+
+    /// The key of a tier, wherever it is.
+    ///
+    /// # Errors
+    /// [`Error::KeyUnavailable`] when it is not within reach, [`Error::Signing`] when it is missing.
+    pub(super) async fn key_of(&self, tier: &Tier) -> Result<SigningKey, Error> {
+        self.signing_key(tier.key_place(), tier.key_id, tier.certificate())
+            .await
+    }
+
+    /// The same of one that is to be, for its certificate.
+    pub(super) async fn signing_key(
+        &self,
+        place: KeyPlace,
+        id: PrivateKeyId,
+        certificate: &Certificate,
+    ) -> Result<SigningKey, Error> {
+        match place {
+            KeyPlace::Store => Ok(self.ca_key(id).await?.into()),
+            KeyPlace::Device => {
+                let public = certificate.public_key().map_err(Error::signing)?;
+                Ok(self.device_key(id, public))
+            }
+            KeyPlace::Elsewhere => Err(Error::KeyUnavailable {
+                reason: format!("the key of '{}' is not here", certificate.subject()),
+            }),
+        }
     }
 
     pub(crate) async fn ca_key(&self, id: PrivateKeyId) -> Result<PrivateKey, Error> {

@@ -4,6 +4,7 @@
 //! answers about issuing CAs. Its key is safest where no network is. Before it goes, a list and a
 //! responder are signed that last for the time without it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use pki::{DistinguishedName, KeyAlgorithm, PrivateKey, Profile, ResponderProfile, SubjectFields};
@@ -14,6 +15,7 @@ use zeroize::Zeroizing;
 use super::changing::unfit;
 use super::{Authorities, Authority, AuthorityView, Tier, TierKey};
 use crate::ceremony::{self, BACKDATING, days, new_ca_certificate, validity};
+use crate::publication::list_signed;
 use crate::{Error, Principal, events, off_the_reactor};
 
 /// For how long revocation list and responder last that are signed before the key goes, in days.
@@ -24,8 +26,8 @@ const MOST_AWAY_DAYS: u32 = 10 * 365;
 const SHORTEST_PASSPHRASE: usize = 12;
 
 impl Authorities {
-    /// The key of the root as encrypted PEM PKCS#8, followed by its certificate. The key stays where
-    /// it is.
+    /// The key of the root as encrypted PEM PKCS#8, followed by its certificate; then those of its
+    /// successor and of roots before, of two tiers. The keys stay where they are.
     ///
     /// # Errors
     /// [`Error::Forbidden`], [`Error::NotFound`], [`Error::Invalid`] for a short passphrase,
@@ -41,30 +43,35 @@ impl Authorities {
             let reason = format!("the passphrase has fewer than {SHORTEST_PASSPHRASE} characters");
             return Err(Error::invalid("passphrase", reason));
         }
-        let key = self.stored_root_key(&authority).await?;
-        let encrypting = off_the_reactor(move || key.to_encrypted_pem(&passphrase));
-        let mut text = encrypting
-            .await
-            .map_err(Error::signing)?
-            .map_err(Error::signing)?;
-        let certificate = authority.root_certificate().to_pem();
-        let mut whole = Zeroizing::new(String::with_capacity(text.len() + certificate.len()));
-        whole.push_str(&text);
-        whole.push_str(&certificate);
-        std::mem::swap(&mut text, &mut whole);
+        let roots = roots_to_take(&authority)?;
+        let mut keys = Vec::with_capacity(roots.len());
+        for tier in &roots {
+            keys.push((self.ca_key(tier.key_id).await?, tier.certificate().to_pem()));
+        }
+        let encrypting = off_the_reactor(move || {
+            let mut text = Zeroizing::new(String::new());
+            for (key, certificate) in keys {
+                // What the text had to grow out of is encrypted, too.
+                text.push_str(&key.to_encrypted_pem(&passphrase).map_err(Error::signing)?);
+                text.push_str(&certificate);
+            }
+            Ok::<_, Error>(text)
+        });
+        let text = encrypting.await.map_err(Error::signing)??;
         let kind = events::AUTHORITY_KEY_EXPORTED;
-        let detail = authority.root_certificate().subject().to_string();
+        let detail = subjects(&roots);
         let change = self.change(&authority, principal.account_name(), kind, &detail);
         self.change_now(change).await?;
         Ok(text)
     }
 
-    /// Erases the key of the root from the store. `copy` is what was exported: that it opens with
-    /// the passphrase proves that nothing is lost.
+    /// Erases the key of the root from the store, and those of its successor and of roots before,
+    /// which could sign in its stead. `copy` is what was exported: that it opens with the passphrase
+    /// proves that nothing is lost.
     ///
     /// # Errors
     /// As [`Self::export_root_key`]; [`Error::Unfit`] for an authority of one tier;
-    /// [`Error::KeyMismatch`] when the copy is one of another key.
+    /// [`Error::KeyMismatch`] when one of these keys is not in the copy.
     pub async fn remove_root_key(
         &self,
         principal: &Principal,
@@ -74,7 +81,7 @@ impl Authorities {
         away_days: Option<u32>,
     ) -> Result<AuthorityView, Error> {
         let authority = self.to_change(principal, name).await?;
-        if !authority.has_two_tiers() {
+        if authority.root.signs_leaves {
             return Err(unfit(format!(
                 "'{name}' has one tier, whose key signs every certificate; it cannot go"
             )));
@@ -84,32 +91,42 @@ impl Authorities {
             let reason = format!("{away_days} is not a number of days from 1 to {MOST_AWAY_DAYS}");
             return Err(Error::invalid("away_days", reason));
         }
-        let key = self.stored_root_key(&authority).await?;
-        let copy = opened(copy, passphrase).await?;
-        if copy.public_key() != key.public_key() {
-            return Err(Error::KeyMismatch);
+        let roots = roots_to_take(&authority)?;
+        let copies = opened(copy, passphrase).await?;
+        for tier in &roots {
+            let spki = tier.certificate().spki_der();
+            if !copies
+                .iter()
+                .any(|copy| copy.public_key().spki_der() == spki)
+            {
+                return Err(Error::KeyMismatch);
+            }
         }
-        let now = self.surroundings.now();
-        let root = &authority.root;
-        let until = (now + days(away_days)).min(root.certificate().not_after());
-        let list = self.list_until(root, now, until).await?;
+        let actor = principal.account_name();
         let kind = events::AUTHORITY_KEY_REMOVED;
-        let detail = root.certificate().subject().to_string();
-        let mut change = self.change(&authority, principal.account_name(), kind, &detail);
-        change.certificates = vec![self.responder_until(&authority, root, until)?];
-        for tier in authority.tiers().filter(|tier| tier.key_id == root.key_id) {
-            let list = list.clone();
-            change
-                .placed
-                .push((tier.id, KeyPlace::Elsewhere, Some(list)));
+        let mut change = self.change(&authority, actor, kind, &subjects(&roots));
+        let now = self.surroundings.now();
+        for root in roots {
+            let until = (now + days(away_days)).min(root.certificate().not_after());
+            let mut list = None;
+            // Nobody relies on anything of one that has ended.
+            if now < until {
+                list = Some(self.list_until(&authority, root, actor, until).await?);
+                let responder = self.responder_until(&authority, root, until)?;
+                change.certificates.push(responder);
+            }
+            for tier in authority.tiers().filter(|tier| tier.key_id == root.key_id) {
+                let place = (tier.id, KeyPlace::Elsewhere, list.clone());
+                change.placed.push(place);
+            }
+            change.erased_keys.push(root.key_id);
         }
-        change.erased_keys = vec![root.key_id];
         self.change_now(change).await?;
         tracing::info!(authority = name, "removed the key of the root");
         self.view_of(name).await
     }
 
-    /// Brings the key of the root back.
+    /// Brings the key of the root back, and those that went with it.
     ///
     /// # Errors
     /// [`Error::Forbidden`], [`Error::NotFound`], [`Error::Invalid`] for what is no key or does not
@@ -122,52 +139,50 @@ impl Authorities {
         passphrase: Zeroizing<String>,
     ) -> Result<AuthorityView, Error> {
         let authority = self.to_change(principal, name).await?;
-        let root = &authority.root;
-        if root.can_sign() {
+        let absent = |tier: &&Arc<Tier>| matches!(tier.key, TierKey::Absent { .. });
+        let absent: Vec<_> = roots(&authority).into_iter().filter(absent).collect();
+        if absent.is_empty() {
             return Err(unfit(format!("the key of the root of '{name}' is here")));
         }
-        let key = opened(key, passphrase).await?;
-        if key.public_key().spki_der() != root.certificate().spki_der() {
-            return Err(Error::KeyMismatch);
+        let keys = opened(key, passphrase).await?;
+        let mut change = self.change(
+            &authority,
+            principal.account_name(),
+            events::AUTHORITY_KEY_RETURNED,
+            &subjects(&absent),
+        );
+        for root in absent {
+            let spki = root.certificate().spki_der();
+            let mut keys = keys.iter();
+            let Some(key) = keys.find(|key| key.public_key().spki_der() == spki) else {
+                continue;
+            };
+            change.keys.push(NewPrivateKey {
+                id: root.key_id,
+                key: key.clone(),
+                exportable: Exportable::Never,
+            });
+            for tier in authority.tiers().filter(|tier| tier.key_id == root.key_id) {
+                change.placed.push((tier.id, KeyPlace::Store, None));
+            }
         }
-        let kind = events::AUTHORITY_KEY_RETURNED;
-        let detail = root.certificate().subject().to_string();
-        let mut change = self.change(&authority, principal.account_name(), kind, &detail);
-        change.keys = vec![NewPrivateKey {
-            id: root.key_id,
-            key,
-            exportable: Exportable::Never,
-        }];
-        for tier in authority.tiers().filter(|tier| tier.key_id == root.key_id) {
-            change.placed.push((tier.id, KeyPlace::Store, None));
+        if change.keys.is_empty() {
+            return Err(Error::KeyMismatch);
         }
         self.change_now(change).await?;
         self.view_of(name).await
-    }
-
-    async fn stored_root_key(&self, authority: &Authority) -> Result<PrivateKey, Error> {
-        let root = &authority.root;
-        match &root.key {
-            TierKey::Present(_) => self.ca_key(root.key_id).await,
-            TierKey::InDevice(_) => Err(unfit(format!(
-                "the key of the root of '{}' is in a device, which does not give it away",
-                authority.name
-            ))),
-            TierKey::Absent { .. } => Err(unfit(format!(
-                "the key of the root of '{}' is not here",
-                authority.name
-            ))),
-        }
     }
 
     /// An empty revocation list of `root` that lasts until `until`. What a root has signed is not
     /// revoked here.
     async fn list_until(
         &self,
+        authority: &Authority,
         root: &Tier,
-        now: OffsetDateTime,
+        actor: &str,
         until: OffsetDateTime,
     ) -> Result<Vec<u8>, Error> {
+        let now = self.surroundings.now();
         let number = loop {
             let last = self.store.crl_number(root.id).await?;
             if let Some(number) = self.store.next_crl_number(root.id, last).await? {
@@ -178,10 +193,14 @@ impl Authorities {
         let signing = off_the_reactor(move || {
             pki::crl::build(&signer, number, now - BACKDATING, until, [], None)
         });
-        signing
+        let list = signing
             .await
             .map_err(Error::signing)?
-            .map_err(Error::signing)
+            .map_err(Error::signing)?;
+        let signed = (0, number);
+        let event = list_signed(&self.surroundings, actor, authority.id, root, signed);
+        self.store.add_event(event).await?;
+        Ok(list)
     }
 
     /// A responder of `root` that lasts until `until`.
@@ -214,14 +233,53 @@ impl Authorities {
     }
 }
 
-/// The private key in a PEM text, which may be encrypted.
-pub(super) async fn opened(
-    text: &[u8],
-    passphrase: Zeroizing<String>,
-) -> Result<PrivateKey, Error> {
+/// The root, its successor and the roots before, of two tiers: one tier per key, that which ends last.
+fn roots(authority: &Authority) -> Vec<&Arc<Tier>> {
+    let mut roots = vec![&authority.root];
+    for tier in authority.tiers().filter(|tier| !tier.signs_leaves) {
+        match roots.iter_mut().find(|root| root.key_id == tier.key_id) {
+            Some(root) if root.certificate().not_after() < tier.certificate().not_after() => {
+                *root = tier;
+            }
+            Some(_) => {}
+            None => roots.push(tier),
+        }
+    }
+    roots
+}
+
+/// Those of them whose keys are in the store, the present root first.
+fn roots_to_take(authority: &Authority) -> Result<Vec<&Arc<Tier>>, Error> {
+    let name = &authority.name;
+    match &authority.root.key {
+        TierKey::Present(_) => {
+            let mut taken = roots(authority);
+            taken.retain(|root| matches!(root.key, TierKey::Present(_)));
+            Ok(taken)
+        }
+        TierKey::InDevice(_) => Err(unfit(format!(
+            "the key of the root of '{name}' is in a device, which does not give it away"
+        ))),
+        TierKey::Absent { .. } => Err(unfit(format!(
+            "the key of the root of '{name}' is not here"
+        ))),
+        TierKey::Unfit(_, reason) => Err(unfit(format!(
+            "the key of the root of '{name}' cannot be used: {reason}"
+        ))),
+    }
+}
+
+fn subjects(tiers: &[&Arc<Tier>]) -> String {
+    let subjects = tiers.iter().map(|tier| tier.certificate().subject());
+    let subjects: Vec<String> = subjects.map(ToString::to_string).collect();
+    subjects.join("; ")
+}
+
+/// The private keys in a PEM text, which may be encrypted.
+async fn opened(text: &[u8], passphrase: Zeroizing<String>) -> Result<Vec<PrivateKey>, Error> {
     let text = Zeroizing::new(text.to_vec());
     let opening =
-        off_the_reactor(move || PrivateKey::from_pem_with_passphrase(&text, &passphrase)).await;
+        off_the_reactor(move || PrivateKey::all_from_pem_with_passphrase(&text, &passphrase)).await;
     let opening = opening.map_err(Error::signing)?;
     opening.map_err(|error| Error::invalid("key", error.to_string()))
 }

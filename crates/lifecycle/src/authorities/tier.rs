@@ -39,6 +39,8 @@ pub(crate) enum TierKey {
     InDevice(Signer),
     /// In the store, and open.
     Present(Signer),
+    /// Where the store says, but of no use: with the certificate it makes no CA, or it is missing.
+    Unfit(KeyPlace, String),
 }
 
 impl Tier {
@@ -46,9 +48,10 @@ impl Tier {
         stored: &store::CaCertificate,
         signs_leaves: bool,
         certificate: Certificate,
-        superiors: Vec<Certificate>,
+        mut superiors: Vec<Certificate>,
         key: TierKey,
     ) -> Result<Self, Error> {
+        superiors.retain(|one| !one.is_self_issued());
         let key_kind = certificate
             .public_key()
             .map_err(Error::signing)?
@@ -99,6 +102,9 @@ impl Tier {
                     self.certificate.subject()
                 ),
             }),
+            TierKey::Unfit(_, reason) => Err(Error::KeyUnavailable {
+                reason: format!("'{}' cannot sign: {reason}", self.certificate.subject()),
+            }),
         }
     }
 
@@ -109,13 +115,14 @@ impl Tier {
             TierKey::Absent { .. } => KeyPlace::Elsewhere,
             TierKey::InDevice(_) => KeyPlace::Device,
             TierKey::Present(_) => KeyPlace::Store,
+            TierKey::Unfit(place, _) => *place,
         }
     }
 
     /// Whether there is a key to sign with.
     #[must_use]
     pub(crate) fn can_sign(&self) -> bool {
-        !matches!(self.key, TierKey::Absent { .. })
+        matches!(self.key, TierKey::InDevice(_) | TierKey::Present(_))
     }
 
     /// Whether the key is in this process.
@@ -137,6 +144,8 @@ impl Tier {
         let has_list = match &self.key {
             TierKey::Absent { last_list } => stored.last_list.as_deref() == last_list.as_deref(),
             TierKey::InDevice(_) | TierKey::Present(_) => true,
+            // The key may be there now.
+            TierKey::Unfit(..) => false,
         };
         self.id == stored.id && self.key_place() == stored.key_place && has_list
     }
@@ -145,8 +154,14 @@ impl Tier {
     /// signed whatever one has, and answer for it with the same signatures.
     #[must_use]
     pub(super) fn has_key_of(&self, other: &Self) -> bool {
-        self.certificate.spki_der() == other.certificate.spki_der()
-            && self.certificate.subject() == other.certificate.subject()
+        self.is_ca_of(&other.certificate)
+    }
+
+    /// Whether `certificate` is one of the same CA: for its key, in its name.
+    #[must_use]
+    pub(super) fn is_ca_of(&self, certificate: &Certificate) -> bool {
+        self.certificate.spki_der() == certificate.spki_der()
+            && self.certificate.subject() == certificate.subject()
     }
 
     /// Whether `certificate` says that this tier has signed it.

@@ -53,7 +53,7 @@ pub struct DueView {
 }
 
 impl Authorities {
-    /// All authorities, by name.
+    /// All authorities, by name; one that cannot be read, without tiers.
     ///
     /// # Errors
     /// [`Error::Forbidden`] for all but administrators, [`Error::Store`].
@@ -61,8 +61,25 @@ impl Authorities {
         principal.require_administrator()?;
         let mut views = Vec::new();
         for row in self.store.authorities().await? {
-            let authority = self.open(&row).await?;
-            views.push(self.view(&authority));
+            match self.open(&row).await {
+                Ok(authority) => views.push(self.view(&authority)),
+                Err(error @ Error::Store(_)) => return Err(error),
+                Err(error) => {
+                    tracing::error!(
+                        authority = row.name,
+                        error = &error as &dyn std::error::Error,
+                        "could not open an authority"
+                    );
+                    views.push(AuthorityView {
+                        name: row.name,
+                        created_at: row.created_at,
+                        tiers: Vec::new(),
+                        permitted: Vec::new(),
+                        excluded: Vec::new(),
+                        due: Vec::new(),
+                    });
+                }
+            }
         }
         Ok(views)
     }

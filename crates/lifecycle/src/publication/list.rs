@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use pki::{CrlError, RevokedEntry, Serial};
-use store::{AuthorityId, CrlSeries, PAGE_LIMIT, RevokedVersion, Store};
+use store::{AuthorityId, CrlSeries, NewEvent, PAGE_LIMIT, RevokedVersion, Store};
 use time::OffsetDateTime;
 use tokio::sync::watch;
 
@@ -143,6 +143,10 @@ impl Authorities {
         if let TierKey::Absent { last_list } = &tier.key {
             let last_list = last_list.clone().filter(|_| shard == 0);
             return last_list.map(Bytes::from_owner).ok_or_else(not_begun);
+        }
+        // So has one that cannot sign; that was logged when it was opened.
+        if matches!(tier.key, TierKey::Unfit(..)) {
+            return Err(not_begun());
         }
         let builder = Builder {
             store: self.store.clone(),
@@ -294,17 +298,13 @@ impl Builder {
 
     /// Writes down that a list was signed, before anybody gets it.
     async fn record(&self, number: u64) -> Result<(), Error> {
-        let Self { shard, .. } = self;
-        let event = events::of(
+        let list = (self.shard, number);
+        let event = list_signed(
             &self.surroundings,
             HOUSE_ACCOUNT,
-            None,
-            events::AUTHORITY_LIST_SIGNED,
-            Some(self.authority_id.as_uuid()),
-            &format!(
-                "{}, list {shard}, number {number}",
-                self.tier.certificate().subject()
-            ),
+            self.authority_id,
+            &self.tier,
+            list,
         );
         Ok(self.store.add_event(event).await?)
     }
@@ -363,6 +363,27 @@ impl Builder {
             }
         }
     }
+}
+
+/// What the audit log says of a list of a tier with this shard and number.
+pub(crate) fn list_signed(
+    surroundings: &Surroundings,
+    actor: &str,
+    authority: AuthorityId,
+    tier: &Tier,
+    (shard, number): (u64, u64),
+) -> NewEvent {
+    let subject = tier.certificate().subject();
+    let detail = format!("{subject}, list {shard}, number {number}");
+    let kind = events::AUTHORITY_LIST_SIGNED;
+    events::of(
+        surroundings,
+        actor,
+        None,
+        kind,
+        Some(authority.as_uuid()),
+        &detail,
+    )
 }
 
 fn entry(version: &RevokedVersion) -> Result<RevokedEntry, Error> {

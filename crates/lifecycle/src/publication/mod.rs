@@ -19,7 +19,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 pub(crate) use hearing::{Hearing, RevocationReader};
-pub(crate) use list::ListSlot;
+pub(crate) use list::{ListSlot, list_signed};
 pub(crate) use memory::Memory;
 pub use ocsp::{OcspAnswer, Repeatable};
 pub(crate) use responders::ResponderSlot;

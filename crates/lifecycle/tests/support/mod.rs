@@ -5,7 +5,11 @@
 )]
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
+pub(crate) mod authorities;
+
 pub(crate) mod directory;
+
+pub(crate) mod foreign;
 
 pub(crate) mod published;
 

@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 pub(crate) use view::TbsView;
 
 use crate::asn1::{Malformed, oid, single, tag};
-use crate::extension::{self, BasicConstraints};
+use crate::extension::{self, BasicConstraints, key_usage};
 use crate::identifier::{DnsName, Identifier};
 use crate::key::{KeyError, PublicKey, public_key_bits, sha256};
 use crate::name::{DistinguishedName, NameError};
@@ -198,6 +198,16 @@ impl Certificate {
         self.0.basic_constraints.path_length
     }
 
+    /// Whether its key usage, if it states one, lets its key sign certificates.
+    pub fn may_sign_certificates(&self) -> bool {
+        self.may(key_usage::KEY_CERT_SIGN)
+    }
+
+    /// Whether its key usage, if it states one, lets its key sign revocation lists.
+    pub fn may_sign_lists(&self) -> bool {
+        self.may(key_usage::CRL_SIGN)
+    }
+
     /// Whether its extended key usage includes signing OCSP answers for its issuer.
     pub fn is_ocsp_signer(&self) -> bool {
         self.0.is_ocsp_signer
@@ -264,6 +274,10 @@ impl Certificate {
         let body = self.0.der.get(self.0.body.clone()).unwrap_or_default();
         let algorithm = crate::key::SignatureAlgorithm::from_der(&self.0.algorithm)?;
         Some(key.verify(algorithm, body, &self.0.signature))
+    }
+
+    fn may(&self, usage: u16) -> bool {
+        self.key_usage().is_none_or(|usages| usages & usage != 0)
     }
 
     /// The key usage bits, if the extension is there.

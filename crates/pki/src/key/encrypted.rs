@@ -19,6 +19,8 @@ use crate::pem;
 
 /// Rounds of what is written here: some 0.2 s for each guess.
 const ROUNDS: u32 = 600_000;
+/// Most keys of one file.
+const MOST_KEYS: usize = 16;
 /// Most rounds of what is read: whoever sends a file decides how long it takes.
 const MOST_ROUNDS: u32 = 10_000_000;
 const LABEL: &str = "ENCRYPTED PRIVATE KEY";
@@ -87,6 +89,34 @@ impl PrivateKey {
         if encrypted.next().is_some() {
             return Err(KeyError::SeveralKeys);
         }
+        Self::from_block(&block, passphrase)
+    }
+
+    /// As [`Self::from_pem_with_passphrase`], for a text with several keys, all of them encrypted with
+    /// the same passphrase.
+    ///
+    /// # Errors
+    /// The same; [`KeyError::SeveralKeys`] for more than [`MOST_KEYS`].
+    pub fn all_from_pem_with_passphrase(
+        text: &[u8],
+        passphrase: &str,
+    ) -> Result<Vec<Self>, KeyError> {
+        let encrypted = pem::blocks(text).filter(|block| block.label() == LABEL);
+        let blocks: Vec<_> = encrypted.take(MOST_KEYS + 1).collect();
+        if blocks.is_empty() {
+            return Self::from_pem(text).map(|key| vec![key]);
+        }
+        if blocks.len() > MOST_KEYS {
+            return Err(KeyError::SeveralKeys);
+        }
+        let mut keys = Vec::with_capacity(blocks.len());
+        for block in blocks {
+            keys.push(Self::from_block(&block, passphrase)?);
+        }
+        Ok(keys)
+    }
+
+    fn from_block(block: &pem::Block<'_>, passphrase: &str) -> Result<Self, KeyError> {
         let der = block
             .decode()
             .ok_or(KeyError::Malformed("the PEM block is not base64"))?;
@@ -228,6 +258,32 @@ mod tests {
         assert_eq!(read("battery").unwrap_err(), KeyError::Passphrase);
         let refused = PrivateKey::from_pem(text.as_bytes()).unwrap_err();
         assert_eq!(refused, KeyError::Encrypted);
+    }
+
+    #[test]
+    fn several_keys_come_back_from_one_file() {
+        let keys = [KeyAlgorithm::P256, KeyAlgorithm::Ed25519]
+            .map(|algorithm| PrivateKey::generate(algorithm).unwrap());
+        let mut text = String::from("two keys\n");
+        for key in &keys {
+            text.push_str(&key.to_encrypted_pem("correct horse").unwrap());
+        }
+        let read = |text: &str, passphrase| {
+            PrivateKey::all_from_pem_with_passphrase(text.as_bytes(), passphrase)
+        };
+        let again = read(&text, "correct horse").unwrap();
+        let spki = |keys: &[PrivateKey]| -> Vec<_> {
+            let keys = keys.iter();
+            keys.map(|key| key.public_key().spki_der().to_vec())
+                .collect()
+        };
+        assert_eq!(spki(&again), spki(&keys));
+        assert_eq!(read(&text, "battery").unwrap_err(), KeyError::Passphrase);
+        assert_eq!(read("", "battery").unwrap_err(), KeyError::NoKeyFound);
+        let many = text.repeat(MOST_KEYS);
+        assert_eq!(read(&many, "battery").unwrap_err(), KeyError::SeveralKeys);
+        let plain = keys[0].to_pkcs8_pem();
+        assert_eq!(spki(&read(&plain, "").unwrap()), spki(&keys[..1]));
     }
 
     #[test]
