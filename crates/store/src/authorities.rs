@@ -366,7 +366,8 @@ impl Store {
     }
 
     /// The number for the next CRL of a series, and the revoked versions for it: those of a shard of
-    /// an authority that have not ended at `not_after_from`, by identifier. They hold all that
+    /// an authority, signed in the name of `issuer`, that have not ended at `not_after_from`, by
+    /// identifier. They hold all that
     /// lists of lower numbers hold, as with [`Self::next_crl_number`], but this cannot come too
     /// late: others wait for their numbers meanwhile, and on SQLite all who write wait.
     /// [`Error::NotFound`] when there is no such series.
@@ -374,6 +375,7 @@ impl Store {
         &self,
         series: impl Into<CrlSeries>,
         shard: (AuthorityId, u64),
+        issuer: &str,
         not_after_from: OffsetDateTime,
     ) -> Result<(u64, Vec<RevokedVersion>), Error> {
         let update = series.into().counting().text(" returning crl_number");
@@ -383,7 +385,7 @@ impl Store {
             let mut revoked: Vec<RevokedVersion> = Vec::new();
             loop {
                 let after = revoked.last().map(|version| version.id);
-                let page = versions::revoked(shard, after, PAGE_LIMIT, not_after_from);
+                let page = versions::revoked(shard, issuer, after, PAGE_LIMIT, not_after_from);
                 let rows = transaction.rows(page).await?;
                 let is_last = rows.len() < PAGE_LIMIT;
                 for mut row in rows {

@@ -259,6 +259,13 @@ const MIGRATIONS: &[Migration] = &[
         sqlite: "",
         postgres: "",
     },
+    Migration {
+        version: 35,
+        name: "revoked_issuer",
+        script: include_str!("../migrations/0035_revoked_issuer.sql"),
+        sqlite: "",
+        postgres: "",
+    },
 ];
 
 const LEDGER: &str = "create table if not exists schema_migrations (

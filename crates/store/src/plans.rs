@@ -182,7 +182,7 @@ async fn single_rows_are_found_by_index() {
 #[tokio::test]
 async fn feeds_and_sweeps_use_their_indexes() {
     let (backend, _directory) = database().await;
-    let statement = versions::revoked((AuthorityId::random(), 3), None, 100, NOW);
+    let statement = versions::revoked((AuthorityId::random(), 3), "CN=a", None, 100, NOW);
     assert_uses(&backend, "COVERING INDEX versions_revoked", statement).await;
     let authority = AuthorityId::random();
     for statement in [

@@ -182,16 +182,18 @@ impl Store {
         }))
     }
 
-    /// Revoked versions of a shard of an authority that have not ended at `not_after_from`, by
-    /// identifier, those after `after`, at most `limit` (and never more than 1,000).
+    /// Revoked versions of a shard of an authority, signed in the name of `issuer`, that have not ended
+    /// at `not_after_from`, by identifier, those after `after`, at most `limit` (and never more than
+    /// 1,000).
     pub async fn revoked_page(
         &self,
         shard: (AuthorityId, u64),
+        issuer: &str,
         after: Option<VersionId>,
         limit: usize,
         not_after_from: OffsetDateTime,
     ) -> Result<Vec<RevokedVersion>, Error> {
-        let statement = revoked(shard, after, limit, not_after_from);
+        let statement = revoked(shard, issuer, after, limit, not_after_from);
         let rows = self.backend().rows(statement).await?;
         rows.into_iter()
             .map(|mut row| read_revoked(&mut row))
@@ -383,6 +385,7 @@ pub(crate) fn issued(authority: AuthorityId, serial: &[u8]) -> Statement {
 
 pub(crate) fn revoked(
     (authority, shard): (AuthorityId, u64),
+    issuer: &str,
     after: Option<VersionId>,
     limit: usize,
     not_after_from: OffsetDateTime,
@@ -390,13 +393,14 @@ pub(crate) fn revoked(
     Statement::new(
         "select id, serial, not_after, revoked_at, revocation_reason from versions \
          where authority_id = ? and crl_shard = ? and id > ? and not_after >= ? \
-         and revoked_at is not null \
+         and revoked_at is not null and issuer = ? \
          order by id limit ?",
     )
     .bind(authority)
     .bind(shard.cast_signed())
     .bind(after.unwrap_or_else(|| VersionId::from_uuid(uuid::Uuid::nil())))
     .bind(not_after_from)
+    .bind(issuer)
     .bind(page_limit(limit))
 }
 

@@ -323,7 +323,8 @@ impl Builder {
         };
         if self.tier.signs_leaves && attempt > ATTEMPTS {
             let shard = (self.authority_id, self.shard);
-            let next = self.store.next_crl(series, shard, ends_from);
+            let issuer = self.issuer();
+            let next = self.store.next_crl(series, shard, &issuer, ends_from);
             return Ok(Some(next.await?));
         }
         let last = self.store.crl_number(series).await?;
@@ -344,17 +345,23 @@ impl Builder {
         }))
     }
 
+    /// The name in which the tier signs. What its successors have signed is on their lists.
+    fn issuer(&self) -> String {
+        self.tier.certificate().subject().to_string()
+    }
+
     async fn revoked(&self, ends_from: OffsetDateTime) -> Result<Vec<RevokedVersion>, Error> {
         let mut revoked: Vec<RevokedVersion> = Vec::new();
         if !self.tier.signs_leaves {
             return Ok(revoked);
         }
         let shard = (self.authority_id, self.shard);
+        let issuer = self.issuer();
         loop {
             let after = revoked.last().map(|version| version.id);
             let page = self
                 .store
-                .revoked_page(shard, after, PAGE_LIMIT, ends_from)
+                .revoked_page(shard, &issuer, after, PAGE_LIMIT, ends_from)
                 .await?;
             let is_last = page.len() < PAGE_LIMIT;
             revoked.extend(page);

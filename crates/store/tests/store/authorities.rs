@@ -7,7 +7,7 @@ use store::{
 };
 use tokio::task::JoinSet;
 
-use crate::support::{Database, account, event, moment, private_key, record};
+use crate::support::{Database, ISSUER, account, event, moment, private_key, record};
 
 on_both_databases!(
     an_authority_comes_back_with_its_certificates,
@@ -177,7 +177,7 @@ async fn a_crl_with_a_higher_number_holds_no_less(database: &Database) {
             let mut lists = Vec::new();
             loop {
                 let (number, revoked) = store
-                    .next_crl(series, (authority, 0), moment(0))
+                    .next_crl(series, (authority, 0), ISSUER, moment(0))
                     .await
                     .unwrap();
                 let is_full = revoked.len() == all;
@@ -210,7 +210,9 @@ async fn a_crl_with_a_higher_number_holds_no_less(database: &Database) {
     }
 
     let nobody = CaCertificateId::at(moment(0));
-    let error = store.next_crl(nobody, (made.id, 0), moment(0)).await;
+    let error = store
+        .next_crl(nobody, (made.id, 0), ISSUER, moment(0))
+        .await;
     assert!(matches!(error, Err(Error::NotFound)), "{error:?}");
 }
 

@@ -9,7 +9,7 @@ use store::{
 };
 use tokio::task::JoinSet;
 
-use crate::support::{Database, account, authority, event, moment, private_key, record};
+use crate::support::{Database, ISSUER, account, authority, event, moment, private_key, record};
 
 on_both_databases!(
     shards_are_filled_one_after_the_other,
@@ -87,11 +87,13 @@ async fn a_revocation_counts_in_its_shard_alone(database: &Database) {
     for shard in 0..3 {
         let standing = store.shard(authority, shard).await.unwrap().unwrap();
         assert_eq!(standing.revocations, shard + 1);
-        let page = store.revoked_page((authority, shard), None, 10, moment(0));
+        let page = store.revoked_page((authority, shard), ISSUER, None, 10, moment(0));
         let found: Vec<_> = page.await.unwrap();
         let mut found: Vec<_> = found.into_iter().map(|one| (shard, one.serial)).collect();
         let series = CrlSeries::Shard(authority, shard);
-        let next = store.next_crl(series, (authority, shard), moment(0)).await;
+        let next = store
+            .next_crl(series, (authority, shard), ISSUER, moment(0))
+            .await;
         assert_eq!(next.unwrap().1.len(), found.len());
         let mut wanted = expected.clone();
         wanted.retain(|(other, _)| *other == shard);
@@ -119,7 +121,7 @@ async fn each_shard_has_numbers_of_its_own(database: &Database) {
         store.crl_number(of(3)).await,
         store.next_crl_number(of(3), 0).await.map(|_| 0),
         store
-            .next_crl(of(3), (authority, 3), moment(0))
+            .next_crl(of(3), (authority, 3), ISSUER, moment(0))
             .await
             .map(|(number, _)| number),
     ] {
@@ -139,7 +141,7 @@ async fn what_was_issued_before_there_were_shards_is_in_the_first(database: &Dat
     let store = database.open().await;
     let standing = store.shard(authority, 0).await.unwrap().unwrap();
     assert_eq!((standing.revocations, standing.last_shard), (1, 0));
-    let page = store.revoked_page((authority, 0), None, 10, moment(0));
+    let page = store.revoked_page((authority, 0), ISSUER, None, 10, moment(0));
     let page = page.await.unwrap();
     assert_eq!(page.len(), 1);
     assert_eq!(page[0].serial, serial);

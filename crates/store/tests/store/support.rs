@@ -36,6 +36,9 @@ macro_rules! on_both_databases {
     };
 }
 
+/// The issuer of the versions that tests add.
+pub(crate) const ISSUER: &str = "CN=Issuer,O=Somebody";
+
 /// What takes back each migration.
 pub(crate) const UNDONE: &[(i64, &str)] = &[
     (6, "drop table services"),
@@ -117,6 +120,12 @@ pub(crate) const UNDONE: &[(i64, &str)] = &[
         "drop index dns_providers_made; drop index dns_providers_zone; \
          create unique index dns_providers_zone on dns_providers (account_id, zone) \
          where account_id is not null",
+    ),
+    (
+        35,
+        "drop index versions_revoked; create index versions_revoked on versions \
+         (authority_id, crl_shard, id, not_after, revoked_at, revocation_reason, serial) \
+         where revoked_at is not null",
     ),
 ];
 
@@ -265,7 +274,7 @@ pub(crate) fn version(authority: Option<AuthorityId>) -> NewVersion {
         directory_id: None,
         serial: [&[1; 8], number.to_be_bytes().as_slice()].concat(),
         subject: format!("CN=name-{number}"),
-        issuer: "CN=Issuer,O=Somebody".to_owned(),
+        issuer: ISSUER.to_owned(),
         not_before: moment(0),
         not_after: moment(1_000_000),
         leaf: vec![0x30, 3, 1, 2, 3],
