@@ -332,7 +332,7 @@ impl Routing {
     /// fail.
     async fn staple(
         &self,
-        authority: &Authority,
+        authority: &Arc<Authority>,
         leaf: &pki::Certificate,
         version: &Version,
     ) -> Option<Staple> {

@@ -85,6 +85,26 @@ fn whatever_breaks_a_policy_is_refused_with_the_name_of_its_rule() {
 }
 
 #[test]
+fn an_address_in_the_subject_of_a_request_is_a_name() {
+    let (server, bob) = server_with(&json!({ "names": ["b.example.com", "@example.com"] }));
+    let issue = |token: &str, email: &str| {
+        let subject = format!("/CN=b.example.com/emailAddress={email}");
+        let key = ["ec", "-pkeyopt", "ec_paramgen_curve:P-256"];
+        let rest = ["-nodes", "-keyout", "/dev/null", "-subj", &subject];
+        let arguments = [&["req", "-new", "-newkey"], &key[..], &rest].concat();
+        let csr = testbed::openssl(&arguments, b"").text();
+        call(&server, token, "POST", CERTIFICATES, &json!({ "csr": csr }))
+    };
+    let issued = issue(&bob, "me@example.com");
+    assert_eq!(issued.status, 200, "{}", issued.text());
+    for email in ["me@example.org", "nobody"] {
+        expect_refused(&issue(&bob, email), 403, "names");
+        let free = issue(&server.token, email);
+        assert_eq!(free.status, 200, "{}", free.text());
+    }
+}
+
+#[test]
 fn the_other_dialects_keep_to_the_policy_too() {
     let (server, bob) = server_with(&json!({ "names": ["example.com"] }));
     let order = |body: Value| {

@@ -10,10 +10,11 @@ use lifecycle::{Network, Patience};
 use serde_json::json;
 
 use crate::challenges::{Waiting, assert_says, server};
+use crate::requests::request;
 use crate::support::names::{Names, network_with};
 use crate::support::responder::{Reply, Responder, ok, status, to};
 use crate::support::{Options, Server};
-use crate::{LOCATED, SIMPLE, assert_error, post, send};
+use crate::{CSR, LOCATED, SIMPLE, assert_error, post, send};
 
 const FAILED: &str = "failed HTTP-01 validation for domain a.test";
 
@@ -313,6 +314,27 @@ fn nothing_but_hosts_comes_into_urls() {
         urls,
         expected.map(|host| format!("http://{host}:8080{file}"))
     );
+}
+
+#[test]
+fn what_somebody_would_take_for_a_host_is_no_text() {
+    let server = server(|_| {});
+    for name in [
+        "w*.bank.test",
+        "*.*.bank.test",
+        "my-.bank.test",
+        "xn--999999999.bank.test",
+    ] {
+        let order = json!({"subject": {"common_name": name}});
+        for path in [SIMPLE, LOCATED] {
+            assert_error(&post(&server, path, &order), 400);
+        }
+        let subject = format!("/CN={name}");
+        let files = request(&["-newkey", "ed25519"], &["-subj", &subject]);
+        let refused = send(&server, "POST", CSR, files.read("request.der"));
+        assert_error(&refused, 400);
+        assert!(refused.text().contains(name), "{}", refused.text());
+    }
 }
 
 #[test]

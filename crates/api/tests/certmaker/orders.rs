@@ -5,6 +5,7 @@ use pki::KeyAlgorithm;
 use serde_json::{Value, json};
 use testbed::{Workdir, openssl};
 
+use crate::requests::request;
 use crate::support::Server;
 use crate::{
     CSR, LOCATED, Leaf, PEM_TYPE, REVOKE, ROOT, SIMPLE, assert_error, path_of, post, send,
@@ -312,6 +313,19 @@ fn email_addresses_can_be_switched_off() {
         .status,
         201
     );
+}
+
+#[test]
+fn addresses_in_subjects_are_switched_off_with_the_others() {
+    for (is_allowed, status) in [(true, 201), (false, 400)] {
+        let server = Server::with(|options| options.house.allow_email_identifiers = is_allowed);
+        for email in ["jane@a.test", "jane"] {
+            let subject = format!("/CN=a.test/emailAddress={email}");
+            let files = request(&["-newkey", "ed25519"], &["-subj", &subject]);
+            let answer = send(&server, "POST", CSR, files.read("request.der"));
+            assert_eq!(answer.status, status, "{email}: {}", answer.text());
+        }
+    }
 }
 
 #[test]

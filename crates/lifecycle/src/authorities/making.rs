@@ -10,8 +10,9 @@ use super::{Authorities, AuthorityView, constraints};
 use crate::accounts::HOUSE_ACCOUNT;
 use crate::ceremony::{days, new_member};
 use crate::issuers::check_name;
+use crate::labour::sign_off_the_reactor;
 use crate::settings::Tiers;
-use crate::{Error, Noun, Principal, events, off_the_reactor};
+use crate::{Error, Noun, Principal, events};
 
 const ROOT_DAYS: u32 = 15 * 365;
 const ISSUING_DAYS: u32 = 10 * 365;
@@ -193,8 +194,8 @@ impl Authorities {
     async fn members_of(&self, design: Design) -> Result<Vec<NewCaCertificate>, Error> {
         let maker = self.tier_maker();
         // RSA keys take up to a second of CPU each.
-        let made = off_the_reactor(move || members(&design, &maker)).await;
-        made.map_err(Error::signing)?
+        let made = sign_off_the_reactor(design.in_device, move || members(&design, &maker));
+        made.await.map_err(Error::signing)?
     }
 }
 

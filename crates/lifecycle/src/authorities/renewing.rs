@@ -16,7 +16,8 @@ use super::tier_maker::{CaKey, TierMaker, renamed};
 use super::{Authorities, Authority, AuthorityView, Tier, TierKey};
 use crate::accounts::HOUSE_ACCOUNT;
 use crate::ceremony::new_member;
-use crate::{Error, Principal, events, off_the_reactor};
+use crate::labour::sign_off_the_reactor;
+use crate::{Error, Principal, events};
 
 /// How often people are told what they have to do.
 const TOLD_AGAIN: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -138,7 +139,10 @@ impl Authorities {
         let (maker, issuing) = (self.tier_maker(), authority.issuing.clone());
         let signer = root.signer()?.clone();
         let label = format!("chancery {} issuing", authority.name);
-        let made = off_the_reactor(move || next_issuing(&maker, &issuing, &signer, &label));
+        let is_outside = signer.signs_outside() || issuing.is_outside();
+        let made = sign_off_the_reactor(is_outside, move || {
+            next_issuing(&maker, &issuing, &signer, &label)
+        });
         made.await.map_err(Error::signing)?
     }
 
@@ -153,7 +157,7 @@ impl Authorities {
         let signer = root.signer()?.clone();
         let label = format!("chancery {} root", authority.name);
         let name = authority.name.clone();
-        let made = off_the_reactor(move || {
+        let made = sign_off_the_reactor(root.is_outside(), move || {
             let (key, certificate) = next_root(&maker, &root, &label)?;
             // One whose path length is used up by the CA below it can vouch for no other.
             let link = maker.link(&certificate, &signer);

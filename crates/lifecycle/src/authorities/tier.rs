@@ -131,11 +131,17 @@ impl Tier {
         matches!(self.key, TierKey::Present(_))
     }
 
+    /// Whether a device signs, which takes as long as it likes.
+    #[must_use]
+    pub(crate) fn is_outside(&self) -> bool {
+        matches!(self.key, TierKey::InDevice(_))
+    }
+
     /// Whether a signature takes so long that it must not be made on the reactor: RSA takes from
     /// half a millisecond to many, a device as long as it likes, and the others some 0.03 to 0.3.
     #[must_use]
     pub(crate) fn is_slow(&self) -> bool {
-        self.key_kind.is_rsa() || matches!(self.key, TierKey::InDevice(_))
+        self.key_kind.is_rsa() || self.is_outside()
     }
 
     /// Whether this is the tier of `stored`, with its key where that says.

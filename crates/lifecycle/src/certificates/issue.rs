@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use pki::{
-    CertificateRequest, DistinguishedName, DnsName, EmailAddress, Identifier, KeyAlgorithm,
-    KeyKind, LeafProfile, PrivateKey, Profile, PublicKey, Serial, SubjectFields,
+    CertificateRequest, DistinguishedName, Identifier, KeyAlgorithm, KeyKind, LeafProfile,
+    PrivateKey, Profile, PublicKey, Serial, SubjectFields,
 };
 use store::{
     CertificateId, Exportable, NewCertificate, NewPrivateKey, NewRecord, NewVersion, Origin,
@@ -15,11 +15,12 @@ use store::{
 };
 use time::OffsetDateTime;
 
+use super::reading::{identifiers_of, too_many_identifiers};
 use super::upload::account_gone;
 use super::{Certificates, naming};
 use crate::authorities::Authority;
 use crate::ceremony;
-use crate::labour::off_the_reactor;
+use crate::labour::{off_the_reactor, sign_off_the_reactor};
 use crate::publication::urls_of_shard;
 use crate::{Error, Noun, Principal, events};
 
@@ -177,12 +178,10 @@ impl Certificates {
         };
         // All of them: which one a relying party goes by is its own choice.
         let common_names = subject.common_names();
-        identifiers.extend(
-            common_names
-                .iter()
-                .filter_map(|name| identifier_of_host(name)),
-        );
+        identifiers.extend(identifiers_of(&common_names)?);
         let identifiers = self.checked(identifiers)?;
+        let emails = subject.email_addresses();
+        self.require_allowed_emails(!emails.is_empty())?;
         if identifiers.is_empty() && subject.common_name().is_none() {
             return Err(Error::invalid(
                 "domains",
@@ -192,6 +191,7 @@ impl Certificates {
         let policy = self.policies.of(principal.account_id()).await?;
         policy.check_key(request.key.kind())?;
         policy.check_names(&identifiers, &common_names)?;
+        policy.check_emails(&emails)?;
         Ok(Plan {
             authority: request.authority,
             subject,
@@ -224,6 +224,7 @@ impl Certificates {
         let days = policy.days(Some(plan.days), DEFAULT_DAYS)?;
         policy.check_key(plan.key.kind())?;
         policy.check_names(&plan.identifiers, &plan.subject.common_names())?;
+        policy.check_emails(&plan.subject.email_addresses())?;
         let validity = ceremony::validity(now, ceremony::days(days))?;
         let name = plan.name.clone();
         let draft = self.draft(plan, now).await?;
@@ -311,18 +312,23 @@ impl Certificates {
         let mut seen = std::collections::HashSet::new();
         let mut checked = Vec::with_capacity(identifiers.len());
         for identifier in identifiers {
-            if matches!(identifier, Identifier::Email(_)) && !self.settings.allow_email_identifiers
-            {
-                return Err(Error::invalid(
-                    "email_addresses",
-                    "e-mail addresses are not allowed in certificates of this server",
-                ));
-            }
+            self.require_allowed_emails(matches!(identifier, Identifier::Email(_)))?;
             if seen.insert(identifier.clone()) {
                 checked.push(identifier);
             }
         }
         Ok(checked)
+    }
+
+    /// Refuses e-mail addresses, of which there are some or not, where the operator does.
+    fn require_allowed_emails(&self, are_there: bool) -> Result<(), Error> {
+        if are_there && !self.settings.allow_email_identifiers {
+            return Err(Error::invalid(
+                "email_addresses",
+                "e-mail addresses are not allowed in certificates of this server",
+            ));
+        }
+        Ok(())
     }
 
     fn record(
@@ -386,75 +392,6 @@ impl Certificates {
     }
 }
 
-/// Reads the names of an order as people write them, and no more of them than a certificate has.
-///
-/// # Errors
-/// [`Error::Invalid`] quoting the first entry that is not what its list holds, or for more than
-/// [`pki::MAX_IDENTIFIERS`] entries.
-pub fn parse_identifiers<'a>(
-    domains: impl IntoIterator<Item = &'a str>,
-    addresses: impl IntoIterator<Item = &'a str>,
-    emails: impl IntoIterator<Item = &'a str>,
-) -> Result<Vec<Identifier>, Error> {
-    let mut identifiers = Vec::new();
-    let mut add = |identifier| {
-        if identifiers.len() == pki::MAX_IDENTIFIERS {
-            return Err(too_many_identifiers());
-        }
-        identifiers.push(identifier);
-        Ok(())
-    };
-    for domain in domains {
-        let identifier = match identifier_of_host(domain) {
-            Some(identifier) => identifier,
-            None => DnsName::parse(domain)
-                .map(Identifier::Dns)
-                .map_err(|error| Error::invalid("domains", error.to_string()))?,
-        };
-        add(identifier)?;
-    }
-    for address in addresses {
-        match identifier_of_host(address) {
-            Some(identifier @ Identifier::Ip(_)) => add(identifier)?,
-            _ => {
-                let shown: String = address.chars().take(80).collect();
-                return Err(Error::invalid(
-                    "ips",
-                    format!("'{}' is not an IP address", shown.escape_debug()),
-                ));
-            }
-        }
-    }
-    for email in emails {
-        let email = EmailAddress::parse(email)
-            .map_err(|error| Error::invalid("email_addresses", error.to_string()))?;
-        add(Identifier::Email(email))?;
-    }
-    Ok(identifiers)
-}
-
-fn too_many_identifiers() -> Error {
-    let limit = pki::MAX_IDENTIFIERS;
-    Error::invalid(
-        "domains",
-        format!("a certificate names at most {limit} identifiers; order several"),
-    )
-}
-
-/// A host as people write it: an IP address, with or without brackets, or a DNS name.
-#[must_use]
-fn identifier_of_host(host: &str) -> Option<Identifier> {
-    let bare = host.trim();
-    let unbracketed = bare
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'))
-        .unwrap_or(bare);
-    if let Ok(address) = unbracketed.parse() {
-        return Some(Identifier::Ip(address));
-    }
-    DnsName::parse(bare).ok().map(Identifier::Dns)
-}
-
 /// The lifetime that was asked for, within what a leaf may have; `None` for the usual one.
 fn asked_days(days: Option<i64>) -> Option<u32> {
     let days = days.filter(|days| *days != 0)?;
@@ -480,8 +417,9 @@ pub(super) async fn sign_leaf(
         return ceremony::sign(profile, &serial, authority.issuing.signer()?);
     }
     // An RSA-4096 signature takes milliseconds, too long for a task that others wait behind.
-    let signed =
-        off_the_reactor(move || ceremony::sign(profile, &serial, authority.issuing.signer()?));
+    let signed = sign_off_the_reactor(authority.issuing.is_outside(), move || {
+        ceremony::sign(profile, &serial, authority.issuing.signer()?)
+    });
     signed.await.map_err(Error::signing)?
 }
 
@@ -503,28 +441,5 @@ mod tests {
         ] {
             assert_eq!(asked_days(asked), days, "{asked:?}");
         }
-    }
-
-    #[test]
-    fn no_more_names_are_read_than_a_certificate_has() {
-        let mut read = 0;
-        let domains = std::iter::repeat_n("a.test", 1_000_001).inspect(|_| read += 1);
-        let refused = parse_identifiers(domains, ["127.0.0.1"], ["a@b.test"]).unwrap_err();
-        assert!(refused.to_string().contains("at most 1000"), "{refused}");
-        assert_eq!(read, pki::MAX_IDENTIFIERS + 1);
-
-        let most = || std::iter::repeat_n("a.test", pki::MAX_IDENTIFIERS);
-        assert!(parse_identifiers(most(), [], []).is_ok());
-        assert!(parse_identifiers(most(), ["::1"], []).is_err());
-        assert!(parse_identifiers(most(), [], ["a@b.test"]).is_err());
-    }
-
-    #[test]
-    fn hosts_are_addresses_before_they_are_names() {
-        let of = |host: &str| identifier_of_host(host).map(|identifier| identifier.to_string());
-        assert_eq!(of("Example.COM.").as_deref(), Some("example.com"));
-        assert_eq!(of("[::1]").as_deref(), Some("::1"));
-        assert_eq!(of("127.0.0.1").as_deref(), Some("127.0.0.1"));
-        assert_eq!(of("Jane Doe"), None);
     }
 }

@@ -1,7 +1,7 @@
 //! What an account may have certified by private authorities. Pure: whether a wish breaks a rule, and
 //! how a policy is written down.
 
-use pki::{Identifier, KeyAlgorithm, KeyKind, Subtree, Usages};
+use pki::{EmailAddress, Identifier, IdentifierError, KeyAlgorithm, KeyKind, Subtree, Usages};
 use serde_json::{Value, json};
 
 use crate::Error;
@@ -105,6 +105,26 @@ impl Policy {
                 ),
             )),
         }
+    }
+
+    /// Whether certificates may have a subject with these e-mail addresses. One that cannot be read
+    /// lies nowhere.
+    ///
+    /// # Errors
+    /// [`Error::Policy`] for the first that they may not have.
+    pub(crate) fn check_emails(
+        &self,
+        emails: &[Result<EmailAddress, IdentifierError>],
+    ) -> Result<(), Error> {
+        if self.names.is_none() {
+            return Ok(());
+        }
+        for email in emails {
+            let email = email.as_ref();
+            let email = email.map_err(|error| broken("names", error.to_string()))?;
+            self.check_names(&[Identifier::Email(email.clone())], &[])?;
+        }
+        Ok(())
     }
 
     /// Whether keys of this kind may be certified.
@@ -296,6 +316,19 @@ mod tests {
         let free = Policy::default();
         let names = parse_identifiers(["any.test"], [], []).unwrap();
         assert!(free.check_names(&names, &["anybody".to_owned()]).is_ok());
+    }
+
+    #[test]
+    fn addresses_in_a_subject_lie_within_what_is_allowed() {
+        let with_hosts = policy(&["@example.org"], &[], None);
+        let check =
+            |policy: &Policy, email: &str| rule(policy.check_emails(&[EmailAddress::parse(email)]));
+        assert_eq!(check(&with_hosts, "me@example.org"), None);
+        for email in ["me@example.com", "me@a.example.org", "nobody", ""] {
+            assert_eq!(check(&with_hosts, email), Some("names"), "{email}");
+            assert_eq!(check(&Policy::default(), email), None, "{email}");
+        }
+        assert_eq!(with_hosts.check_emails(&[]).ok(), Some(()));
     }
 
     #[test]

@@ -64,8 +64,8 @@ impl OcspAnswer {
 
 /// A question that can be read, about certificates of ours.
 struct Question<'a> {
-    authority: &'a Authority,
-    tier: &'a Tier,
+    authority: &'a Arc<Authority>,
+    tier: &'a Arc<Tier>,
     request: OcspRequest,
 }
 
@@ -179,8 +179,8 @@ impl Authorities {
     /// it was neither revoked nor has expired. `None` when too many wait for signatures.
     pub(crate) async fn staple(
         &self,
-        authority: &Authority,
-        tier: &Tier,
+        authority: &Arc<Authority>,
+        tier: &Arc<Tier>,
         serial: &Serial,
     ) -> Result<Option<Staple>, Error> {
         // Of the hashes, clients know this one best (RFC 5019 section 2.1.1).
@@ -244,23 +244,24 @@ impl Authorities {
         } = question;
         let current = self.responder(authority, tier, now).await?;
         let next_update = next_update(now, current.not_after);
-        let respond = {
-            let request = request.clone();
-            move || {
-                let answers: Vec<_> = request.cert_ids.iter().zip(statuses).collect();
-                current.responder.respond(
-                    &answers,
-                    request.nonce.as_deref(),
-                    now,
-                    now - BACKDATING,
-                    next_update,
-                )
-            }
+        // A delegated responder signs with P-256, and here.
+        let is_slow = tier.is_slow() && current.is_direct();
+        let respond = move |request: &OcspRequest| {
+            let answers: Vec<_> = request.cert_ids.iter().zip(statuses).collect();
+            current.responder.respond(
+                &answers,
+                request.nonce.as_deref(),
+                now,
+                now - BACKDATING,
+                next_update,
+            )
         };
-        let signed = if tier.is_slow() {
+        let signed = if is_slow {
+            let request = request.clone();
+            let respond = move || respond(&request);
             self.slow_signatures.sign(respond).await?
         } else {
-            Some(respond())
+            Some(respond(request))
         };
         let der = signed.transpose().map_err(ceremony::unsigned)?;
         Ok(der.map(|der| (der, next_update)))

@@ -8,7 +8,7 @@ use crate::extension::{self, key_usage};
 use crate::identifier::Identifier;
 use crate::key::{SigningKey, is_rsa_key, public_key_bits, sha1};
 use crate::name::{self, DistinguishedName};
-use crate::profile::Usages;
+use crate::profile::{Subtree, Usages};
 use crate::signer::Signer;
 
 /// A rule that a certificate about to be signed breaks.
@@ -49,6 +49,7 @@ pub(crate) fn check(body: &[u8], kind: Kind, issuer: Issuer<'_>) -> Result<(), L
     certificate.check_validity()?;
     certificate.check_subject()?;
     certificate.check_names()?;
+    certificate.check_emails_of_subject()?;
     certificate.check_basic_constraints()?;
     certificate.check_key_usage()?;
     certificate.check_extended_key_usage()?;
@@ -183,6 +184,32 @@ impl Candidate<'_> {
                 format!("the issuer may not certify {identifier}"),
             ))
         }
+    }
+
+    /// RFC 5280 4.2.1.10 asks for this where there is no alternative name; OpenSSL does it always.
+    fn check_emails_of_subject(&self) -> Result<(), LintError> {
+        let subject = DistinguishedName::from_der(self.view.subject)
+            .map_err(|error| broken("subject", error.to_string()))?;
+        for email in subject.email_addresses() {
+            match email {
+                Ok(email) => self.check_name_constraints(&Identifier::Email(email))?,
+                Err(error) if self.is_limited_in_emails() => {
+                    return Err(broken("name_constraints", error.to_string()));
+                }
+                Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn is_limited_in_emails(&self) -> bool {
+        let Issuer::Authority(signer) = self.issuer else {
+            return false;
+        };
+        signer.name_constraints().iter().any(|constraints| {
+            let mut subtrees = constraints.permitted.iter().chain(&constraints.excluded);
+            subtrees.any(|subtree| matches!(subtree, Subtree::EmailHost(_)))
+        })
     }
 
     fn check_basic_constraints(&self) -> Result<(), LintError> {

@@ -11,7 +11,7 @@ use crate::asn1::{ObjectIdentifier, Writer, tag};
 use crate::issuance::{prepare, prepare_self_signed};
 use crate::profile::{CaProfile, LeafProfile, NameConstraints, Profile, Subtree, Usages};
 use crate::testing::{self, ca_profile, leaf_profile, serial, signer};
-use crate::{DnsName, ResponderProfile, Serial};
+use crate::{DnsName, ResponderProfile, Serial, SubjectPart};
 
 fn rule(profile: impl Into<Profile>, issuer: &Signer) -> Option<&'static str> {
     let prepared = prepare(profile, &serial(3), issuer).unwrap();
@@ -178,6 +178,51 @@ fn path_lengths_shrink() {
     let middle = below(signer(), |profile| profile.path_length = Some(1));
     assert_eq!(rule(authority(Some(0)), &middle), None);
     assert_eq!(rule(authority(Some(1)), &middle), Some("basic_constraints"));
+}
+
+#[test]
+fn addresses_in_the_subject_are_names_to_constraints() {
+    let host = |name: &str| vec![Subtree::EmailHost(DnsName::parse(name).unwrap())];
+    let constrained = |permitted: Vec<Subtree>, excluded: Vec<Subtree>| {
+        below(signer(), |profile| {
+            profile.name_constraints = Some(NameConstraints {
+                permitted,
+                excluded,
+            });
+        })
+    };
+    let of = |emails: &[&str]| {
+        let parts = emails.iter().map(|email| (SubjectPart::Email, *email));
+        LeafProfile {
+            subject: DistinguishedName::from_parts(parts).unwrap(),
+            identifiers: vec![],
+            ..leaf()
+        }
+    };
+    let permitted = constrained(host("example.com"), vec![]);
+    let excluded = constrained(vec![], host("example.com"));
+    let of_hosts = constrained(
+        vec![Subtree::Dns(DnsName::parse("a.test").unwrap())],
+        vec![],
+    );
+    let refused = Some("name_constraints");
+    for (emails, within, without) in [
+        (&["me@Example.com"][..], None, refused),
+        (&["me@example.org"], refused, None),
+        (&["me@example.com", "me@a.example.com"], refused, refused),
+        (&["nobody"], refused, refused),
+    ] {
+        assert_eq!(rule(of(emails), &permitted), within, "{emails:?}");
+        assert_eq!(rule(of(emails), &excluded), without, "{emails:?}");
+        assert_eq!(rule(of(emails), &of_hosts), None, "{emails:?}");
+    }
+    // An alternative name of the kind takes nothing away from the subject.
+    let email = crate::EmailAddress::parse("me@example.com").unwrap();
+    let both = LeafProfile {
+        identifiers: vec![Identifier::Email(email)],
+        ..of(&["me@example.org"])
+    };
+    assert_eq!(rule(both, &permitted), refused);
 }
 
 #[test]

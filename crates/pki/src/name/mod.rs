@@ -1,6 +1,7 @@
 //! Distinguished names (RFC 5280 4.1.2.4). Their DER is kept byte for byte, because an issuer name
 //! must be repeated exactly as it stands in the issuer's certificate.
 
+mod emails;
 mod parts;
 mod text;
 
