@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use serde_json::json;
+use store::Scope;
 use testbed::Authority;
 
 use crate::challenges::{Waiting, assert_says, server};
@@ -135,4 +136,27 @@ fn configuration(pair: &testbed::Pair) -> rustls::ServerConfig {
         .with_no_client_auth()
         .with_single_cert(chain, key)
         .unwrap()
+}
+
+#[test]
+fn a_key_that_is_given_again_is_written_down_each_time() {
+    let server = server(|_| {});
+    let responder = Responder::start();
+    let waiting = Waiting::order(&server, &json!({"domains": ["a.test"]}));
+    responder.has(&waiting.token);
+    let taken = || {
+        let events = server.run(server.store.events_after(Scope::Everything, None, 1_000));
+        let taken = |event: &store::Event| event.kind == "certificate.key_taken";
+        events.unwrap().into_iter().filter(taken).count()
+    };
+    assert_eq!(waiting.solve_at(&server, responder.port()).status, 201);
+    assert_eq!(taken(), 0);
+    for times in 1..3 {
+        let again = waiting.solve_at(&server, responder.port());
+        assert!(again.json()["private_key_pem"].is_string());
+        assert_eq!(taken(), times);
+    }
+    // Who is told addresses only has no key yet.
+    assert_eq!(solve(&server, &waiting, responder.port()).status, 200);
+    assert_eq!(taken(), 2);
 }

@@ -5,8 +5,9 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use lifecycle::{AccountChange, Switch};
-use serde_json::json;
+use serde_json::{Value, json};
 use store::{InboundContent, NewInboundOrder};
+use testbed::http::Response;
 
 use crate::challenges::{Waiting, assert_says, server};
 use crate::support::Server;
@@ -95,7 +96,7 @@ fn an_account_need_not_prove_what_it_is_vouched_for() {
     };
     let names = vouch(&["A.test.", "*.b.test", "10.0.0.0/8"], &[]);
     assert_eq!(names, ["*.b.test", "10.0.0.0/8", "a.test"]);
-    let status = |token: &str, order: &serde_json::Value| {
+    let status = |token: &str, order: &Value| {
         send_as(&server, token, "POST", SIMPLE, order.to_string()).status
     };
     for order in [
@@ -240,21 +241,61 @@ fn an_account_that_may_not_log_in_orders_as_before() {
     }
 }
 
+/// Asks for `a.test`, or a name below it, at every door where nothing can be proven.
+fn ask_everywhere(server: &Server, time: &str) -> Vec<Response> {
+    let bearer = format!("Bearer {}", server.token);
+    let post = |path: &str, body: Value| {
+        let headers = [("Authorization", bearer.as_str())];
+        server.send("POST", path, &headers, body.to_string())
+    };
+    let order = |more: Value| {
+        let mut body = json!({"names": ["a.test"]});
+        body.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        post("/chancery/v1/certificates", body)
+    };
+    let stack = post("/api/3/stacks", json!({"name": time})).json();
+    let stack = stack["response"]["uid"].as_str().unwrap().to_owned();
+    let installed =
+        json!({"ssl_certificate": {"type": "lets_encrypt", "server_names": "c.a.test"}});
+    vec![
+        order(json!({"issuer": "certmaker"})),
+        order(json!({})),
+        order(json!({"issuer": "certmaker", "managed": true})),
+        order(json!({"managed": true})),
+        post("/v1/certificates", json!({"cn": "a.test"})),
+        post(
+            "/v1/services",
+            json!({"services": [{"port": 443}], "domains": [{"name": "s.a.test."}]}),
+        ),
+        post(
+            &format!("/api/3/stacks/{stack}/ssl_certificates"),
+            installed,
+        ),
+    ]
+}
+
 #[test]
 fn nobody_gets_around_the_proof_by_another_door() {
     let server = server(|_| {});
-    let bearer = format!("Bearer {}", server.token);
-    let headers = [("Authorization", bearer.as_str())];
-    let body = json!({"names": ["a.test"], "issuer": "certmaker"}).to_string();
-    let refused = server.send("POST", "/chancery/v1/certificates", &headers, &body);
-    assert_eq!(refused.status, 501, "{}", refused.text());
+    for refused in ask_everywhere(&server, "first") {
+        let text = refused.text();
+        let is_refused = text.contains("proof of control over '") && text.contains("a.test'");
+        assert!(is_refused, "{} {text}", refused.status);
+    }
+    assert_eq!(crate::crowds::count(&server), 0);
     let administrator = server.administrator();
-    let names = ["a.test".to_owned()];
+    let names = ["a.test".to_owned(), "*.a.test".to_owned()];
     let preauthorizations = &server.house.preauthorizations;
     let vouch = preauthorizations.change(&administrator, "admin", &names, &[]);
     server.run(vouch).unwrap();
-    let issued = server.send("POST", "/chancery/v1/certificates", &headers, &body);
-    assert_eq!(issued.status, 200, "{}", issued.text());
+    for granted in ask_everywhere(&server, "second") {
+        let text = granted.text();
+        assert_eq!(granted.status, 200, "{text}");
+        assert!(!text.contains("proof of control"), "{text}");
+    }
+    assert_eq!(crate::crowds::count(&server), 7);
     // A read-only token proves nothing.
     let reader = server.token_with(lifecycle::TokenLimits {
         read_only: true,

@@ -21,8 +21,8 @@ impl Certificates {
     ///
     /// # Errors
     /// [`Error::NoCertificate`] for a wildcard that nothing can obtain, [`Error::Policy`] for a name that
-    /// the account may not have. Requests for other names
-    /// may have been made then.
+    /// the account may not have, [`Error::Unsupported`] for one that it would have to prove control over.
+    /// Nothing is requested then.
     pub(crate) async fn request_for_domains(
         &self,
         account_id: AccountId,

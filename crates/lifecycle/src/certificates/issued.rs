@@ -83,6 +83,13 @@ impl Certificates {
         let version = self.issued_version(principal, serial).await?;
         let id = version.private_key_id.ok_or_else(gone)?;
         let key = self.leaving_key(principal, id).await?.ok_or_else(gone)?;
+        self.tell_of_key(principal, &version).await?;
+        Ok(key)
+    }
+
+    /// Writes down that the caller is given the private key of a version. An answer that has the
+    /// key waits for this.
+    async fn tell_of_key(&self, principal: &Principal, version: &Version) -> Result<(), Error> {
         let taken = events::of(
             &self.surroundings,
             principal.account_name(),
@@ -91,16 +98,17 @@ impl Certificates {
             Some(version.certificate_id.as_uuid()),
             &version.subject,
         );
-        self.store.add_event(taken).await?;
-        Ok(key)
+        Ok(self.store.add_event(taken).await?)
     }
 
     /// A version that was issued to the caller, with its private key if the house generated one.
-    /// Nothing if that is given out no more.
+    /// Nothing if that is given out no more. Whether the caller is given the key has to be said, since
+    /// that is written down.
     pub(crate) async fn issued_again(
         &self,
         principal: &Principal,
         version: VersionId,
+        is_given: bool,
     ) -> Result<Option<(pki::Certificate, Option<PrivateKey>)>, Error> {
         let scope = principal.scope();
         let version = self.store.version(scope, version).await?;
@@ -118,6 +126,9 @@ impl Certificates {
             return Ok(None);
         };
         let leaf = pki::Certificate::from_der(&chain.leaf).map_err(Error::signing)?;
+        if is_given && key.is_some() {
+            self.tell_of_key(principal, &version).await?;
+        }
         Ok(Some((leaf, key)))
     }
 

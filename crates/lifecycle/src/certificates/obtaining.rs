@@ -3,7 +3,8 @@
 
 use pki::{DistinguishedName, Identifier, KeyAlgorithm, LeafProfile, SubjectFields};
 use store::{
-    Certificate, Exportable, NewPrivateKey, NewVersion, NewVersionRecord, PrivateKeyId, VersionId,
+    AccountId, Certificate, Exportable, NewPrivateKey, NewVersion, NewVersionRecord, PrivateKeyId,
+    VersionId,
 };
 
 use super::Certificates;
@@ -26,6 +27,7 @@ impl Certificates {
     /// # Errors
     /// [`Error::NotFound`] for the issuer; [`Error::Invalid`] when the issuer refuses the names;
     /// [`Error::Policy`] when the account's policy does not allow it;
+    /// [`Error::Unsupported`] for names that the account would have to prove control over;
     /// [`Error::Signing`], [`Error::Store`].
     pub(crate) async fn next_version(
         &self,
@@ -39,6 +41,8 @@ impl Certificates {
         let identifiers = identifiers(certificate)?;
         let policy = self.policies.of(certificate.account_id).await?;
         policy.check_names(&identifiers, &[])?;
+        self.require_proven(certificate.account_id, &identifiers)
+            .await?;
         policy.check_key(key.algorithm())?;
         let shard = self.authorities.place(&authority).await?;
         let profile = LeafProfile {
@@ -85,6 +89,24 @@ impl Certificates {
             identifiers: certificate.identifiers.clone(),
             event: self.event(certificate, HOUSE_ACCOUNT, kind, &leaf.serial().to_hex()),
         })
+    }
+
+    /// Refuses names over which the account would have to prove control, each time anew: a version is
+    /// a certificate like any other, and what an account is vouched for changes. The names that the
+    /// house has for itself are its own.
+    async fn require_proven(
+        &self,
+        account: AccountId,
+        identifiers: &[Identifier],
+    ) -> Result<(), Error> {
+        let proven = self.requirement.require_none(account, identifiers).await;
+        if let Err(Error::Unsupported { .. }) = &proven {
+            let house = self.store.account_by_name(HOUSE_ACCOUNT).await?;
+            if house.is_some_and(|house| house.id == account) {
+                return Ok(());
+            }
+        }
+        proven
     }
 
     /// The record that `actor` did `kind` to `certificate` now.

@@ -31,6 +31,7 @@ impl Certificates {
     /// [`Error::Invalid`] or [`Error::TooLong`] for the names;
     /// [`Error::NotFound`] for the issuer; [`Error::NoCertificate`] for a wildcard that the issuer
     /// cannot obtain; [`Error::Policy`] for a name that the account may not have;
+    /// [`Error::Unsupported`] for one that it would have to prove control over;
     /// [`Error::NameTaken`], [`Error::Forbidden`].
     pub async fn request_managed(
         &self,
@@ -193,7 +194,8 @@ impl Certificates {
         restarted?.ok_or_else(|| super::not_found(reference))
     }
 
-    /// Refuses what the issuer could not obtain, or the account's policy would not let it issue.
+    /// Refuses what the issuer could not obtain, and what the account's policy, or names that it has not
+    /// proven, would not let it issue.
     pub(super) async fn check_obtainable(
         &self,
         account_id: AccountId,
@@ -204,9 +206,10 @@ impl Certificates {
         match self.issuers.resolve(account_id, issuer).await {
             Ok(Issuer::Authority) => {
                 let policy = self.policies.of(account_id).await?;
-                policy.check_names(names, &[])
+                policy.check_names(names, &[])?;
+                self.requirement.require_none(account_id, names).await
             }
-            // There may be one of that name tomorrow, and what it issues is held to the policy then.
+            // There may be one of that name tomorrow, and what it issues is held to all this then.
             Ok(Issuer::Directory(_)) | Err(Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(error),
         }

@@ -4,6 +4,7 @@
 //! even if it has ended, is replaced by a certificate that is not there yet.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::error::Error as StdError;
 use std::sync::Arc;
 
 use pki::DnsName;
@@ -153,32 +154,20 @@ impl Services {
         uncovered: Vec<(DnsName, &Domain)>,
         served: &Served,
     ) -> Result<usize, Error> {
-        let (mut names, mut domains): (Vec<DnsName>, Vec<&Domain>) = uncovered.into_iter().unzip();
+        let (names, domains): (Vec<DnsName>, Vec<&Domain>) = uncovered.into_iter().unzip();
         let requested = match self.request(account, HOUSE_ACCOUNT, &names).await {
-            Err(Error::NoCertificate { name, reason }) => {
-                tracing::warn!(
-                    domain = name,
-                    reason,
-                    "no certificate can be obtained for a domain"
-                );
-                // Only wildcards can be out of reach.
-                let is_obtainable = |name: &DnsName| !name.is_wildcard();
-                let mut obtainable = names.iter().map(is_obtainable);
-                domains.retain(|_| obtainable.next().unwrap_or_default());
-                names.retain(is_obtainable);
-                self.request(account, HOUSE_ACCOUNT, &names).await?
-            }
-            requested => requested?,
+            Err(error) if is_refusal(&error) => self.request_obtainable(account, &names).await?,
+            requested => requested?.into_iter().map(Some).collect(),
         };
         let mut chosen: Vec<(&Domain, Choice)> = domains
             .into_iter()
             .zip(requested)
-            .map(|(domain, certificate_id)| {
+            .filter_map(|(domain, requested)| {
                 let choice = Choice {
-                    certificate_id,
+                    certificate_id: requested?,
                     alternate_id: None,
                 };
-                (domain, choice)
+                Some((domain, choice))
             })
             .collect();
         chosen.retain(|(domain, _)| !served.is_there(domain));
@@ -198,6 +187,30 @@ impl Services {
             self.take_back(account, HOUSE_ACCOUNT, &unused).await;
         }
         Ok(changed)
+    }
+
+    /// The same request name by name, for some of which nothing can be obtained.
+    async fn request_obtainable(
+        &self,
+        account: AccountId,
+        names: &[DnsName],
+    ) -> Result<Vec<Option<CertificateId>>, Error> {
+        let mut requested = Vec::with_capacity(names.len());
+        for name in names {
+            let alone = std::slice::from_ref(name);
+            requested.push(match self.request(account, HOUSE_ACCOUNT, alone).await {
+                Err(error) if is_refusal(&error) => {
+                    tracing::warn!(
+                        domain = %name,
+                        error = &error as &dyn StdError,
+                        "no certificate can be obtained for a domain"
+                    );
+                    None
+                }
+                requested => requested?.first().copied(),
+            });
+        }
+        Ok(requested)
     }
 
     /// What of the account the domains are served with.
@@ -238,6 +251,14 @@ impl Services {
         let changed = self.store.attach(attachments.collect(), event).await?;
         Ok(usize::try_from(changed).unwrap_or(usize::MAX))
     }
+}
+
+/// Whether a request was refused for the sake of a name in it.
+fn is_refusal(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::NoCertificate { .. } | Error::Policy { .. } | Error::Unsupported { .. }
+    )
 }
 
 fn is_served_with(domain: &Domain, choice: Choice) -> bool {

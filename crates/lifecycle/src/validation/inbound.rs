@@ -220,7 +220,7 @@ impl InboundOrders {
         let way = way.checked()?;
         let order = self.find(principal, id).await?;
         if let Some(completion) = order.completion {
-            return self.again(principal, order, completion).await;
+            return self.again(principal, order, completion, way).await;
         }
         let content = order.content.as_ref();
         let content = content.filter(|_| self.surroundings.now() < order.expires_at);
@@ -246,7 +246,7 @@ impl InboundOrders {
             Err(Error::Store(store::Error::Completed)) => {
                 let order = self.find(principal, id).await?;
                 let completion = order.completion.ok_or_else(|| unknown(id))?;
-                self.again(principal, order, completion).await
+                self.again(principal, order, completion, way).await
             }
             Err(error) => Err(error),
         }
@@ -313,11 +313,17 @@ impl InboundOrders {
         principal: &Principal,
         order: InboundOrder,
         (version, at): (VersionId, OffsetDateTime),
+        way: Way,
     ) -> Result<Completed, Error> {
         if self.surroundings.now() >= at + self.settings.key_window {
             return Err(Error::ChallengeExpired);
         }
-        let again = self.certificates.issued_again(principal, version).await?;
+        // Who comes this way is told addresses, and fetches the key there.
+        let is_given = !matches!(way, Way::Located { .. });
+        let again = self
+            .certificates
+            .issued_again(principal, version, is_given)
+            .await?;
         let (leaf, key) = again.ok_or(Error::ChallengeExpired)?;
         Ok(Completed {
             leaf,

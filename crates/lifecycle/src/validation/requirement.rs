@@ -13,6 +13,9 @@ use super::switches::{SwitchValues, Switches};
 use crate::Error;
 use crate::settings::Settings;
 
+/// Names that an error shows at most.
+const MAX_LISTED: usize = 5;
+
 /// The kinds of challenges that are offered to those who order here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProofKind {
@@ -117,16 +120,29 @@ impl Requirement {
         account: AccountId,
         identifiers: &[Identifier],
     ) -> Result<(), Error> {
-        match self.outstanding(account, identifiers).await?.first() {
-            None => Ok(()),
-            Some(identifier) => Err(Error::Unsupported {
-                reason: format!(
-                    "this server demands proof of control over '{identifier}'; order it through \
-                     the CertMaker API, or have an administrator preauthorize the account for it"
-                ),
-            }),
+        let outstanding = self.outstanding(account, identifiers).await?;
+        if outstanding.is_empty() {
+            return Ok(());
         }
+        let names = listed(&outstanding);
+        Err(Error::Unsupported {
+            reason: format!(
+                "this server demands proof of control over {names}; give it with an order through \
+                 the CertMaker API, or have an administrator preauthorize the account (`chancery \
+                 account preauthorize`)"
+            ),
+        })
     }
+}
+
+/// Names for people, the first of them if there are many.
+fn listed(names: &[Identifier]) -> String {
+    let quoted = names.iter().take(MAX_LISTED);
+    let mut listed: Vec<String> = quoted.map(|name| format!("'{name}'")).collect();
+    if let Some(more) = names.len().checked_sub(MAX_LISTED + 1) {
+        listed.push(format!("{} more", more + 1));
+    }
+    listed.join(", ")
 }
 
 /// The kinds of challenges that can prove all of `outstanding`.
@@ -202,6 +218,19 @@ mod tests {
         ] {
             assert!(!is_exempt(&identifier(other), true), "{other}");
         }
+    }
+
+    #[test]
+    fn a_long_list_of_names_is_cut() {
+        let names = |count: u8| -> Vec<Identifier> {
+            (0..count)
+                .map(|n| identifier(&format!("{n}.test")))
+                .collect()
+        };
+        assert_eq!(listed(&names(2)), "'0.test', '1.test'");
+        assert!(listed(&names(5)).ends_with(", '4.test'"));
+        assert!(listed(&names(6)).ends_with(", '4.test', 1 more"));
+        assert!(listed(&names(100)).ends_with(", '4.test', 95 more"));
     }
 
     #[test]
