@@ -44,6 +44,7 @@ pub(crate) struct Arguments {
 
 /// How client commands reach the server. Without these, the data directory tells.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Server")]
 pub(crate) struct Connection {
     /// Base URL of the server, such as https://chancery.example:8443
     #[arg(long, global = true, env = "CHANCERY_URL", value_name = "URL")]

@@ -91,31 +91,21 @@ impl Configuration {
 
     fn merge(flags: ServeFlags, table: toml::Table) -> Result<Self, Vec<Fault>> {
         let mut file = Section::new(table);
-        let data = flags
-            .data
-            .or_else(|| file.text("data").map(PathBuf::from))
-            .unwrap_or_else(|| PathBuf::from("data"));
-        let database_text = flags.database.or_else(|| file.text("database"));
+        let data = file.text("data").map(PathBuf::from);
+        let data = flags.data.or(data);
+        let data = data.unwrap_or_else(|| PathBuf::from("data"));
+        let database_text = file.text_unless(flags.database, "database");
         let database = database_url(database_text, &data, &mut file);
-        let listen_texts = if flags.listen.is_empty() {
-            file.texts("listen")
-        } else {
-            file.forget("listen");
-            Some(flags.listen)
-        };
-        let allow_plaintext = flags
-            .allow_plaintext
-            .or_else(|| file.boolean("allow_plaintext"))
-            .unwrap_or(false);
+        let listen_texts = file.texts_unless(flags.listen, "listen");
+        let allow_plaintext = file.boolean_unless(flags.allow_plaintext, "allow_plaintext");
+        let allow_plaintext = allow_plaintext.unwrap_or(false);
         let listen = listen_addresses(listen_texts, allow_plaintext, &mut file);
-        let public_url = flags.public_url.or_else(|| file.text("public_url"));
+        let public_url = file.text_unless(flags.public_url, "public_url");
         let public_url = public_url.and_then(|url| checked_public_url(&url, &mut file));
-        let master_key_command = flags
-            .master_key_command
-            .or_else(|| file.text("master_key_command"));
-        let log = flags.log.or_else(|| file.text("log"));
+        let master_key_command = file.text_unless(flags.master_key_command, "master_key_command");
+        let log = file.text_unless(flags.log, "log");
         let log = log.unwrap_or_else(|| "info".to_owned());
-        let log_format = flags.log_format.or_else(|| file.text("log_format"));
+        let log_format = file.text_unless(flags.log_format, "log_format");
         let log_format = match log_format.as_deref() {
             None | Some("text") => LogFormat::Text,
             Some("json") => LogFormat::Json,
@@ -368,15 +358,60 @@ mod tests {
     }
 
     #[test]
-    fn flags_win_over_the_file() {
+    fn each_flag_wins_over_its_key_in_the_file() {
+        let text = |text: &str| Some(text.to_owned());
         let flags = ServeFlags {
-            listen: vec!["http://127.0.0.1:0".to_owned()],
+            config: None,
+            data: Some(PathBuf::from("here")),
+            database: text("sqlite:here.db"),
+            listen: vec!["http://0.0.0.0:1".to_owned()],
+            edge_http: text("127.0.0.1:2"),
+            edge_https: text("none"),
+            edge_listen: vec!["90=127.0.0.1:3".to_owned()],
+            public_url: text("https://here.example"),
+            allow_plaintext: Some(true),
+            master_key_command: text("here"),
+            log: text("debug"),
+            log_format: text("json"),
+        };
+        let table = r#"
+            data = "there"
+            database = "sqlite:there.db"
+            listen = "http://127.0.0.1:9"
+            edge_http = "127.0.0.1:9"
+            edge_https = "127.0.0.1:9"
+            edge_listen = "91=127.0.0.1:9"
+            public_url = "https://there.example"
+            allow_plaintext = false
+            master_key_command = "there"
+            log = "info"
+            log_format = "text"
+        "#;
+        let merged = Configuration::merge(flags, table.parse().unwrap()).unwrap();
+        assert_eq!(merged.data, Path::new("here"));
+        assert_eq!(merged.database.sqlite_path(), Some(Path::new("here.db")));
+        assert_eq!(merged.listen.len(), 1);
+        assert_eq!(merged.listen[0].address.port(), 1);
+        assert_eq!(merged.edge.http.map(|address| address.port()), Some(2));
+        assert_eq!(merged.edge.https, None);
+        assert_eq!(merged.edge.ports, [(90, "127.0.0.1:3".parse().unwrap())]);
+        assert_eq!(merged.public_url.as_deref(), Some("https://here.example"));
+        assert_eq!(merged.master_key_command.as_deref(), Some("here"));
+        assert_eq!(merged.log, "debug");
+        assert_eq!(merged.log_format, LogFormat::Json);
+    }
+
+    #[test]
+    fn a_key_of_the_wrong_type_is_a_fault_though_a_flag_overrules_it() {
+        let flags = ServeFlags {
+            log: Some("debug".to_owned()),
             ..ServeFlags::default()
         };
-        let table = r#"listen = "http://127.0.0.1:9""#.parse().unwrap();
-        let configuration = Configuration::merge(flags, table).unwrap();
-        assert_eq!(configuration.listen.len(), 1);
-        assert_eq!(configuration.listen[0].address.port(), 0);
+        let faults = Configuration::merge(flags, "log = 5".parse().unwrap()).unwrap_err();
+        assert_eq!(
+            faults,
+            [Fault::new("log", "is integer but must be a string")]
+        );
     }
 
     #[test]

@@ -24,6 +24,12 @@ struct Bound {
     is_tls: bool,
 }
 
+impl Bound {
+    fn is_beyond_loopback(&self) -> bool {
+        !self.listener.address().ip().is_loopback()
+    }
+}
+
 /// Runs the server until SIGTERM or SIGINT.
 pub(crate) async fn serve(configuration: Configuration) -> anyhow::Result<()> {
     // Listen for signals before anything else, so that an early one ends the process in order.
@@ -53,6 +59,12 @@ pub(crate) async fn serve(configuration: Configuration) -> anyhow::Result<()> {
         .public_url
         .clone()
         .unwrap_or_else(|| local_url(&listeners));
+    if configuration.public_url.is_none() && listeners.iter().any(Bound::is_beyond_loopback) {
+        tracing::warn!(
+            "public_url is not set: certificates will say that OCSP and CRL are at {public_url}, \
+             which others do not reach; set it before you issue, since what is signed stays as it is"
+        );
+    }
     let house = House::new(
         store.clone(),
         surroundings.clone(),

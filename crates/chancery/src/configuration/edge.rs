@@ -46,19 +46,14 @@ pub(crate) struct Edge {
 
 impl Edge {
     pub(super) fn read(given: Given, file: &mut Section) -> Self {
-        let http = given.http.or_else(|| file.text("edge_http"));
+        let http = file.text_unless(given.http, "edge_http");
         let http = http.unwrap_or_else(|| "127.0.0.1:8081".to_owned());
         let http = listener("edge_http", &http, file);
-        let https = given.https.or_else(|| file.text("edge_https"));
+        let https = file.text_unless(given.https, "edge_https");
         let https = https.unwrap_or_else(|| "127.0.0.1:8444".to_owned());
         let https = listener("edge_https", &https, file);
-        let listen = if given.listen.is_empty() {
-            file.texts("edge_listen").unwrap_or_default()
-        } else {
-            file.forget("edge_listen");
-            given.listen
-        };
-        let ports = ports(&listen, file);
+        let listen = file.texts_unless(given.listen, "edge_listen");
+        let ports = ports(&listen.unwrap_or_default(), file);
 
         let mut section = file.section("edge");
         let default_domain = section.text("default_domain").and_then(|text| {

@@ -81,9 +81,23 @@ impl Section {
         Some(texts)
     }
 
-    /// A key that a flag has overruled.
-    pub(super) fn forget(&mut self, key: &str) {
-        self.table.remove(key);
+    /// What a flag or the environment gave, or else the text of the file. The key is read in any
+    /// case: that it was overruled does not make it unknown.
+    pub(super) fn text_unless(&mut self, given: Option<String>, key: &str) -> Option<String> {
+        let text = self.text(key);
+        given.or(text)
+    }
+
+    /// As [`Self::text_unless`], with texts. None given leave it to the file.
+    pub(super) fn texts_unless(&mut self, given: Vec<String>, key: &str) -> Option<Vec<String>> {
+        let texts = self.texts(key);
+        if given.is_empty() { texts } else { Some(given) }
+    }
+
+    /// As [`Self::text_unless`], with `true` or `false`.
+    pub(super) fn boolean_unless(&mut self, given: Option<bool>, key: &str) -> Option<bool> {
+        let value = self.boolean(key);
+        given.or(value)
     }
 
     pub(super) fn section(&mut self, key: &str) -> Self {
