@@ -32,14 +32,14 @@ test: setup test-tools ## Run all tests, after installing what they need
 	cargo test --workspace --no-fail-fast
 
 test-revocations: ## Revoke 100,000 certificates on three nodes, in some minutes
-	CHANCERY_TEST_REVOCATIONS=100000 cargo test --package lifecycle --test shards many_revocations
+	CHANCERY_TEST_REVOCATIONS=100000 cargo test --package lifecycle --test lifecycle many_revocations
 
 test-tools: $(TEST_TOOLS) ## Install the Python packages that tests use: clients, a linter
 
 # A file named after package and version says that they are installed.
 $(TEST_TOOLS):
 	python3 -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check $(notdir $@)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --retries 10 $(notdir $@)
 	touch $@
 
 drill: setup ## Have an authority call DRILL_CERTIFICATES (20,000) certificates back, and replace them
@@ -67,7 +67,7 @@ bench-packages:
 
 $(PEER_PACKAGES): | bench-packages
 	python3 -m venv $(PEERS)
-	$(PEERS)/bin/pip install --quiet --disable-pip-version-check $(notdir $@)
+	$(PEERS)/bin/pip install --quiet --disable-pip-version-check --retries 10 $(notdir $@)
 	touch $@
 
 fuzz-short: setup ## Fuzz every parser for some seconds

@@ -89,9 +89,10 @@ if [ "$purpose" != build ] && [ ! -e /usr/sbin/policy-rc.d ]; then
     as_root chmod 755 /usr/sbin/policy-rc.d
     trap 'as_root rm -f /usr/sbin/policy-rc.d' EXIT
 fi
-as_root apt-get update -q
+# A mirror that drops a connection is asked again.
+as_root apt-get -o Acquire::Retries=3 update -q
 # shellcheck disable=SC2086 # the words are package names
-as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $missing
+as_root env DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=3 install -q -y --no-install-recommends $missing
 if [ "$purpose" != build ] && has systemctl; then
     # Nor at the next start of the machine.
     for server in knot nginx haproxy; do

@@ -1,6 +1,7 @@
 //! Servers that run beside a test, with what they say kept.
 
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,7 +9,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::eventually;
-use crate::process::Reaper;
+use crate::process::{Reaper, kill_group};
 
 /// How long a start may take.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -17,6 +18,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 pub(crate) struct Daemon {
     name: &'static str,
     child: Child,
+    is_over: bool,
     log: Arc<Mutex<String>>,
     _reaper: Reaper,
 }
@@ -38,6 +40,8 @@ impl Daemon {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
+            // What it starts ends with it: a server's workers outlive a master that is killed.
+            .process_group(0)
             .spawn()
             .unwrap_or_else(|error| {
                 panic!("cannot start {command:?}: {error} (`make setup` installs it)")
@@ -62,6 +66,7 @@ impl Daemon {
         let daemon = Self {
             name,
             child,
+            is_over: false,
             log,
             _reaper: reaper,
         };
@@ -85,10 +90,13 @@ impl Daemon {
         lock(&self.log).clone()
     }
 
-    /// Ends it at once.
+    /// Ends it at once, with all that it has started.
     pub(crate) fn kill(&mut self) {
-        // Neither fails for a child that has ended already.
-        let _ = self.child.kill();
+        if std::mem::replace(&mut self.is_over, true) {
+            return;
+        }
+        // It may have ended, with nothing left of its group.
+        let _ = kill_group(&self.child);
         let _ = self.child.wait();
     }
 }
@@ -148,6 +156,23 @@ mod tests {
                 (log.contains("first\n") && log.contains("now ready\n")).then_some(())
             });
         }
+    }
+
+    #[test]
+    fn what_a_server_has_started_ends_with_it() {
+        let script = "sleep 600 & echo $! is ready; wait";
+        let mut server = Daemon::start("a server", shell(script), "ready").unwrap();
+        let log = eventually(DEADLINE, "its line", || {
+            Some(server.log()).filter(|log| log.ends_with('\n'))
+        });
+        let state = format!("/proc/{}/stat", log.split(' ').next().unwrap());
+        assert!(std::fs::exists(&state).unwrap());
+        server.kill();
+        eventually(DEADLINE, "the end of the other", || {
+            let stat = std::fs::read_to_string(&state);
+            stat.map_or(true, |stat| stat.contains(") Z "))
+                .then_some(())
+        });
     }
 
     #[test]

@@ -40,6 +40,7 @@ mod tls;
 mod watch;
 mod workdir;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -87,6 +88,16 @@ pub fn within<T>(deadline: Duration, mut attempt: impl FnMut() -> Option<T>) -> 
         }
         thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(50));
+    }
+}
+
+/// Sets a flag when it is dropped, so that threads which look at the flag also end when an assertion
+/// fails.
+pub struct OnDrop<'a>(pub &'a AtomicBool);
+
+impl Drop for OnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
     }
 }
 

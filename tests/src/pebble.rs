@@ -104,6 +104,7 @@ impl PebbleOptions {
             match Daemon::start(NAME, self.command(&workdir), READY) {
                 Ok(daemon) => {
                     await_port(acme);
+                    await_port(management);
                     return Pebble {
                         daemon,
                         options: self,
@@ -162,6 +163,7 @@ impl Pebble {
         self.daemon = Daemon::start(NAME, command, READY)
             .unwrap_or_else(|log| panic!("Pebble does not start again:\n{log}"));
         await_port(self.acme);
+        await_port(self.management);
     }
 
     /// The URL of its directory.

@@ -161,6 +161,14 @@ pub(crate) fn signal(child: &Child, name: &str) {
     );
 }
 
+/// Kills a child that leads a process group, and all others of the group.
+pub(crate) fn kill_group(child: &Child) -> std::io::Result<ExitStatus> {
+    Command::new("sh")
+        .args(["-c", "kill -s KILL -- \"-$1\" 2>/dev/null", "kill"])
+        .arg(child.id().to_string())
+        .status()
+}
+
 /// The most memory that a child has had in use (resident) since it was started, bytes.
 #[track_caller]
 pub(crate) fn peak_memory(child: &Child) -> u64 {
@@ -172,8 +180,8 @@ pub(crate) fn peak_memory(child: &Child) -> u64 {
     kibibytes.expect("a running process has used memory") * 1_024
 }
 
-/// Kills a child when this test process ends without having done so itself: destructors do not
-/// run in a process that is killed, but its end of a pipe closes.
+/// Kills a child, with its group if it leads one, when this test process ends without having done so
+/// itself: destructors do not run in a process that is killed, but its end of a pipe closes.
 pub(crate) struct Reaper {
     shell: Child,
     pipe: Option<ChildStdin>,
@@ -184,7 +192,7 @@ impl Reaper {
         let mut shell = Command::new("sh")
             .args([
                 "-c",
-                "read -r line || kill -s KILL \"$1\" 2>/dev/null",
+                "read -r line || kill -s KILL -- \"-$1\" 2>/dev/null || kill -s KILL \"$1\" 2>/dev/null",
                 "reaper",
             ])
             .arg(child.id().to_string())

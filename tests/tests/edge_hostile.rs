@@ -33,7 +33,7 @@ fn fetch(server: &Chancery, name: &str, flag: &str) -> (u16, String) {
 #[test]
 fn a_bad_backend_is_named_as_such_while_other_services_go_on() {
     let server = Chancery::options()
-        .config("[edge]\nanswer_timeout_seconds = 2\n")
+        .config("[edge]\nanswer_timeout_seconds = 5\n")
         .start();
     let api = server.kraftcloud();
     let good = Backend::web("good");

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use testbed::{
-    Authority, Backend, Cluster, KraftCloud, Pair, TlsClient, eventually, openssl, serial,
+    Authority, Backend, Cluster, KraftCloud, OnDrop, Pair, TlsClient, eventually, openssl, serial,
 };
 
 const SOON: Duration = Duration::from_secs(20);
@@ -89,6 +89,7 @@ fn replacing_a_certificate_under_load_fails_no_handshake_on_any_node() {
                 }
             });
         }
+        let _end = OnDrop(&is_over);
         for (number, pair) in pairs.iter().enumerate().skip(1) {
             let object = apis[number % 2].replace("busy", pair);
             assert_eq!(object["serial_number"], pair.serial);
@@ -104,7 +105,6 @@ fn replacing_a_certificate_under_load_fails_no_handshake_on_any_node() {
                 (connections.load(Ordering::SeqCst) >= enough).then_some(())
             });
         }
-        is_over.store(true, Ordering::SeqCst);
     });
     let failures = failures.into_inner().unwrap();
     assert!(failures.is_empty(), "{failures:#?}");

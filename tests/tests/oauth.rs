@@ -13,6 +13,8 @@ use testbed::http::{self, Response};
 use testbed::{Browser, Chancery, eventually};
 
 const SOON: Duration = Duration::from_secs(60);
+/// For how long a connection may be open without a request.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// Where `cx` listens.
 const CX_PORT: u16 = 34_543;
 /// RFC 7636 appendix B.
@@ -40,6 +42,8 @@ impl Program {
         );
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
+                // A browser may connect ahead of what it asks.
+                stream.set_read_timeout(Some(PATIENCE)).unwrap();
                 let mut reader = BufReader::new(stream);
                 let mut line = String::new();
                 if reader.read_line(&mut line).is_err() {

@@ -85,6 +85,11 @@ fn a_name_that_leads_elsewhere_or_nowhere_costs_no_order() {
     site.knot.remove("example.com", "astray.example.com. A");
     site.knot
         .add("example.com", "astray.example.com. 1 A 127.0.0.1");
+    eventually(SOON, "the server sees it", || {
+        let path = "/chancery/v1/check/astray.example.com";
+        let answer = site.administer("GET", path, &Value::Null).text();
+        (!answer.contains("problem")).then_some(())
+    });
     site.renew(&site.certificate("astray", "astray.example.com"));
     site.wait_until_valid("astray", "astray.example.com");
 }

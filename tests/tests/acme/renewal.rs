@@ -4,16 +4,16 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use testbed::{AcmeSite, TlsClient, eventually, serial};
+use testbed::{AcmeSite, OnDrop, TlsClient, eventually, serial};
 
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_secs(120);
 const NAME: &str = "busy.example.com";
 const CLIENTS: usize = 4;
 /// Renewals that are asked for; with the first one, fewer than the five orders for the same names that a
 /// directory without renewal information is taken to allow.
 const RENEWALS: usize = 3;
 /// How long a certificate is good for that has to be renewed on its own.
-const SHORT_SECONDS: u64 = 30;
+const SHORT_SECONDS: u64 = 60;
 
 /// Opens connections until `work` is done, verifying every certificate, and returns what failed.
 fn under_load(site: &AcmeSite, work: impl FnOnce(&AtomicUsize)) -> Vec<String> {
@@ -31,8 +31,8 @@ fn under_load(site: &AcmeSite, work: impl FnOnce(&AtomicUsize)) -> Vec<String> {
                 }
             });
         }
+        let _end = OnDrop(&is_over);
         work(&connections);
-        is_over.store(true, Ordering::SeqCst);
     });
     failures.into_inner().unwrap()
 }

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use pki::PrivateKey;
-use testbed::{Chancery, Terminator, TlsClient, Workdir, eventually, serial};
+use testbed::{Chancery, OnDrop, Terminator, TlsClient, Workdir, eventually, serial};
 
 use crate::{DEADLINE, certificate, is_at_work, managed, renew, standing, wait_for};
 
@@ -214,13 +214,4 @@ fn caddy_serves_what_it_is_answered_and_follows_a_renewal_at_the_next_handshake(
         2,
         "one for each version"
     );
-}
-
-/// Ends the others also when an assertion fails.
-struct OnDrop<'a>(&'a AtomicBool);
-
-impl Drop for OnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::SeqCst);
-    }
 }

@@ -13,9 +13,10 @@ const HOURS: u32 = 8;
 /// Requests that a directory may get in that time for one name: with every failure, the next attempt
 /// is later.
 const MOST_REQUESTS: u64 = 500;
-/// The same where every nonce is refused: an attempt an hour, one before and one after, and each sends
-/// its request 66 times.
-const MOST_REFUSED: u64 = (HOURS as u64 + 2) * 66;
+/// The same where every nonce is refused, and each attempt sends its request 66 times: the first
+/// attempt, one after each of the two waits that tell, one each hour and at the end of the last, and
+/// one more for time that passes while the test looks.
+const MOST_REFUSED: u64 = (HOURS as u64 + 5) * 66;
 /// Orders of them.
 const MOST_ORDERS: usize = 16;
 

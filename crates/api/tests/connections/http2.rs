@@ -22,9 +22,9 @@ use crate::support::Server;
 /// A server that soon gives up on idle connections, and pings before.
 fn server() -> Server {
     Server::with(|options| {
-        options.limits.listener.idle = Duration::from_millis(500);
-        options.limits.head = Duration::from_millis(100);
-        options.limits.listener.write = Duration::from_millis(500);
+        options.limits.listener.idle = Duration::from_secs(3);
+        options.limits.head = Duration::from_secs(1);
+        options.limits.listener.write = Duration::from_secs(3);
     })
 }
 

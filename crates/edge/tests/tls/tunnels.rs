@@ -76,7 +76,7 @@ fn what_an_instance_says_after_the_client_has_said_everything_still_arrives() {
 #[test]
 fn a_tunnel_ends_when_neither_side_says_anything_for_long() {
     let server = server(
-        |settings| settings.limits.idle = Duration::from_millis(300),
+        |settings| settings.limits.idle = Duration::from_secs(2),
         echo,
     );
     let mut session = server.client().connect(server.raw, NAME).unwrap();

@@ -184,7 +184,7 @@ async fn a_follower_misses_nothing_while_many_write(database: &Database) {
     let follower = tokio::spawn(follow(database.open().await, Arc::clone(&done)));
 
     let mut writers = JoinSet::new();
-    for index in 0..600 {
+    for index in 0..240 {
         let store = if index % 2 == 0 {
             store.clone()
         } else {

@@ -58,7 +58,9 @@ async fn an_instance_that_says_nothing_is_given_up() {
         std::future::pending::<()>().await;
     })
     .await;
-    let edge = Edge::plain(instance.house()).await;
+    let mut house = instance.house();
+    house.settings.answer = ANSWER;
+    let edge = Edge::plain(house).await;
     let answer = edge.ask(GET_AND_CLOSE).await;
     assert_eq!(status(&answer), 504, "{answer}");
 }

@@ -119,7 +119,9 @@ async fn an_instance_that_does_not_answer_is_given_up() {
         std::future::pending::<()>().await;
     })
     .await;
-    let edge = Edge::plain(instance.house()).await;
+    let mut house = instance.house();
+    house.settings.answer = ANSWER;
+    let edge = Edge::plain(house).await;
     assert_eq!(status(&edge.ask(SOCKET).await), 504);
     let refusing = Edge::plain(House::new(["127.0.0.2"], instance.port)).await;
     assert_eq!(status(&refusing.ask(SOCKET).await), 502);
@@ -142,7 +144,7 @@ async fn a_changed_connection_counts_for_its_instance_and_ends_with_the_edge() {
 async fn a_changed_connection_on_which_nothing_goes_on_ends() {
     let instance = echoing().await;
     let mut house = instance.house();
-    house.settings.limits.idle = Duration::from_millis(300);
+    house.settings.limits.idle = Duration::from_secs(2);
     let edge = Edge::plain(house).await;
     let mut client = opened(&edge).await;
     assert_eq!(client.rest().await, "");

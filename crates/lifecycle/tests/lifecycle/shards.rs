@@ -1,11 +1,10 @@
 //! Lists in shards: several nodes on one embedded database, which issue into different shards.
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
-
-mod support;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::support::served::Following;
+use crate::support::{DAY, Fixture, Node, eventually, settings};
 use bytes::Bytes;
 use lifecycle::{
     CertificateRef, DEFAULT_AUTHORITY, Error, House, IssueRequest, Issued, KeySource,
@@ -15,8 +14,6 @@ use pki::{
     CertId, Certificate, CertificateRequest, DistinguishedName, HashAlgorithm, IssuerHashes,
     KeyAlgorithm, OcspRequest, PrivateKey, RevocationReason, SubjectFields, VerifiedAnswer,
 };
-use support::served::Following;
-use support::{DAY, Fixture, Node, eventually, settings};
 use tokio::task::JoinSet;
 
 /// Places in a shard.

@@ -1,16 +1,13 @@
 //! Changes of services: ports, limits and domains, one by one and at once.
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
-
-mod support;
 
 use std::time::Duration;
 
+use crate::support::Fixture;
+use crate::support::services::{HTTPS, by_id, domain, fixture, names, request};
 use lifecycle::{
     Edit, Error, Noun, PortRequest, ServiceChange, ServiceRef, ServiceView, StateKind,
 };
 use store::{EventId, Scope};
-use support::Fixture;
-use support::services::{HTTPS, by_id, domain, fixture, names, request};
 
 impl Fixture {
     async fn change(

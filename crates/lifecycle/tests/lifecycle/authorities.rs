@@ -1,18 +1,15 @@
 //! Administering authorities: two nodes on one embedded database, with a clock that the tests turn.
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
-mod support;
-
+use crate::support::authorities::{
+    PASSPHRASE, is_good, is_signed_by, leads_to, new_authority, passphrase, tier,
+};
+use crate::support::{DAY, Fixture, HOUR, SECOND};
 use lifecycle::{
     CaMaterial, DEFAULT_AUTHORITY, DueKind, Error, ImportRequest, NewAuthorityRequest, Tiers,
     TokenLimits,
 };
 use pki::{KeyAlgorithm, PrivateKey};
 use store::{KeyPlace, Scope};
-use support::authorities::{
-    PASSPHRASE, is_good, is_signed_by, leads_to, new_authority, passphrase, tier,
-};
-use support::{DAY, Fixture, HOUR, SECOND};
 use zeroize::Zeroizing;
 
 const YEAR: i64 = 365 * DAY;

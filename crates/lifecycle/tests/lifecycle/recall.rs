@@ -1,13 +1,10 @@
 //! Renewals that directories ask for (RFC 9773), and revocations that they are told of.
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
-mod support;
-
+use crate::support::directory::{Call, Manners, name_of, unreachable};
+use crate::support::site::{Site, named};
+use crate::support::{DAY, HOUR, MINUTE, eventually};
 use lifecycle::{CertificateId, CertificateRef, ManagedRequest, RevocationTarget, State, Version};
 use pki::RevocationReason;
-use support::directory::{Call, Manners, name_of, unreachable};
-use support::site::{Site, named};
-use support::{DAY, HOUR, MINUTE, eventually};
 use time::Duration;
 
 fn informative() -> Manners {
@@ -131,7 +128,7 @@ async fn a_directory_that_does_not_want_to_hear_what_is_replaced_gets_the_order_
     site.house().obtain_due_now().await.unwrap();
     site.directory.fail_next(Call::NewOrder, || {
         let detail = "it was replaced already";
-        support::directory::refused(acme::ErrorKind::AlreadyReplaced, 409, detail, None)
+        crate::support::directory::refused(acme::ErrorKind::AlreadyReplaced, 409, detail, None)
     });
     let reference = CertificateRef::Id(id);
     let certificates = &site.house().certificates;

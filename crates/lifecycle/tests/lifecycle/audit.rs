@@ -1,7 +1,4 @@
 //! The audit log: nodes that link, who may look, and what is told when the chain is cut.
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
-
-mod support;
 
 use lifecycle::{
     ChainBreak, ChainHead, Error, EventFilter, House, Principal, TokenLimits, VerifiedStretch,
@@ -10,7 +7,7 @@ use pki::KeyAlgorithm;
 use sqlx::{AssertSqlSafe, SqlitePool};
 use tokio::task::JoinHandle;
 
-use support::{Fixture, eventually};
+use crate::support::{Fixture, eventually};
 
 /// Nodes that link, until they are dropped.
 struct Linking(Vec<JoinHandle<()>>);

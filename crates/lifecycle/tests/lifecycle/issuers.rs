@@ -1,14 +1,11 @@
 //! Issuers: directories that are added, chosen, given up, and whose account keys are changed.
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
-mod support;
-
+use crate::support::directory::{Call, Manners, refused, unreachable};
+use crate::support::site::{MAIN, Site, named};
 use lifecycle::{
     CertificateRef, DEFAULT_AUTHORITY, Error, ExternalAccount, IssuerKind, ManagedRequest,
     NewIssuer, Noun, Principal, State, TokenLimits,
 };
-use support::directory::{Call, Manners, refused, unreachable};
-use support::site::{MAIN, Site, named};
 
 fn issuer(name: &str) -> NewIssuer {
     NewIssuer {

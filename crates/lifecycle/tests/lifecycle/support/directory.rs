@@ -1,7 +1,7 @@
 //! A directory in memory, with the virtual clock of the tests: it keeps orders, checks challenges
 //! through a house, signs with an authority of its own, and has every fault that it is told to have.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -83,7 +83,6 @@ impl Default for Manners {
 pub(crate) struct Ordered {
     pub(crate) names: Vec<String>,
     pub(crate) replaces: Option<String>,
-    pub(crate) profile: Option<String>,
     pub(crate) at: OffsetDateTime,
     status: OrderStatus,
     looks: u32,
@@ -105,8 +104,6 @@ struct State {
     revoked: Vec<(Vec<u8>, u8)>,
     /// Windows by the identifiers of certificates.
     windows: HashMap<String, (OffsetDateTime, OffsetDateTime)>,
-    /// Names whose validation fails, with what is said of it.
-    unprovable: BTreeMap<String, Problem>,
     /// Bends what is handed out as a certificate.
     bend: Option<Arc<dyn Fn(Chain) -> Chain + Send + Sync>>,
     serial: u64,
@@ -155,7 +152,6 @@ impl FakeDirectory {
                 calls: Vec::new(),
                 revoked: Vec::new(),
                 windows: HashMap::new(),
-                unprovable: BTreeMap::new(),
                 bend: None,
                 serial: 0,
                 loses_key_change: false,
@@ -234,14 +230,6 @@ impl FakeDirectory {
     /// Whether the answer to the next change of a key is lost.
     pub(crate) fn lose_next_key_change(&self, is_lost: bool) {
         self.state().loses_key_change = is_lost;
-    }
-
-    pub(crate) fn refuse_to_validate(&self, name: &str, problem: Problem) {
-        self.state().unprovable.insert(name.to_owned(), problem);
-    }
-
-    pub(crate) fn validate_again(&self) {
-        self.state().unprovable.clear();
     }
 
     pub(crate) fn bend(&self, bend: impl Fn(Chain) -> Chain + Send + Sync + 'static) {
@@ -538,12 +526,11 @@ impl Client for FakeDirectory {
                 .iter()
                 .map(|identifier| identifier.value.clone())
                 .collect();
-            let trusts = state.manners.trusts && state.unprovable.is_empty();
+            let trusts = state.manners.trusts;
             let at = self.clock.now();
             state.orders.push(Ordered {
                 names,
                 replaces: asked.replaces.clone(),
-                profile: asked.profile.clone(),
                 at,
                 status: if trusts {
                     OrderStatus::Ready
@@ -630,22 +617,16 @@ impl Client for FakeDirectory {
         let is_met = self.is_met(host, &token(place, order)).await;
         {
             let mut state = self.state();
-            let problem = state.unprovable.get(&name).cloned().or_else(|| {
-                let detail = "nobody answers for it";
-                (!is_met).then(|| Problem::new(ErrorKind::Connection, detail))
-            });
             let order = &mut state.orders[order];
-            match problem {
-                Some(problem) => {
-                    order.failed.insert(name, problem);
-                    order.status = OrderStatus::Invalid;
+            if is_met {
+                order.proven.insert(name);
+                if order.proven.len() == order.names.len() {
+                    order.status = OrderStatus::Ready;
                 }
-                None => {
-                    order.proven.insert(name);
-                    if order.proven.len() == order.names.len() {
-                        order.status = OrderStatus::Ready;
-                    }
-                }
+            } else {
+                let problem = Problem::new(ErrorKind::Connection, "nobody answers for it");
+                order.failed.insert(name, problem);
+                order.status = OrderStatus::Invalid;
             }
         }
         self.leave(is_cut, Ok(())).await

@@ -1,14 +1,11 @@
 //! What the edge sees of the house: sites, credentials, and secrets for session tickets.
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
-
-mod support;
 
 use lifecycle::{CertificateRef, Change, DEFAULT_AUTHORITY, HOUSE_ACCOUNT};
 use pki::{CertId, DnsName, HashAlgorithm, IssuerHashes, KeyAlgorithm, PrivateKey, VerifiedAnswer};
 use store::Scope;
 
-use support::served::{Following, Smith, certificate_of, credentials, revoke, serve, site};
-use support::{DAY, Fixture, HOUR, MINUTE, SECOND};
+use crate::support::served::{Following, Smith, certificate_of, credentials, revoke, serve, site};
+use crate::support::{DAY, Fixture, HOUR, MINUTE, SECOND};
 
 #[tokio::test]
 async fn credentials_hold_the_whole_chain_the_key_and_a_staple_until_tomorrow() {

@@ -1,19 +1,16 @@
 //! What follows a change: the edge is told, domains are served with what is best now, and those
 //! whose certificate has ended are healed.
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
-
-mod support;
 
 use std::sync::Mutex;
 
+use crate::support::services::{fixture, request};
+use crate::support::{DAY, Fixture, MINUTE, eventually};
 use lifecycle::{CertificateId, Change, Clock as _, StateKind};
 use sqlx::{Connection as _, SqliteConnection};
 use store::{Attachment, NewEvent};
-use support::services::{fixture, request};
-use support::{DAY, Fixture, MINUTE, eventually};
 
 impl Fixture {
-    async fn certificate(&self, name: &str, days: i64) -> CertificateId {
+    async fn covering(&self, name: &str, days: i64) -> CertificateId {
         self.issue(name, days).await.id
     }
 
@@ -41,9 +38,9 @@ impl Fixture {
 async fn the_edge_is_told_of_changes_while_domains_wait_to_be_selected_again() {
     let fixture = fixture().await;
     fixture.create_service(request(&["waits.test."])).await;
-    fixture.certificate("waits.test", 90).await;
+    fixture.covering("waits.test", 90).await;
     // More than a page of the feed lies between what cannot be done and what is to be told.
-    fixture.certificate("*.many.test", 90).await;
+    fixture.covering("*.many.test", 90).await;
     let many: Vec<String> = (0..1_100).map(|n| format!("d{n}.many.test.")).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
     fixture.create_service(request(&many)).await;
@@ -70,9 +67,9 @@ async fn the_edge_is_told_of_changes_while_domains_wait_to_be_selected_again() {
 async fn a_choice_that_was_overtaken_by_a_better_certificate_is_made_again() {
     let fixture = fixture().await;
     let store = &fixture.nodes[0].store;
-    let wildcard = fixture.certificate("*.a.test", 90).await;
+    let wildcard = fixture.covering("*.a.test", 90).await;
     fixture.create_service(request(&["x.a.test."])).await;
-    let better = fixture.certificate("x.a.test", 90).await;
+    let better = fixture.covering("x.a.test", 90).await;
     let place = store.last_event().await.unwrap();
     let followed = eventually("the better one was followed", || async {
         let followed = store.cursor("reconciler").await.unwrap();
@@ -106,8 +103,8 @@ async fn a_choice_that_was_overtaken_by_a_better_certificate_is_made_again() {
 #[tokio::test]
 async fn a_domain_whose_certificate_has_ended_takes_another_one() {
     let fixture = fixture().await;
-    let exact = fixture.certificate("x.a.test", 5).await;
-    let wildcard = fixture.certificate("*.a.test", 90).await;
+    let exact = fixture.covering("x.a.test", 5).await;
+    let wildcard = fixture.covering("*.a.test", 90).await;
     fixture.create_service(request(&["x.a.test."])).await;
     fixture.heal("x.a.test").await;
     assert_eq!(fixture.first("x.a.test").await, exact);
@@ -119,7 +116,7 @@ async fn a_domain_whose_certificate_has_ended_takes_another_one() {
 #[tokio::test]
 async fn a_certificate_that_has_ended_is_served_until_the_requested_one_is_there() {
     let fixture = fixture().await;
-    let ended = fixture.certificate("a.test", 5).await;
+    let ended = fixture.covering("a.test", 5).await;
     fixture.create_service(request(&["a.test."])).await;
     fixture.turn(6 * DAY);
     for _ in 0..3 {
@@ -131,7 +128,7 @@ async fn a_certificate_that_has_ended_is_served_until_the_requested_one_is_there
     assert_eq!(pending.await, 1, "requested once");
     // Neither does the feed put what is not there yet in its place.
     fixture.create_service(request(&["b.test."])).await;
-    let other = fixture.certificate("b.test", 90).await;
+    let other = fixture.covering("b.test", 90).await;
     fixture.follow_until("b.test", other).await;
     assert_eq!(fixture.first("a.test").await, ended);
 
@@ -164,13 +161,13 @@ async fn a_certificate_that_could_not_be_renewed_in_time_is_not_requested_anew()
 #[tokio::test]
 async fn a_domain_is_healed_at_most_once_a_minute() {
     let fixture = fixture().await;
-    fixture.certificate("x.a.test", 5).await;
-    let wildcard = fixture.certificate("*.a.test", 90).await;
+    fixture.covering("x.a.test", 5).await;
+    let wildcard = fixture.covering("*.a.test", 90).await;
     fixture.create_service(request(&["x.a.test."])).await;
     fixture.turn(6 * DAY);
     fixture.heal("x.a.test").await;
     assert_eq!(fixture.first("x.a.test").await, wildcard);
-    let exact = fixture.certificate("x.a.test", 90).await;
+    let exact = fixture.covering("x.a.test", 90).await;
     fixture.heal("x.a.test").await;
     assert_eq!(fixture.first("x.a.test").await, wildcard);
     fixture.turn(MINUTE);

@@ -1,9 +1,4 @@
 //! Two nodes on one embedded database, with a clock that the tests turn.
-#![allow(
-    dead_code,
-    reason = "each test crate that includes this module uses a part of it"
-)]
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 pub(crate) mod authorities;
 

@@ -1,19 +1,16 @@
 //! The last year of an issuing CA, day by day, on two nodes, with the change to the next one: whatever
 //! somebody relies on is valid whenever they look, and nothing outlives what it stands on.
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
-
-mod support;
 
 use std::collections::HashMap;
 
+use crate::support::published::{self, number_of, question};
+use crate::support::served::Following;
+use crate::support::{DAY, Fixture, HOUR, MINUTE, eventually};
 use lifecycle::{
     CertificateRef, DEFAULT_AUTHORITY, House, IssueRequest, Issued, KeySource, RevocationTarget,
     parse_identifiers,
 };
 use pki::{Certificate, KeyAlgorithm, RevocationReason, SubjectFields};
-use support::published::{self, number_of, question};
-use support::served::Following;
-use support::{DAY, Fixture, HOUR, MINUTE, eventually};
 use time::{Date, Month, OffsetDateTime, Time};
 
 /// Days that an issuing CA lives, and how many of them are looked at.

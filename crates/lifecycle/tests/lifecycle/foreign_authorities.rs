@@ -1,20 +1,17 @@
 //! CAs that others have made, and certificates that others have signed for CAs of ours: two nodes on
 //! one embedded database, with a clock that the tests turn.
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
-mod support;
-
+use crate::support::authorities::{
+    PASSPHRASE, is_good, key_identifier, leads_to, new_authority, passphrase, tier,
+};
+use crate::support::foreign::{Foreign, NO_CERTIFICATES, NO_LISTS, with_usage};
+use crate::support::published::number_of;
+use crate::support::{Fixture, SECOND, settings};
 use lifecycle::{CaMaterial, DEFAULT_AUTHORITY, DueKind, Error, House, ImportRequest, Tiers};
 use pki::{Certificate, CertificateRequest, KeyAlgorithm, NameConstraints, PrivateKey};
 use store::{
     AuthorityChange, CaCertificateId, CaRole, KeyPlace, NewCaCertificate, NewCaKey, NewEvent,
 };
-use support::authorities::{
-    PASSPHRASE, is_good, key_identifier, leads_to, new_authority, passphrase, tier,
-};
-use support::foreign::{Foreign, NO_CERTIFICATES, NO_LISTS, with_usage};
-use support::published::number_of;
-use support::{Fixture, SECOND, settings};
 use zeroize::Zeroizing;
 
 fn pem(parts: &[&Certificate]) -> String {

@@ -1,8 +1,6 @@
 //! Which certificate a domain is served with, at first and when the certificates around it change.
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
-mod support;
-
+use crate::support::{DAY, DEADLINE, Fixture, HOUR, settings};
 use lifecycle::{
     CertificateId, CertificateRef, DEFAULT_AUTHORITY, DomainRequest, Edit, Error, IssueRequest,
     KeySource, ManagedRequest, NewServiceRequest, Principal, RevocationTarget, ServiceChange,
@@ -10,7 +8,6 @@ use lifecycle::{
 };
 use pki::{KeyAlgorithm, RevocationReason, SubjectFields};
 use store::{NewEvent, Scope};
-use support::{DAY, DEADLINE, Fixture, HOUR, settings};
 
 type Check<'a> = &'a dyn Fn(&Error) -> bool;
 

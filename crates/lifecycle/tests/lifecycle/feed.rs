@@ -1,7 +1,4 @@
 //! The change feed: what the edge is told, and how domains follow the inventory, also after a crash.
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
-
-mod support;
 
 use lifecycle::{
     CertificateRef, Change, Edit, Error, NewInstanceRequest, Replacement, Route, ServiceChange,
@@ -9,10 +6,10 @@ use lifecycle::{
 };
 use pki::KeyAlgorithm;
 
-use support::served::{
+use crate::support::served::{
     Following, Smith, certificate_of, credentials, is_served_with, revoke, serve, site,
 };
-use support::{Fixture, HOUR, eventually, settings};
+use crate::support::{Fixture, HOUR, eventually, settings};
 
 #[tokio::test]
 async fn a_better_certificate_takes_over_a_domain_and_the_edge_is_told() {

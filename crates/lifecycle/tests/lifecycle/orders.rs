@@ -1,15 +1,12 @@
 //! Certificates from directories: ordered, renewed, and never ordered twice.
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
-
-mod support;
 
 use std::time::Duration;
 
+use crate::support::directory::{Call, Manners, refused, unreachable};
+use crate::support::site::{MAIN, Site, named};
+use crate::support::{HOUR, MINUTE, SECOND, eventually};
 use acme::ErrorKind;
 use lifecycle::{CertificateRef, ManagedRequest, NewIssuer, State, TokenLimits};
-use support::directory::{Call, Manners, refused, unreachable};
-use support::site::{MAIN, Site, named};
-use support::{HOUR, MINUTE, SECOND, eventually};
 
 #[tokio::test]
 async fn a_certificate_is_obtained_from_a_directory_and_renewed_there() {

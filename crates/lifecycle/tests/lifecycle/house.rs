@@ -1,10 +1,8 @@
 //! The rules over time: a house on an embedded database, with a clock that the tests turn.
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
-
-mod support;
 
 use std::time::Duration;
 
+use crate::support::{DAY, Fixture, MINUTE, Node, SECOND, TurnedClock, settings};
 use bytes::Bytes;
 use lifecycle::{
     AuthenticationError, CertificateFilter, CertificateRef, DEFAULT_AUTHORITY, Dialect, Error,
@@ -14,7 +12,6 @@ use pki::{
     CertId, Certificate, DnsName, HashAlgorithm, Identifier, IssuerHashes, KeyAlgorithm,
     OcspRequest, RevocationReason,
 };
-use support::{DAY, Fixture, MINUTE, Node, SECOND, TurnedClock, settings};
 
 /// The certificate that signed the answer to an OCSP question about `leaf`, if it is embedded.
 async fn responder_of(fixture: &Fixture, leaf: &Certificate) -> Bytes {

@@ -1,18 +1,15 @@
 //! Targets: who may have keys, what a target is to have, and what is made of what it says.
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
-
-mod support;
 
 use std::time::Duration;
 
+use crate::support::services::{fixture, named};
+use crate::support::{Fixture, eventually};
 use lifecycle::{
     Acknowledgement, AuthenticationError, CertificateId, DEFAULT_AUTHORITY, Dialect, Error,
     IssueRequest, KeySource, Noun, OnTargets, PlacementStanding, Plan, Principal, Reference,
     Refusal, Role, ServiceRef, TokenLimits, parse_identifiers,
 };
 use pki::{KeyAlgorithm, PrivateKey, RevocationReason, SubjectFields};
-use support::services::{fixture, named};
-use support::{Fixture, eventually};
 
 const AT_ONCE: Duration = Duration::ZERO;
 const LONG: Duration = Duration::from_secs(30);

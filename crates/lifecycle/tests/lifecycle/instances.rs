@@ -1,10 +1,8 @@
 //! Instances: where they may be, what they belong to, and whether they run.
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
-
-mod support;
 
 use std::collections::BTreeMap;
 
+use crate::support::Fixture;
 use lifecycle::{
     DomainRequest, Error, InstanceId, InstanceRef, InstanceView, NewInstanceRequest,
     NewServiceRequest, Noun, Order, Page, PageStart, PortRequest, Principal, Protocol,
@@ -12,7 +10,6 @@ use lifecycle::{
 };
 use pki::KeyAlgorithm;
 use store::Scope;
-use support::Fixture;
 use tokio::net::TcpListener;
 
 async fn fixture() -> Fixture {
@@ -74,11 +71,13 @@ fn page() -> Page<InstanceId> {
 }
 
 impl Fixture {
-    async fn create(&self, request: NewInstanceRequest) -> InstanceView {
-        self.try_create(&self.principal, request).await.unwrap()
+    async fn create_instance(&self, request: NewInstanceRequest) -> InstanceView {
+        self.try_create_instance(&self.principal, request)
+            .await
+            .unwrap()
     }
 
-    async fn try_create(
+    async fn try_create_instance(
         &self,
         principal: &Principal,
         request: NewInstanceRequest,
@@ -111,7 +110,7 @@ async fn an_instance_has_all_that_was_asked_for() {
         address: Some("[FD00::1]".to_owned()),
         ..request()
     };
-    let made = fixture.create(asked).await;
+    let made = fixture.create_instance(asked).await;
     let instance = &made.instance;
     assert_eq!(instance.name, "web-1");
     assert_eq!(instance.image, "registry.test/team/web:latest");
@@ -138,7 +137,7 @@ async fn an_instance_has_all_that_was_asked_for() {
 #[tokio::test]
 async fn a_nameless_instance_is_named_after_its_image() {
     let fixture = fixture().await;
-    let made = fixture.create(request()).await;
+    let made = fixture.create_instance(request()).await;
     let suffix = made.instance.name.strip_prefix("web-").unwrap();
     assert_eq!(suffix.len(), 5);
 }
@@ -151,19 +150,34 @@ async fn an_instance_runs_while_it_accepts_connections() {
     let gone = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let closed = gone.local_addr().unwrap().port();
     drop(gone);
-    assert!(fixture.create(at("127.0.0.1", open)).await.is_running);
-    assert!(fixture.create(at("localhost", open)).await.is_running);
-    assert!(!fixture.create(at("127.0.0.1", closed)).await.is_running);
+    assert!(
+        fixture
+            .create_instance(at("127.0.0.1", open))
+            .await
+            .is_running
+    );
+    assert!(
+        fixture
+            .create_instance(at("localhost", open))
+            .await
+            .is_running
+    );
+    assert!(
+        !fixture
+            .create_instance(at("127.0.0.1", closed))
+            .await
+            .is_running
+    );
     let without_address = NewInstanceRequest {
         address: None,
         ..at("127.0.0.1", open)
     };
-    assert!(!fixture.create(without_address).await.is_running);
+    assert!(!fixture.create_instance(without_address).await.is_running);
     let without_port = NewInstanceRequest {
         service: Some(ServiceChoice::New(service(&[]))),
         ..at("127.0.0.1", open)
     };
-    assert!(!fixture.create(without_port).await.is_running);
+    assert!(!fixture.create_instance(without_port).await.is_running);
     let instances = &fixture.house().instances;
     let listed = instances.list(&fixture.principal, &page()).await.unwrap();
     let (listed, _) = instances.fill(&fixture.principal, listed).await.unwrap();
@@ -180,7 +194,7 @@ async fn only_administrators_have_instances_on_this_machine_and_nobody_at_the_me
             address: Some(address.to_owned()),
             ..request()
         };
-        match fixture.try_create(principal, request).await {
+        match fixture.try_create_instance(principal, request).await {
             Ok(_) => false,
             Err(Error::BackendForbidden { .. }) => true,
             Err(error) => panic!("{address}: {error}"),
@@ -219,13 +233,13 @@ async fn only_administrators_have_instances_on_this_machine_and_nobody_at_the_me
 async fn a_service_that_came_with_its_instances_goes_with_the_last_of_them() {
     let fixture = fixture().await;
     let first = fixture
-        .create(of(ServiceChoice::New(service(&["a.test."]))))
+        .create_instance(of(ServiceChoice::New(service(&["a.test."]))))
         .await;
     let view = first.service.as_ref().unwrap();
     assert!(!view.service.is_persistent);
     assert_eq!(view.domains[0].name, "a.test");
     let existing = ServiceChoice::Existing(ServiceRef::Name(view.service.name.clone()));
-    let second = fixture.create(of(existing)).await;
+    let second = fixture.create_instance(of(existing)).await;
     assert_eq!(second.instance.service_id, first.instance.service_id);
     assert_eq!(second.service.as_ref().unwrap().instances.len(), 2);
     fixture.delete(&first).await;
@@ -248,7 +262,7 @@ async fn a_service_that_came_with_its_instances_goes_with_the_last_of_them() {
         assert!(last.contains(&kind), "{last:?}");
     }
     fixture
-        .create(of(ServiceChoice::New(service(&["a.test."]))))
+        .create_instance(of(ServiceChoice::New(service(&["a.test."]))))
         .await;
 }
 
@@ -265,7 +279,7 @@ async fn a_persistent_service_outlives_its_instances() {
         .await
         .unwrap();
     let existing = ServiceChoice::Existing(ServiceRef::Id(made.service.id));
-    let instance = fixture.create(of(existing)).await;
+    let instance = fixture.create_instance(of(existing)).await;
     fixture.delete(&instance).await;
     assert!(fixture.has_service(&instance).await);
 }
@@ -275,14 +289,16 @@ async fn of_a_refused_instance_nothing_is_left() {
     let fixture = fixture().await;
     let tenant = fixture.tenant("shop", TokenLimits::default()).await;
     let first = fixture
-        .create(of(ServiceChoice::New(service(&["a.test."]))))
+        .create_instance(of(ServiceChoice::New(service(&["a.test."]))))
         .await;
     let named = |service| NewInstanceRequest {
         name: Some(first.instance.name.clone()),
         ..of(service)
     };
     let new = || ServiceChoice::New(service(&["b.test."]));
-    let refused = fixture.try_create(&fixture.principal, named(new())).await;
+    let refused = fixture
+        .try_create_instance(&fixture.principal, named(new()))
+        .await;
     let noun = Noun::Instance;
     assert!(matches!(refused, Err(Error::NameTaken { noun: found, .. }) if found == noun));
     let same = &first.service.as_ref().unwrap().service;
@@ -290,19 +306,22 @@ async fn of_a_refused_instance_nothing_is_left() {
         name: Some(same.name.clone()),
         ..service(&["b.test."])
     };
-    let refused = fixture.try_create(&fixture.principal, of(ServiceChoice::New(same_name)));
+    let refused =
+        fixture.try_create_instance(&fixture.principal, of(ServiceChoice::New(same_name)));
     let noun = Noun::Service;
     assert!(matches!(refused.await, Err(Error::NameTaken { noun: found, .. }) if found == noun));
     let taken = ServiceChoice::New(service(&["b.test.", "a.test."]));
-    let refused = fixture.try_create(&tenant, of(taken)).await;
+    let refused = fixture.try_create_instance(&tenant, of(taken)).await;
     assert!(matches!(refused, Err(Error::DomainTaken { .. })));
     for reference in [ServiceRef::Id(same.id), ServiceRef::Name(same.name.clone())] {
-        let refused = fixture.try_create(&tenant, of(ServiceChoice::Existing(reference)));
+        let refused = fixture.try_create_instance(&tenant, of(ServiceChoice::Existing(reference)));
         let noun = Noun::Service;
         assert!(matches!(refused.await, Err(Error::NotFound { noun: found, .. }) if found == noun));
     }
     let wrong = ServiceChoice::New(service(&["b.test.", "c.d"]));
-    let refused = fixture.try_create(&fixture.principal, of(wrong)).await;
+    let refused = fixture
+        .try_create_instance(&fixture.principal, of(wrong))
+        .await;
     assert!(refused.unwrap_err().is_form_fault());
     let instances = &fixture.house().instances;
     assert_eq!(
@@ -333,10 +352,12 @@ async fn the_last_two_instances_deleted_at_once_take_their_service_along() {
     let fixture = fixture().await;
     for _ in 0..4 {
         let first = fixture
-            .create(of(ServiceChoice::New(service(&["a.test."]))))
+            .create_instance(of(ServiceChoice::New(service(&["a.test."]))))
             .await;
         let reference = ServiceRef::Id(first.instance.service_id.unwrap());
-        let second = fixture.create(of(ServiceChoice::Existing(reference))).await;
+        let second = fixture
+            .create_instance(of(ServiceChoice::Existing(reference)))
+            .await;
         let other_node = &fixture.other_node().instances;
         let second_reference = by_id(&second);
         let (_, deleted) = tokio::join!(
@@ -353,7 +374,7 @@ async fn accounts_see_and_change_nothing_of_each_others_instances() {
     let fixture = fixture().await;
     let instances = &fixture.house().instances;
     let tenant = fixture.tenant("shop", TokenLimits::default()).await;
-    let made = fixture.create(request()).await;
+    let made = fixture.create_instance(request()).await;
     let by_name = InstanceRef::Name(made.instance.name.clone());
     for reference in [by_id(&made), by_name] {
         let references = std::slice::from_ref(&reference);
@@ -383,7 +404,7 @@ async fn a_read_only_token_changes_no_instance() {
         ..TokenLimits::default()
     };
     let reader = fixture.tenant("shop", limits).await;
-    let refused = fixture.try_create(&reader, request()).await;
+    let refused = fixture.try_create_instance(&reader, request()).await;
     assert!(matches!(refused, Err(Error::Forbidden { .. })));
     let instances = &fixture.house().instances;
     let reference = InstanceRef::Name("web".to_owned());

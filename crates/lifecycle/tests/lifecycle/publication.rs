@@ -1,20 +1,17 @@
 //! What authorities publish, and to whom: two nodes on one embedded database, with a clock that the
 //! tests turn.
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
-
-mod support;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::support::published::{self, answer, number_of, question};
+use crate::support::served::Following;
+use crate::support::{DAY, DEADLINE, Fixture, HOUR, Node, SECOND, SPARE, eventually};
 use bytes::Bytes;
 use lifecycle::{Authority, CertificateRef, DEFAULT_AUTHORITY, Error, Issued, RevocationTarget};
 use pki::{Certificate, KeyAlgorithm, OcspFailure, PrivateKey, RevocationReason, SubjectFields};
 use sqlx::{Connection as _, SqliteConnection};
 use store::CaRole;
-use support::published::{self, answer, number_of, question};
-use support::served::Following;
-use support::{DAY, DEADLINE, Fixture, HOUR, Node, SECOND, SPARE, eventually};
 use time::OffsetDateTime;
 
 impl Node {
@@ -31,7 +28,7 @@ impl Node {
 }
 
 impl Fixture {
-    async fn revoke(&self, issued: &Issued) {
+    async fn supersede(&self, issued: &Issued) {
         let target = RevocationTarget::Certificate(CertificateRef::Id(issued.id));
         let certificates = &self.house().certificates;
         certificates
@@ -136,7 +133,7 @@ async fn everybody_who_asks_at_once_gets_the_same_list() {
     );
     assert_eq!(number_of(&first), 1);
     let issued = fixture.issue("a.test", 7).await;
-    fixture.revoke(&issued).await;
+    fixture.supersede(&issued).await;
     let (first, second, third, fourth) = lists().await;
     for list in [first, second, third, fourth] {
         assert!(holds(&list, &issued));
@@ -155,7 +152,7 @@ async fn the_list_before_is_published_while_the_next_one_takes_long() {
     let [node, _] = &fixture.nodes;
     let before = node.list().await;
     let issued = fixture.issue("a.test", 7).await;
-    fixture.revoke(&issued).await;
+    fixture.supersede(&issued).await;
     let busy = fixture.stop_writers().await;
     let meanwhile = tokio::time::timeout(Duration::from_secs(6), node.list()).await;
     assert_eq!(meanwhile.unwrap(), before);
@@ -194,7 +191,7 @@ async fn the_list_of_a_root_does_not_change_with_revocations_of_leaves() {
         list.unwrap()
     };
     let first = list().await;
-    fixture.revoke(&fixture.issue("a.test", 7).await).await;
+    fixture.supersede(&fixture.issue("a.test", 7).await).await;
     assert_eq!(list().await, first);
     fixture.turn(DAY);
     assert_eq!(number_of(&list().await), 2);
@@ -222,7 +219,7 @@ async fn of_two_nodes_lists_the_one_with_the_higher_number_holds_no_less() {
     };
     let asking = fixture.nodes.each_ref().map(ask);
     for issued in &issued {
-        fixture.revoke(issued).await;
+        fixture.supersede(issued).await;
     }
     stop.send_replace(true);
     let mut lists = Vec::new();
@@ -245,7 +242,7 @@ async fn a_revocation_is_on_a_list_from_after_the_end_of_its_certificate() {
     let fixture = Fixture::new(KeyAlgorithm::P256).await;
     let [node, _] = &fixture.nodes;
     let issued = fixture.issue("a.test", 2).await;
-    fixture.revoke(&issued).await;
+    fixture.supersede(&issued).await;
     for _ in 0..=9 {
         assert!(holds(&node.list().await, &issued));
         fixture.turn(DAY);
@@ -407,7 +404,7 @@ async fn a_revocation_shows_on_every_node_that_follows_the_feed() {
         for node in &fixture.nodes {
             assert!(is_good(node, &issued).await);
         }
-        fixture.revoke(&issued).await;
+        fixture.supersede(&issued).await;
         assert!(!is_good(&fixture.nodes[0], &issued).await);
         eventually("the other node says so, too", || async {
             (!is_good(&fixture.nodes[1], &issued).await).then_some(())

@@ -1,13 +1,10 @@
 //! Nodes that die while they order certificates: whatever they were at, another one goes on, and no
 //! order is placed twice.
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
-mod support;
-
+use crate::support::SECOND;
+use crate::support::directory::Manners;
+use crate::support::site::Site;
 use lifecycle::{CertificateId, House, State};
-use support::SECOND;
-use support::directory::Manners;
-use support::site::Site;
 
 /// Moments at which nodes are cut off, spread over the life of an order.
 const CUTS: u32 = 100;

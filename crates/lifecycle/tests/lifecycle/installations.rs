@@ -1,15 +1,12 @@
 //! Installations: what comes and goes with them, and what stays when one is refused.
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
-mod support;
-
+use crate::support::Fixture;
+use crate::support::served::{Smith, is_served_with, revoke, serve};
+use crate::support::services::fixture;
 use lifecycle::{
     CertificateFilter, CertificateId, Error, House, InstallationKind, InstallationRequest,
     InstallationView, Order, Page, PageStart, Principal, ServiceId,
 };
-use support::Fixture;
-use support::served::{Smith, is_served_with, revoke, serve};
-use support::services::fixture;
 
 /// A request for a certificate that is obtained for these names.
 fn obtained(names: &str) -> InstallationRequest {

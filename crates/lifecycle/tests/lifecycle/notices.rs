@@ -1,7 +1,4 @@
 //! Notices: what webhooks are told, in which words, how often, and by whom.
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
-
-mod support;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -20,8 +17,8 @@ use serde_json::Value;
 use store::{DatabaseUrl, DeliveryId, MasterKey, NewDelivery, Scope, Store};
 use tokio::task::JoinHandle;
 
-use support::served::{Smith, serve};
-use support::{DAY, Fixture, HOUR, MINUTE, eventually, settings};
+use crate::support::served::{Smith, serve};
+use crate::support::{DAY, Fixture, HOUR, MINUTE, eventually, settings};
 
 /// A receiver that answers as it is told, and keeps what was posted.
 #[derive(Debug, Clone, Default)]
@@ -619,7 +616,7 @@ async fn what_is_a_matter_of_course_is_not_told() {
     fixture.turn(DAY);
     let successor = fixture.issue("renewed.test", 100).await.id;
     let revoked = fixture.issue("revoked.test", 12).await.id;
-    support::served::revoke(house, &fixture.principal, revoked).await;
+    crate::support::served::revoke(house, &fixture.principal, revoked).await;
     for _ in 0..12 {
         house.tell_of_ends().await.unwrap();
         fixture.turn(DAY);

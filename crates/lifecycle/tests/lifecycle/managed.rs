@@ -1,7 +1,4 @@
 //! Managed certificates: requested, obtained, renewed and given up, over time and on several nodes.
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
-
-mod support;
 
 use std::collections::HashSet;
 
@@ -15,7 +12,7 @@ use sqlx::{Connection as _, SqliteConnection};
 use store::{CertificateFilter, NewEvent, Order, Page, PageStart, Scope};
 use time::Duration;
 
-use support::{DAY, Fixture, MINUTE, SECOND, SPARE, settings};
+use crate::support::{DAY, Fixture, MINUTE, SECOND, SPARE, settings};
 
 /// How long after each failed attempt the next one is due, in minutes.
 const PAUSES: [i64; 7] = [1, 5, 15, 60, 180, 360, 720];
@@ -164,7 +161,7 @@ async fn the_loop_obtains_what_is_requested_without_being_asked() {
         async move { house.obtain_due().await }
     });
     let id = request(house, &principal, "a.example.com").await;
-    support::eventually("the certificate is obtained", || async {
+    crate::support::eventually("the certificate is obtained", || async {
         let certificate = find(house, &principal, id).await;
         (certificate.state == State::Valid).then_some(())
     })

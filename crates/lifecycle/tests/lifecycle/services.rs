@@ -1,17 +1,14 @@
 //! Services: what they publish, which domains they get, and what becomes of wrong requests.
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
-
-mod support;
 
 use std::time::Duration;
 
+use crate::support::services::{HTTPS, by_id, domain, fixture, named, names, page, request};
 use lifecycle::{
     CertificateRef, DomainRequest, Edit, Error, Handlers, NewInstanceRequest, NewServiceRequest,
     Noun, PortRequest, Protocol, PublishedPort, ServiceChange, ServiceChoice, ServiceRef,
     ServiceView, StateKind, TokenLimits,
 };
 use store::Scope;
-use support::services::{HTTPS, by_id, domain, fixture, named, names, page, request};
 
 #[tokio::test]
 async fn a_service_has_all_that_was_asked_for() {
