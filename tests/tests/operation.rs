@@ -250,3 +250,29 @@ fn administrators_switch_challenges_on_and_vouch_for_accounts_while_the_server_r
     assert_eq!(unknown.code(), Some(1));
     assert!(unknown.stderr.contains("nobody"), "{unknown:?}");
 }
+
+#[test]
+fn what_is_backed_up_while_the_server_runs_is_whole_when_it_is_restored() {
+    const COPY: &str = "import sqlite3, sys\n\
+        sqlite3.connect(sys.argv[1]).execute('vacuum into ?', [sys.argv[2]])";
+    let server = Chancery::start();
+    let issued = server.cli(&["issue", "a.test"]);
+    assert_eq!(issued.code(), Some(0), "{issued:?}");
+    let workdir = testbed::Workdir::new();
+    let data = workdir.path("data");
+    std::fs::create_dir(&data).unwrap();
+    let [database, key] = ["chancery.db", "master.key"].map(|file| server.data().join(file));
+    let database = database.display().to_string();
+    let copy = format!("{data}/chancery.db");
+    run("python3", &["-c", COPY, &database, &copy], b"");
+    std::fs::copy(key, format!("{data}/master.key")).unwrap();
+
+    let token = std::fs::read_to_string(server.data().join("admin.token")).unwrap();
+    let restored = Chancery::options().data(&data).start();
+    let as_before = ["--token", token.trim()];
+    let list = |server: &Chancery| server.cli(&[&["ls"], &as_before[..]].concat()).text();
+    assert_eq!(list(&restored), list(&server));
+    // The authority's key opens.
+    let issued = restored.cli(&[&["issue", "b.test"], &as_before[..]].concat());
+    assert_eq!(issued.code(), Some(0), "{issued:?}");
+}
