@@ -1,12 +1,10 @@
 //! Authorities whose keys are in a device that refuses, or does not answer.
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
-
-mod support;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
+use crate::support::{DAY, DEADLINE, Fixture, MINUTE, TurnedClock, eventually, settings};
 use bytes::Bytes;
 use lifecycle::{
     Error, House, IssueRequest, Issued, KeySource, NewAuthorityRequest, Principal, Surroundings,
@@ -16,7 +14,6 @@ use pki::{
     CertId, Certificate, HashAlgorithm, IssuerHashes, KeyAlgorithm, KeyDevice, OcspRequest,
     OutsideError, OutsideKey, PrivateKey, PublicKey, SubjectFields,
 };
-use support::{DAY, DEADLINE, Fixture, MINUTE, TurnedClock, eventually, settings};
 
 /// The name of the authority whose keys are in the device.
 const PLANT: &str = "plant";

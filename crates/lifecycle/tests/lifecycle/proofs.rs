@@ -1,15 +1,12 @@
 //! Proof of control where nothing can be proven: what the house obtains and renews by itself.
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
-mod support;
-
+use crate::support::services::{fixture, request};
+use crate::support::{DAY, Fixture, MINUTE, SECOND, eventually};
 use lifecycle::{
     Certificate, CertificateRef, Error, ManagedRequest, RevocationTarget, StateKind, Switch,
 };
 use pki::RevocationReason;
 use store::Scope;
-use support::services::{fixture, request};
-use support::{DAY, Fixture, MINUTE, SECOND, eventually};
 
 /// The name of the house's own certificate.
 const METRO: &str = "*.metro.internal";
@@ -31,7 +28,7 @@ impl Fixture {
         changed.await.unwrap();
     }
 
-    async fn request(&self, name: &str) -> Result<Certificate, Error> {
+    async fn request_managed(&self, name: &str) -> Result<Certificate, Error> {
         let request = ManagedRequest::of_name(None, name).unwrap();
         let certificates = &self.house().certificates;
         certificates.request_managed(&self.principal, request).await
@@ -66,7 +63,7 @@ fn is_proof_wanted(error: &Error) -> bool {
 #[tokio::test]
 async fn what_has_to_be_proven_is_renewed_for_whoever_is_vouched_for_and_for_the_house() {
     let fixture = fixture().await;
-    fixture.request("a.test").await.unwrap();
+    fixture.request_managed("a.test").await.unwrap();
     fixture.house().obtain_due_now().await.unwrap();
     let first = fixture.managed("a.test").await.current;
     let metro = fixture.managed(METRO).await.current;
@@ -97,7 +94,7 @@ async fn what_has_to_be_proven_is_renewed_for_whoever_is_vouched_for_and_for_the
 async fn nothing_is_requested_that_would_have_to_be_proven() {
     let fixture = fixture().await;
     fixture.demand_proof(true).await;
-    let refused = fixture.request("a.test").await.unwrap_err();
+    let refused = fixture.request_managed("a.test").await.unwrap_err();
     assert!(is_proof_wanted(&refused), "{refused}");
     let service = request(&["a.test.", "b.test."]);
     let refused = fixture.refused(&fixture.principal, service).await;
@@ -107,7 +104,7 @@ async fn nothing_is_requested_that_would_have_to_be_proven() {
     // Names of the house's own domain.
     fixture.create_service(request(&["shop"])).await;
     fixture.vouch("a.test").await;
-    fixture.request("a.test").await.unwrap();
+    fixture.request_managed("a.test").await.unwrap();
 }
 
 #[tokio::test]
