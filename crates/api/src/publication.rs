@@ -146,7 +146,8 @@ pub(crate) fn ca_certificate(der: &[u8]) -> Response {
     answer(StatusCode::OK, "application/pkix-cert", der.to_vec())
 }
 
-/// `<key identifier>.cer`, `<key identifier>.crl`, or `<key identifier>-<shard>.crl`.
+/// `<key identifier>.cer`, `<key identifier>.crl`, `<key identifier>-<shard>.crl`, or
+/// `<key identifier>-ca.crl`.
 async fn ca_file(context: &Context, request: &Request, file: &str) -> Response {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let refusal = plain_error(StatusCode::METHOD_NOT_ALLOWED, "method not allowed");
@@ -158,6 +159,10 @@ async fn ca_file(context: &Context, request: &Request, file: &str) -> Response {
             .certificate_by_key_identifier(key_identifier)
             .await
             .map(|certificate| ca_certificate(certificate.der())),
+        Some((list, "crl")) if let Some(key_identifier) = list.strip_suffix("-ca") => authorities
+            .list_of_authorities_by_key_identifier(key_identifier)
+            .await
+            .map(revocation_list),
         Some((list, "crl")) => {
             let Some((key_identifier, shard)) = list_of(list) else {
                 return plain_error(StatusCode::NOT_FOUND, "not found");

@@ -23,6 +23,18 @@ pub struct RevokedEntry {
     pub reason: RevocationReason,
 }
 
+/// For which certificates of its issuer a list counts. Where that is not for all, the list says so
+/// in a critical issuing distribution point (RFC 5280 5.2.5).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum CrlScope<'a> {
+    /// For all.
+    All,
+    /// For those of CAs, wherever they say that their list is.
+    Authorities,
+    /// For those that name this URL.
+    Point(&'a str),
+}
+
 /// Why a list cannot be built.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum CrlError {
@@ -42,8 +54,7 @@ pub enum CrlError {
 
 /// Builds and signs a list, as DER.
 ///
-/// `number` must grow from list to list. With `issuing_distribution_point`, the URL of one shard,
-/// the list counts only for certificates that name the same URL (RFC 5280 5.2.5).
+/// `number` must grow from list to list of the same scope.
 ///
 /// # Errors
 /// [`CrlError`], each variant.
@@ -53,7 +64,7 @@ pub fn build(
     this_update: OffsetDateTime,
     next_update: OffsetDateTime,
     entries: impl IntoIterator<Item = RevokedEntry>,
-    issuing_distribution_point: Option<&str>,
+    scope: CrlScope<'_>,
 ) -> Result<Vec<u8>, CrlError> {
     if next_update.unix_timestamp() <= this_update.unix_timestamp() {
         return Err(CrlError::Updates);
@@ -62,7 +73,7 @@ pub fn build(
     if !certificate.may_sign_lists() {
         return Err(CrlError::NotAllowed);
     }
-    if issuing_distribution_point.is_some_and(|url| !Urls::is_url(url)) {
+    if matches!(scope, CrlScope::Point(url) if !Urls::is_url(url)) {
         return Err(CrlError::Url);
     }
     let mut writer = Writer::with_capacity(1024);
@@ -87,16 +98,12 @@ pub fn build(
                 extension::write(extensions, &oid::CRL_NUMBER, false, |value| {
                     value.unsigned(&number.to_be_bytes());
                 });
-                if let Some(url) = issuing_distribution_point {
+                if scope != CrlScope::All {
                     extension::write(
                         extensions,
                         &oid::ISSUING_DISTRIBUTION_POINT,
                         true,
-                        |value| {
-                            value.sequence(|point| {
-                                extension::write_distribution_point_name(point, url);
-                            });
-                        },
+                        |value| value.sequence(|point| scope.write(point)),
                     );
                 }
             });
@@ -120,6 +127,17 @@ pub fn next_update(der: &[u8]) -> Option<OffsetDateTime> {
 /// A PEM block of type `X509 CRL` around a list's DER.
 pub fn to_pem(der: &[u8]) -> String {
     std::mem::take(&mut *pem::encode("X509 CRL", der))
+}
+
+impl CrlScope<'_> {
+    fn write(self, point: &mut Writer) {
+        match self {
+            Self::All => {}
+            // onlyContainsCACerts
+            Self::Authorities => point.element(tag::context_primitive(2), &[0xff]),
+            Self::Point(url) => extension::write_distribution_point_name(point, url),
+        }
+    }
 }
 
 fn write_entry(list: &mut Writer, entry: &RevokedEntry) {
@@ -172,7 +190,7 @@ mod tests {
 
     #[test]
     fn an_empty_list_has_no_list_of_entries() {
-        let der = build(signer(), 1, NOW, NOW + Duration::days(7), [], None).unwrap();
+        let der = build(signer(), 1, NOW, NOW + Duration::days(7), [], CrlScope::All).unwrap();
         let tags: Vec<u8> = elements(&der).into_iter().map(|(tag, _)| tag).collect();
         assert_eq!(tags, [0x02, 0x30, 0x30, 0x17, 0x17, 0xa0]);
     }
@@ -183,7 +201,15 @@ mod tests {
             entry(1, RevocationReason::Unspecified),
             entry(2, RevocationReason::KeyCompromise),
         ];
-        let der = build(signer(), 1, NOW, NOW + Duration::days(7), entries, None).unwrap();
+        let der = build(
+            signer(),
+            1,
+            NOW,
+            NOW + Duration::days(7),
+            entries,
+            CrlScope::All,
+        )
+        .unwrap();
         let (_, list) = elements(&der).into_iter().nth(5).unwrap();
         let mut list = Reader::new(&list);
         let first = list.expect(tag::SEQUENCE, "entry").unwrap();
@@ -197,11 +223,11 @@ mod tests {
     fn faulty_lists_are_refused() {
         let week = NOW + Duration::days(7);
         assert_eq!(
-            build(signer(), 1, NOW, week, [], Some("here")),
+            build(signer(), 1, NOW, week, [], CrlScope::Point("here")),
             Err(CrlError::Url)
         );
         assert_eq!(
-            build(signer(), 1, NOW, NOW, [], None),
+            build(signer(), 1, NOW, NOW, [], CrlScope::All),
             Err(CrlError::Updates)
         );
     }

@@ -34,7 +34,7 @@ mod validation;
 
 pub use certificate::{Certificate, CertificateError};
 pub use chain::{Chain, ChainError, MAX_CHAIN, read_certificates, read_chain};
-pub use crl::{CrlError, RevokedEntry};
+pub use crl::{CrlError, CrlScope, RevokedEntry};
 pub use identifier::{DnsName, EmailAddress, Identifier, IdentifierError, MAX_IDENTIFIERS};
 pub use issuance::{Linted, Prepared, ProfileError, prepare, prepare_self_signed};
 pub use key::{

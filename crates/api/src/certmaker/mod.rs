@@ -69,6 +69,7 @@ enum Route<'a> {
     OrderBySimpleRequest,
     PrivateKey(&'a str),
     RevocationList,
+    RevocationListOfAuthorities,
     RevocationListPem,
     RevocationListShard(&'a str),
     Revoke,
@@ -88,6 +89,7 @@ impl<'a> Route<'a> {
             ["certificate", serial, "revoke"] => Self::RevokeSerial(serial),
             ["challenge", id, "solve"] => Self::LocatedChallenge(id),
             ["crl"] => Self::RevocationList,
+            ["crl", "ca"] => Self::RevocationListOfAuthorities,
             ["crl", shard] => Self::RevocationListShard(shard),
             ["crl.pem"] => Self::RevocationListPem,
             ["dns-01", id, "solve"] => Self::Dns01(id),
@@ -105,6 +107,7 @@ impl<'a> Route<'a> {
             | Self::Certificate(_)
             | Self::PrivateKey(_)
             | Self::RevocationList
+            | Self::RevocationListOfAuthorities
             | Self::RevocationListPem
             | Self::RevocationListShard(_)
             | Self::RootCertificate => "GET, HEAD",
@@ -148,6 +151,9 @@ impl<'a> Route<'a> {
             }
             Self::PrivateKey(serial) => obtain::private_key(context, &caller.await?, serial).await,
             Self::RevocationList => obtain::revocation_list(context, &head, 0).await,
+            Self::RevocationListOfAuthorities => {
+                obtain::revocation_list_of_authorities(context, &head).await
+            }
             Self::RevocationListPem => obtain::revocation_list_pem(context, &head).await,
             Self::RevocationListShard(shard) => {
                 let shard = publication::shard_of(shard).ok_or(Fault::NotFound)?;

@@ -75,6 +75,17 @@ pub(super) async fn revocation_list(
     }
 }
 
+/// `GET /crl/ca`: the list for the root itself, which counts for no shard of its leaves.
+pub(super) async fn revocation_list_of_authorities(
+    context: &Context,
+    head: &Parts,
+) -> Result<Response, Fault> {
+    let authority = authority_of(context, &head.headers).await?;
+    let authorities = &context.house.authorities;
+    let list = authorities.list_of_authorities(&authority).await?;
+    Ok(publication::revocation_list(list))
+}
+
 /// `GET /crl.pem`.
 pub(super) async fn revocation_list_pem(
     context: &Context,

@@ -71,26 +71,30 @@ fn a_leaf_is_checked_against_the_list_of_its_shard_and_no_other() {
         let intermediates = named.intermediates();
         let intermediates: String = intermediates.iter().map(pki::Certificate::to_pem).collect();
         let intermediates = files.write("intermediates.pem", intermediates);
-        let root_list = has_root.then(|| {
+        let root_list = if has_root {
             let identifier = named.root_certificate().subject_key_identifier().unwrap();
             let name: String = identifier
                 .iter()
                 .map(|byte| format!("{byte:02x}"))
                 .collect();
+            assert_eq!(
+                server
+                    .send("GET", &format!("/ca/{name}-ca.crl"), &[], "")
+                    .status,
+                404
+            );
             fetch(&server, &format!("/ca/{name}.crl"))
-        });
+        } else {
+            // A root that signs leaves itself is on no list that counts for some leaves only.
+            fetch(&server, "/api/v1/crl/ca")
+        };
         // With these lists, and told what to check against them.
         let verify = |leaf: &Issued, paths: &[&str]| {
             let mut lists: String = paths.iter().map(|path| fetch(&server, path)).collect();
-            lists.extend(root_list.clone());
+            lists.push_str(&root_list);
             let lists = files.write("lists.pem", lists);
             let leaf = files.write("leaf.pem", leaf.leaf.to_pem());
-            // A root that signs leaves itself is on no list that counts for some leaves only.
-            let check = if has_root {
-                "-crl_check_all"
-            } else {
-                "-crl_check"
-            };
+            let check = "-crl_check_all";
             let mut arguments = vec!["verify", check, "-CAfile", &root, "-CRLfile", &lists];
             if has_root {
                 arguments.extend(["-untrusted", &intermediates]);

@@ -7,7 +7,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pki::{DistinguishedName, KeyAlgorithm, PrivateKey, Profile, ResponderProfile, SubjectFields};
+use pki::{
+    CrlScope, DistinguishedName, KeyAlgorithm, PrivateKey, Profile, ResponderProfile, SubjectFields,
+};
 use store::{CaRole, Exportable, KeyPlace, NewCaCertificate, NewPrivateKey};
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
@@ -191,7 +193,7 @@ impl Authorities {
         };
         let signer = root.signer()?.clone();
         let signing = off_the_reactor(move || {
-            pki::crl::build(&signer, number, now - BACKDATING, until, [], None)
+            pki::crl::build(&signer, number, now - BACKDATING, until, [], CrlScope::All)
         });
         let list = signing
             .await

@@ -5,14 +5,16 @@
 //! list of a shard for a tier. It belongs to nobody who waits for it, and goes on when they hang up.
 //!
 //! As long as an authority has one shard, its list is complete. Once there are more, each list says
-//! for which leaves it counts: those that name its address.
+//! for which leaves it counts: those that name its address. A root that signs leaves itself names no
+//! address, so for CA certificates there is a list of their own; it is always empty.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use pki::{CrlError, RevokedEntry, Serial};
+use pki::{CrlError, CrlScope, RevokedEntry, Serial};
 use store::{AuthorityId, CrlSeries, NewEvent, PAGE_LIMIT, RevokedVersion, Store};
 use time::OffsetDateTime;
 use tokio::sync::watch;
@@ -40,7 +42,25 @@ const ATTEMPTS: u32 = 3;
 /// The revocation lists of a tier on this node, by shard. Shards are here that somebody asked for
 /// and the store had.
 #[derive(Default)]
-pub(crate) struct ListSlot(Mutex<HashMap<u64, Arc<ShardSlot>>>);
+pub(crate) struct ListSlot(Mutex<HashMap<Part, Arc<ShardSlot>>>);
+
+/// The certificates that a list is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Part {
+    /// Those of CAs.
+    Authorities,
+    /// The leaves of a shard, or all certificates while there is one shard.
+    Shard(u64),
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Authorities => formatter.write_str("of CAs"),
+            Self::Shard(shard) => shard.fmt(formatter),
+        }
+    }
+}
 
 #[derive(Default)]
 struct ShardSlot(Mutex<Lists>);
@@ -76,15 +96,15 @@ enum Build {
 }
 
 impl ListSlot {
-    fn known(&self, shard: u64) -> Option<Arc<ShardSlot>> {
-        self.shards().get(&shard).cloned()
+    fn known(&self, part: Part) -> Option<Arc<ShardSlot>> {
+        self.shards().get(&part).cloned()
     }
 
-    fn begin(&self, shard: u64) -> Arc<ShardSlot> {
-        self.shards().entry(shard).or_default().clone()
+    fn begin(&self, part: Part) -> Arc<ShardSlot> {
+        self.shards().entry(part).or_default().clone()
     }
 
-    fn shards(&self) -> MutexGuard<'_, HashMap<u64, Arc<ShardSlot>>> {
+    fn shards(&self) -> MutexGuard<'_, HashMap<Part, Arc<ShardSlot>>> {
         // Each change is one call on the map, so a panic elsewhere leaves nothing half done.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -119,7 +139,29 @@ impl Authorities {
         shard: u64,
     ) -> Result<Bytes, Error> {
         let (authority, tier) = self.tier_by_key_identifier(key_identifier).await?;
-        self.list(&authority, &tier, shard).await
+        self.list(&authority, &tier, Part::Shard(shard)).await
+    }
+
+    /// The list for certificates of CAs that the CA certificate with this subject key identifier
+    /// has signed besides leaves, DER: there are none, so it is empty.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for one that signs no leaves: its only list counts for all it signed.
+    pub async fn list_of_authorities_by_key_identifier(
+        &self,
+        key_identifier: &str,
+    ) -> Result<Bytes, Error> {
+        let (authority, tier) = self.tier_by_key_identifier(key_identifier).await?;
+        self.list(&authority, &tier, Part::Authorities).await
+    }
+
+    /// The same of what signs the leaves of `authority`, of the first tier if it had several.
+    ///
+    /// # Errors
+    /// [`Error::Store`] or [`Error::Signing`].
+    pub async fn list_of_authorities(&self, authority: &Authority) -> Result<Bytes, Error> {
+        let tier = authority.addressed();
+        self.list(authority, tier, Part::Authorities).await
     }
 
     /// The current revocation list of a shard of the leaves of `authority`, of those of its first
@@ -129,19 +171,20 @@ impl Authorities {
     /// # Errors
     /// [`Error::NotFound`] for a shard that was not begun, [`Error::Store`] or [`Error::Signing`].
     pub async fn revocation_list(&self, authority: &Authority, shard: u64) -> Result<Bytes, Error> {
-        self.list(authority, authority.addressed(), shard).await
+        let tier = authority.addressed();
+        self.list(authority, tier, Part::Shard(shard)).await
     }
 
     async fn list(
         &self,
         authority: &Authority,
         tier: &Arc<Tier>,
-        shard: u64,
+        part: Part,
     ) -> Result<Bytes, Error> {
         let not_begun = || Error::not_found(Noun::Authority, &authority.name);
         // Without a key there is the list that was signed for that time, if any.
         if let TierKey::Absent { last_list } = &tier.key {
-            let last_list = last_list.clone().filter(|_| shard == 0);
+            let last_list = last_list.clone().filter(|_| part == Part::Shard(0));
             return last_list.map(Bytes::from_owner).ok_or_else(not_begun);
         }
         // So has one that cannot sign; that was logged when it was opened.
@@ -154,15 +197,15 @@ impl Authorities {
             authority_id: authority.id,
             authority_name: authority.name.clone(),
             address: self.leaf_urls(authority, tier).crl.unwrap_or_default(),
-            slot: tier.list.known(shard).unwrap_or_default(),
+            slot: tier.list.known(part).unwrap_or_default(),
             tier: tier.clone(),
-            shard,
+            part,
         };
-        if tier.list.known(shard).is_some() {
+        if tier.list.known(part).is_some() {
             return builder.list().await;
         }
         builder.standing().await?.ok_or_else(not_begun)?;
-        let slot = tier.list.begin(shard);
+        let slot = tier.list.begin(part);
         Builder { slot, ..builder }.list().await
     }
 }
@@ -178,7 +221,7 @@ struct Builder {
     /// Where leaves of the first shard say that their list is.
     address: String,
     tier: Arc<Tier>,
-    shard: u64,
+    part: Part,
     slot: Arc<ShardSlot>,
 }
 
@@ -193,7 +236,7 @@ impl Builder {
             Ok(Err(error)) => {
                 tracing::warn!(
                     authority = self.authority_name,
-                    shard = self.shard,
+                    list = %self.part,
                     error = &error as &dyn std::error::Error,
                     "published the revocation list before the newest"
                 );
@@ -245,7 +288,7 @@ impl Builder {
                 Err(error) => {
                     tracing::error!(
                         authority = builder.authority_name,
-                        shard = builder.shard,
+                        list = %builder.part,
                         error = &error as &dyn std::error::Error,
                         "could not build a revocation list"
                     );
@@ -268,19 +311,26 @@ impl Builder {
             attempt += 1;
         };
         let tier = self.tier.clone();
-        let address = standing
-            .is_partial
-            .then(|| url_of_shard(&self.address, self.shard));
+        let address = match self.part {
+            Part::Shard(shard) if standing.is_partial => Some(url_of_shard(&self.address, shard)),
+            _ => None,
+        };
+        let part = self.part;
         let signing = tokio::task::spawn_blocking(move || {
             let entries: Vec<_> = revoked.iter().map(entry).collect::<Result<_, _>>()?;
             let (this_update, next_update) = (now - BACKDATING, now + LIFETIME);
+            let scope = match (part, address.as_deref()) {
+                (Part::Authorities, _) => CrlScope::Authorities,
+                (Part::Shard(_), Some(address)) => CrlScope::Point(address),
+                (Part::Shard(_), None) => CrlScope::All,
+            };
             pki::crl::build(
                 tier.signer()?,
                 number,
                 this_update,
                 next_update,
                 entries,
-                address.as_deref(),
+                scope,
             )
             .map_err(|error| match error {
                 CrlError::Key(error) => ceremony::unsigned(error),
@@ -298,7 +348,7 @@ impl Builder {
 
     /// Writes down that a list was signed, before anybody gets it.
     async fn record(&self, number: u64) -> Result<(), Error> {
-        let list = (self.shard, number);
+        let list = (self.part, number);
         let event = list_signed(
             &self.surroundings,
             HOUSE_ACCOUNT,
@@ -317,12 +367,16 @@ impl Builder {
         attempt: u32,
     ) -> Result<Option<(u64, Vec<RevokedVersion>)>, Error> {
         let ends_from = now - KEPT_AFTER_END;
-        let series = match self.shard {
-            0 => CrlSeries::Signer(self.tier.id),
-            shard => CrlSeries::Shard(self.authority_id, shard),
+        let series = match self.part {
+            // In either of the two, numbers that go to the other are left out.
+            Part::Authorities | Part::Shard(0) => CrlSeries::Signer(self.tier.id),
+            Part::Shard(shard) => CrlSeries::Shard(self.authority_id, shard),
         };
-        if self.tier.signs_leaves && attempt > ATTEMPTS {
-            let shard = (self.authority_id, self.shard);
+        if let Part::Shard(shard) = self.part
+            && self.tier.signs_leaves
+            && attempt > ATTEMPTS
+        {
+            let shard = (self.authority_id, shard);
             let issuer = self.issuer();
             let next = self.store.next_crl(series, shard, &issuer, ends_from);
             return Ok(Some(next.await?));
@@ -335,10 +389,14 @@ impl Builder {
 
     /// How the shard stands; `None` if it was not begun.
     async fn standing(&self) -> Result<Option<Standing>, Error> {
+        let shard = match self.part {
+            Part::Authorities => return Ok(self.tier.signs_leaves.then(Standing::default)),
+            Part::Shard(shard) => shard,
+        };
         if !self.tier.signs_leaves {
-            return Ok((self.shard == 0).then(Standing::default));
+            return Ok((shard == 0).then(Standing::default));
         }
-        let found = self.store.shard(self.authority_id, self.shard).await?;
+        let found = self.store.shard(self.authority_id, shard).await?;
         Ok(found.map(|found| Standing {
             revocations: found.revocations,
             is_partial: found.last_shard > 0,
@@ -352,10 +410,13 @@ impl Builder {
 
     async fn revoked(&self, ends_from: OffsetDateTime) -> Result<Vec<RevokedVersion>, Error> {
         let mut revoked: Vec<RevokedVersion> = Vec::new();
+        let Part::Shard(shard) = self.part else {
+            return Ok(revoked);
+        };
         if !self.tier.signs_leaves {
             return Ok(revoked);
         }
-        let shard = (self.authority_id, self.shard);
+        let shard = (self.authority_id, shard);
         let issuer = self.issuer();
         loop {
             let after = revoked.last().map(|version| version.id);
@@ -372,16 +433,16 @@ impl Builder {
     }
 }
 
-/// What the audit log says of a list of a tier with this shard and number.
+/// What the audit log says of a list of a tier with this number.
 pub(crate) fn list_signed(
     surroundings: &Surroundings,
     actor: &str,
     authority: AuthorityId,
     tier: &Tier,
-    (shard, number): (u64, u64),
+    (list, number): (impl fmt::Display, u64),
 ) -> NewEvent {
     let subject = tier.certificate().subject();
-    let detail = format!("{subject}, list {shard}, number {number}");
+    let detail = format!("{subject}, list {list}, number {number}");
     let kind = events::AUTHORITY_LIST_SIGNED;
     events::of(
         surroundings,

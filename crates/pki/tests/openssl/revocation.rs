@@ -40,7 +40,7 @@ fn crls_of_every_kind_of_authority_verify() {
             now(),
             now() + Duration::days(7),
             entries,
-            None,
+            pki::CrlScope::All,
         )
         .unwrap();
         let shown = openssl(
@@ -73,7 +73,7 @@ fn a_revoked_leaf_fails_the_check_and_a_good_one_passes() {
         now() - Duration::minutes(5),
         now() + Duration::days(7),
         [revoked(2, RevocationReason::Superseded)],
-        None,
+        pki::CrlScope::All,
     )
     .unwrap();
     let crl_path = workdir.write("list.pem", crl::to_pem(&der));
@@ -110,7 +110,8 @@ fn a_revoked_leaf_fails_the_check_and_a_good_one_passes() {
 fn a_crl_for_one_distribution_point_names_it() {
     let issuer = root(&authority_key(KeyAlgorithm::P256));
     let url = "http://pki.example/crl/7";
-    let der = crl::build(&issuer, 1, now(), now() + Duration::days(7), [], Some(url)).unwrap();
+    let scope = pki::CrlScope::Point(url);
+    let der = crl::build(&issuer, 1, now(), now() + Duration::days(7), [], scope).unwrap();
     let text = openssl(&["crl", "-inform", "DER", "-noout", "-text"], &der).text();
     assert!(
         text.contains("X509v3 Issuing Distribution Point: critical"),
