@@ -12,6 +12,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use lifecycle::TargetDirectoryId;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -27,10 +28,12 @@ const ANSWER_LIMIT: usize = 64 * 1024 * 1024;
 const DEADLINE: Duration = Duration::from_secs(120);
 
 /// A server, and the right to use it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Client {
     url: String,
     token: String,
+    /// The directory that is delivered into, for who delivers.
+    directory: Option<TargetDirectoryId>,
     ca: PathBuf,
     http: HttpClient<HttpsConnector<HttpConnector>, Full<Bytes>>,
 }
@@ -85,9 +88,18 @@ impl Client {
         Ok(Self {
             url,
             token,
+            directory: None,
             ca,
             http: HttpClient::builder(TokioExecutor::new()).build(connector),
         })
+    }
+
+    /// The same, for who delivers into this directory.
+    pub(crate) fn delivering_into(&self, directory: TargetDirectoryId) -> Self {
+        Self {
+            directory: Some(directory),
+            ..self.clone()
+        }
     }
 
     /// Base URL of the server.
@@ -139,11 +151,15 @@ impl Client {
         path: &str,
         body: Bytes,
     ) -> anyhow::Result<Result<Value, Refusal>> {
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(method)
             .uri(format!("{}/chancery/v1/{path}", self.url))
             .header(AUTHORIZATION, format!("Bearer {}", self.token))
-            .header(CONTENT_TYPE, "application/json")
+            .header(CONTENT_TYPE, "application/json");
+        if let Some(directory) = self.directory {
+            request = request.header("chancery-directory", directory.to_string());
+        }
+        let request = request
             .body(Full::new(body))
             .with_context(|| format!("'{}' is not a usable server URL or token", self.url))?;
         let exchange = async {

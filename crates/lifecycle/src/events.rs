@@ -85,6 +85,8 @@ pub(crate) const SERVICE_DELETED: &str = "service.deleted";
 pub(crate) const SWITCHES_SET: &str = "switches.set";
 pub(crate) const TARGET_ADDED: &str = "target.added";
 pub(crate) const TARGET_CHANGED: &str = "target.changed";
+/// That there are more certificates than a target can have.
+pub(crate) const TARGET_OVERFULL: &str = "target.overfull";
 pub(crate) const TARGET_REMOVED: &str = "target.removed";
 pub(crate) const TOKEN_CREATED: &str = "token.created";
 pub(crate) const TOKEN_DELETED: &str = "token.deleted";

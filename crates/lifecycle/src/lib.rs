@@ -103,12 +103,13 @@ pub use store::{
     Handlers, Instance, InstanceId, InstanceRef, LabelledCertificate, LabelledKey, Late, Order,
     Origin, PAGE_LIMIT, Page, PageStart, Placement, Protocol, PublishedPort, Reference, Refusal,
     Role, ServedKey, Service, ServiceFilter, ServiceId, ServiceRef, State, StateKind, Target,
-    TargetId, Token, TokenId, VerifiedStretch, Version, VersionId, Webhook, WebhookId,
+    TargetDirectoryId, TargetId, Token, TokenId, VerifiedStretch, Version, VersionId, Webhook,
+    WebhookId,
 };
 pub use surroundings::{Clock, Randomness, Surroundings, SystemClock, SystemRandomness};
 pub use tally::{Counts, DeliveryOutcome, OrderOutcome, Tally};
 pub use targets::{
-    Material, OnTargets, PlacementStanding, Plan, PlannedPlacement, PlannedRemoval,
+    Material, OnTargets, PlacementStanding, Plan, PlannedPlacement, PlannedRemoval, TargetAt,
     TargetCertificate, TargetView, Targets,
 };
 pub use tokens::{AuthenticationError, MintedToken, TokenLimits, Tokens};

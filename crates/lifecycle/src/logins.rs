@@ -5,7 +5,7 @@
 //! Each node counts for itself: what is guessed at is 160 bits, and the wait is there to keep
 //! guessing from costing others anything.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,8 +16,8 @@ use crate::tokens::account_of;
 use crate::{AuthenticationError, Dialect, Principal, Surroundings, Tokens};
 
 /// Failures after which an account is closed to an address.
-const MOST: u32 = 10;
-/// The time within which they count together.
+const MOST: usize = 10;
+/// The time within which they count together, wherever it begins.
 const PERIOD: Duration = Duration::from_secs(5 * 60);
 /// For how long the account stays closed.
 const PAUSE: Duration = Duration::from_secs(5 * 60);
@@ -48,11 +48,10 @@ pub struct Logins {
 type Door = (String, IpAddr);
 
 /// What went wrong at a door lately.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Failures {
-    count: u32,
-    /// When the first of them happened.
-    since: OffsetDateTime,
+    /// When the last of them happened, the latest at the end.
+    times: VecDeque<OffsetDateTime>,
     /// Until when the door is closed, if it is.
     closed_until: Option<OffsetDateTime>,
 }
@@ -84,8 +83,11 @@ impl Logins {
         let named = named.filter(|name| name.len() <= store::ACCOUNT_NAME_LIMIT);
         let door = (named.unwrap_or_default().to_owned(), network_of(address));
         let now = self.surroundings.now();
-        let before = self.remembered().get(&door).copied();
-        let is_closed = before.is_some_and(|failures| failures.closes(now));
+        let is_closed = {
+            let remembered = self.remembered();
+            let before = remembered.get(&door);
+            before.is_some_and(|failures| failures.closes(now))
+        };
         if is_closed && account.is_some() {
             return Err(LoginError::TooManyFailures);
         }
@@ -124,7 +126,7 @@ impl Logins {
                 failures.clear();
             }
         }
-        let before = failures.get(&door).copied();
+        let before = failures.remove(&door).unwrap_or_default();
         failures.insert(door, one_more(before, now));
     }
 
@@ -142,20 +144,20 @@ impl Failures {
 }
 
 /// What is remembered of a door after one more failure.
-fn one_more(before: Option<Failures>, now: OffsetDateTime) -> Failures {
-    let fresh = |before: &Failures| {
-        before.closed_until.is_none() && before.since <= now && now < before.since + PERIOD
+fn one_more(before: Failures, now: OffsetDateTime) -> Failures {
+    // After a pause it begins anew.
+    let mut times = match before.closed_until {
+        Some(_) => VecDeque::new(),
+        None => before.times,
     };
-    let mut failures = before.filter(fresh).unwrap_or(Failures {
-        count: 0,
-        since: now,
-        closed_until: None,
-    });
-    failures.count += 1;
-    if failures.count >= MOST {
-        failures.closed_until = Some(now + PAUSE);
+    // What comes later was written while the clock was ahead.
+    times.retain(|time| *time <= now && now < *time + PERIOD);
+    times.push_back(now);
+    let closed_until = (times.len() >= MOST).then(|| now + PAUSE);
+    Failures {
+        times,
+        closed_until,
     }
-    failures
 }
 
 /// The address that stands for all of one place's: of IPv6, everybody has a network.
@@ -177,12 +179,27 @@ mod tests {
 
     fn after(count: u32, apart: Duration) -> (Failures, OffsetDateTime) {
         let mut now = START;
-        let mut failures = one_more(None, now);
+        let mut failures = one_more(Failures::default(), now);
         for _ in 1..count {
             now += apart;
-            failures = one_more(Some(failures), now);
+            failures = one_more(failures, now);
         }
         (failures, now)
+    }
+
+    #[test]
+    fn ten_failures_close_the_door_wherever_the_five_minutes_begin() {
+        let mut failures = one_more(Failures::default(), START);
+        let mut now = START;
+        for second in 295..304 {
+            now = START + Duration::from_secs(second);
+            failures = one_more(failures, now);
+        }
+        assert!(!failures.closes(now), "nine in five minutes: {failures:?}");
+        now += Duration::from_secs(290);
+        failures = one_more(failures, now);
+        assert!(failures.closes(now), "{failures:?}");
+        assert!(failures.times.len() <= MOST);
     }
 
     #[test]
@@ -193,8 +210,8 @@ mod tests {
         assert!(failures.closes(now));
         assert!(failures.closes(now + PAUSE - Duration::from_secs(1)));
         assert!(!failures.closes(now + PAUSE));
-        let again = one_more(Some(failures), now + PAUSE);
-        assert_eq!(again.count, 1, "it begins anew");
+        let again = one_more(failures, now + PAUSE);
+        assert_eq!(again.times.len(), 1, "it begins anew");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! takes one: a handler cannot reach the house without knowing who asks.
 
 use std::fmt;
+use std::sync::Arc;
 
 use store::{AccountId, Role, Scope, TokenId};
 use time::OffsetDateTime;
@@ -67,7 +68,9 @@ pub struct Principal {
     role: Role,
     /// The token that the account was reached by; the house needs none.
     token_id: Option<TokenId>,
-    limits: Limits,
+    /// What people call that token.
+    token_name: String,
+    limits: Arc<Limits>,
     /// Whether an administrator stands in for the account; it is not the actor then.
     stands_in: bool,
 }
@@ -88,12 +91,13 @@ impl Principal {
             account_name: account.name.clone(),
             role: account.role,
             token_id: Some(token.id),
-            limits: Limits {
+            token_name: token.name.clone(),
+            limits: Arc::new(Limits {
                 read_only: token.read_only,
                 dialects: token.dialects.clone(),
                 scopes: token.scopes.clone(),
                 expires_at: token.expires_at,
-            },
+            }),
             stands_in: false,
         }
     }
@@ -105,7 +109,8 @@ impl Principal {
             account_name: account.name.clone(),
             role: account.role,
             token_id: None,
-            limits: Limits::default(),
+            token_name: String::new(),
+            limits: Arc::default(),
             stands_in: false,
         }
     }
@@ -138,6 +143,14 @@ impl Principal {
 
     pub(crate) fn token_id(&self) -> Option<TokenId> {
         self.token_id
+    }
+
+    /// Which token it is, for people: its name, or what it is known by where it has none.
+    pub(crate) fn token_shown(&self) -> String {
+        match self.token_id {
+            Some(id) if self.token_name.is_empty() => id.to_string(),
+            _ => self.token_name.clone(),
+        }
     }
 
     /// Whether the account administers the whole server.

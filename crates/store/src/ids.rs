@@ -181,6 +181,10 @@ random_identifier!(
     TargetId
 );
 random_identifier!(
+    /// Names the directory that a target delivers into: it is kept there, and not made by the house.
+    TargetDirectoryId
+);
+random_identifier!(
     /// Names a token.
     TokenId
 );

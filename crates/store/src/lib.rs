@@ -116,8 +116,8 @@ pub use feed::{Stretch, Wanted};
 pub use grants::{GRANT_TEXT_LIMIT, GRANTS_LIMIT, Grant};
 pub use ids::{
     AccountId, AuthorityId, CaCertificateId, CertificateId, ChallengeId, DeliveryId, DirectoryId,
-    DnsProviderId, EventId, IdParseError, InstanceId, PrivateKeyId, ServiceId, TargetId, TokenId,
-    VersionId, WebhookId,
+    DnsProviderId, EventId, IdParseError, InstanceId, PrivateKeyId, ServiceId, TargetDirectoryId,
+    TargetId, TokenId, VersionId, WebhookId,
 };
 pub use inbound_orders::{
     INBOUND_CONTENT_LIMIT, INBOUND_TEXT_LIMIT, InboundContent, InboundOrder, NewInboundOrder,
@@ -155,7 +155,10 @@ pub use shards::ShardStanding;
 pub use store::Store;
 pub use stretches::ServiceFilter;
 pub use switches::SWITCH_NAME_LIMIT;
-pub use targets::{Deliverable, TARGET_NAME_LIMIT, TARGET_SERVICES_LIMIT, TARGETS_LIMIT, Target};
+pub use targets::{
+    Among, Deliverable, Registration, TARGET_NAME_LIMIT, TARGET_SERVICES_LIMIT, TARGETS_LIMIT,
+    Target,
+};
 pub use ticket_keys::{TICKET_SECRET_LENGTH, TicketKey};
 pub use tokens::{NewToken, Token};
 pub use url::{DatabaseUrl, DatabaseUrlError};

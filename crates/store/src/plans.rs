@@ -13,12 +13,13 @@ use crate::certificates::{
 use crate::feed::Wanted;
 use crate::ids::{
     AccountId, AuthorityId, CertificateId, DnsProviderId, EventId, InstanceId, PrivateKeyId,
-    ServiceId, VersionId,
+    ServiceId, TargetId, VersionId,
 };
 use crate::page::{Order, Page, PageStart};
 use crate::scope::Scope;
 use crate::sql::{Statement, Value};
 use crate::stretches::ServiceFilter;
+use crate::targets::Among;
 use crate::url::DatabaseUrl;
 use crate::{
     certificate_labels, domains, events, feed, installations, instances, inventory, leases,
@@ -470,16 +471,43 @@ async fn what_targets_want_and_have_is_found_by_index() {
     assert_uses(
         &backend,
         "certificates_account",
-        targets::of_account(account, 100),
+        targets::wanted(account, None, Among::All, 100),
     )
     .await;
     let services = [ServiceId::random(), ServiceId::random()];
-    let wanted = plan(&backend, targets::of_services(account, &services, 100)).await;
-    assert!(
-        wanted.contains("SEARCH d USING INDEX domains_service"),
-        "{wanted}"
-    );
-    assert!(!wanted.contains("SCAN"), "{wanted}");
+    let (all, one) = (Among::All, Among::One(CertificateId::random()));
+    for (statement, index) in [
+        (
+            targets::wanted(account, Some(&services), all, 100),
+            "INDEX domains_service",
+        ),
+        (
+            targets::counted(account, Some(&services), 100),
+            "INDEX domains_service",
+        ),
+        (
+            targets::wanted(account, Some(&services), one, 1),
+            "INDEX domains_certificate",
+        ),
+    ] {
+        let wanted = plan(&backend, statement).await;
+        assert!(wanted.contains(index), "{wanted}");
+        assert!(
+            wanted.contains("SEARCH c USING INDEX sqlite_autoindex_certificates"),
+            "{wanted}"
+        );
+        // What was found of the services is gone through, and nothing else.
+        let rest = wanted
+            .replace("SCAN wanted", "")
+            .replace("SCAN deliverable", "");
+        assert!(!rest.contains("SCAN"), "{wanted}");
+    }
+    let placed = Among::PlacedOn(TargetId::random());
+    let placed = plan(&backend, targets::wanted(account, None, placed, 100)).await;
+    assert!(placed.contains("SEARCH p USING"), "{placed}");
+    assert!(placed.contains("autoindex_certificates"), "{placed}");
+    let rest = placed.replace("SCAN wanted", "");
+    assert!(!rest.contains("SCAN"), "{placed}");
     let ids = [CertificateId::random(), CertificateId::random()];
     let statement = targets::of_these(Scope::Account(account), &ids);
     assert_uses(&backend, "autoindex_certificates", statement).await;

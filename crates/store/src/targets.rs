@@ -6,7 +6,7 @@ use crate::backend::in_transaction;
 use crate::directories::within_number;
 use crate::error::Error;
 use crate::events::{self, NewEvent};
-use crate::ids::{AccountId, CertificateId, ServiceId, TargetId, VersionId};
+use crate::ids::{AccountId, CertificateId, ServiceId, TargetDirectoryId, TargetId, VersionId};
 use crate::inventory::within;
 use crate::references::LOOKUP_PORTION;
 use crate::scope::{Scope, page_limit};
@@ -35,6 +35,10 @@ pub struct Target {
     /// The services whose certificates it wants, which may be gone; `None` for all certificates of
     /// the account.
     pub services: Option<Vec<ServiceId>>,
+    /// The directory that it delivers into; `None` while it is nobody's.
+    pub directory_id: Option<TargetDirectoryId>,
+    /// Whether it was told that there are more certificates than it can have.
+    pub is_overfull: bool,
     /// When it was last heard of, to the microsecond.
     pub seen_at: Option<OffsetDateTime>,
     /// When it was added, to the microsecond.
@@ -52,69 +56,118 @@ pub struct Deliverable {
     pub version_id: VersionId,
 }
 
+/// What came of registering a target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Registration {
+    /// It is so; the target as it is now.
+    Done(Target),
+    /// Nothing was changed: the directory is that of the target of this name.
+    DirectoryOf(String),
+    /// Nothing was changed: the target of that name delivers into another directory.
+    OfAnotherDirectory,
+}
+
+/// Which of the certificates that can be delivered are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Among {
+    /// All.
+    All,
+    /// This one.
+    One(CertificateId),
+    /// Those whose files may be on this target.
+    PlacedOn(TargetId),
+}
+
 impl Store {
-    /// Adds a target.
+    /// Makes sure that an account has a target of this name that delivers into this directory and
+    /// wants these services: adds it, or takes the one that is there if it is that directory's, or
+    /// nobody's. The directory of `target` is that of who registers. Of the events, the one that fits
+    /// is written.
     ///
     /// # Errors
     ///
-    /// [`Error::UnknownAccount`], [`Error::TooLong`], [`Error::DuplicateName`], [`Error::Duplicate`]
-    /// for an identifier in use, [`Error::Full`] beyond [`TARGETS_LIMIT`].
-    pub async fn add_target(&self, target: Target, event: NewEvent) -> Result<(), Error> {
+    /// [`Error::UnknownAccount`], [`Error::TooLong`], [`Error::DuplicateName`] and
+    /// [`Error::Duplicate`] when somebody else was faster, [`Error::Full`] beyond [`TARGETS_LIMIT`].
+    pub async fn register_target(
+        &self,
+        target: Target,
+        added: NewEvent,
+        changed: NewEvent,
+    ) -> Result<Registration, Error> {
         let services = services_text(target.services.as_deref())?;
-        let Target {
-            id,
-            account_id,
-            name,
-            services: wanted,
-            seen_at,
-            created_at,
-        } = target;
-        within("the name of the target", TARGET_NAME_LIMIT, name.len())?;
-        let insert = Statement::new(
-            "insert into targets (created_at, seen_at, everything, id, account_id, name, services) \
-             select * from (values (?, ?, ?, ?, ?, ?, ?)) as fresh",
-        )
-        .bind(created_at)
-        .bind(seen_at)
-        .bind(wanted.is_none())
-        .bind(id)
-        .bind(account_id)
-        .bind(name)
-        .bind(services);
-        let insert = within_number(insert, "targets", Some(account_id), TARGETS_LIMIT);
-        let event = event.into_row();
+        within(
+            "the name of the target",
+            TARGET_NAME_LIMIT,
+            target.name.len(),
+        )?;
+        let insert = insertion(&target, services.clone());
+        let claimed = claimed(&target);
+        let added = added.into_row();
         in_transaction!(self.backend(), |transaction| {
-            if transaction.execute(insert.clone()).await? == 0 {
-                return Err(Error::Full);
+            let (mut before, mut other) = (None, None);
+            for mut row in transaction.rows(claimed.clone()).await? {
+                let found = read(&mut row)?;
+                if found.name == target.name {
+                    before = Some(found);
+                } else {
+                    other = Some(found.name);
+                }
             }
-            events::insert(transaction, vec![event.clone()]).await
+            let is_other = |found: &Target| {
+                found.directory_id.is_some() && found.directory_id != target.directory_id
+            };
+            if before.as_ref().is_some_and(is_other) {
+                return Ok(Registration::OfAnotherDirectory);
+            }
+            if let Some(name) = other {
+                return Ok(Registration::DirectoryOf(name));
+            }
+            let Some(before) = before else {
+                if transaction.execute(insert.clone()).await? == 0 {
+                    return Err(Error::Full);
+                }
+                events::insert(transaction, vec![added.clone()]).await?;
+                return Ok(Registration::Done(target.clone()));
+            };
+            let after = Target {
+                services: target.services.clone(),
+                directory_id: target.directory_id,
+                ..before.clone()
+            };
+            if after != before {
+                let update = taking(&after, services.clone());
+                if transaction.execute(update).await? == 0 {
+                    return Ok(Registration::OfAnotherDirectory);
+                }
+                let changed = NewEvent {
+                    object: Some(after.id.as_uuid()),
+                    ..changed.clone()
+                };
+                events::insert(transaction, vec![changed.into_row()]).await?;
+            }
+            Ok(Registration::Done(after))
         })
     }
 
-    /// Gives a target other services to want; the answer is whether there is one.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::TooLong`] beyond [`TARGET_SERVICES_LIMIT`].
-    pub async fn change_target(
+    /// Takes note of whether there are more certificates than a target can have; the event is written
+    /// when that has become so.
+    pub async fn note_overfull(
         &self,
-        scope: Scope,
         id: TargetId,
-        services: Option<&[ServiceId]>,
+        is_overfull: bool,
         event: NewEvent,
-    ) -> Result<bool, Error> {
-        let update = Statement::new("update targets set everything = ?, services = ? where id = ?")
-            .bind(services.is_none())
-            .bind(services_text(services)?)
-            .bind(id);
-        let update = scope.restrict(update, "account_id");
+    ) -> Result<(), Error> {
+        let update =
+            Statement::new("update targets set overfull = ? where id = ? and overfull <> ?")
+                .bind(is_overfull)
+                .bind(id)
+                .bind(is_overfull);
         let event = event.into_row();
         in_transaction!(self.backend(), |transaction| {
-            if transaction.execute(update.clone()).await? == 0 {
-                return Ok(false);
+            if transaction.execute(update.clone()).await? > 0 && is_overfull {
+                events::insert(transaction, vec![event.clone()]).await?;
             }
-            events::insert(transaction, vec![event.clone()]).await?;
-            Ok(true)
+            Ok(())
         })
     }
 
@@ -169,30 +222,41 @@ impl Store {
         })
     }
 
-    /// What can be delivered of all certificates of an account, in the order of their creation, at
-    /// most `limit`.
-    pub async fn deliverable_of_account(
+    /// What can be delivered of the certificates of an account, or of those that are installed on
+    /// these services or that their domains are served with, be it as alternates: at most `limit`, the
+    /// oldest if all are meant.
+    pub async fn deliverable_to(
         &self,
         account: AccountId,
+        services: Option<&[ServiceId]>,
+        among: Among,
         limit: usize,
     ) -> Result<Vec<Deliverable>, Error> {
-        self.read_deliverable(of_account(account, limit)).await
-    }
-
-    /// What can be delivered of the certificates of an account that are installed on these services,
-    /// or that their domains are served with, be it as alternates; in no particular order, at most
-    /// `limit`.
-    pub async fn deliverable_of_services(
-        &self,
-        account: AccountId,
-        services: &[ServiceId],
-        limit: usize,
-    ) -> Result<Vec<Deliverable>, Error> {
-        if services.is_empty() {
+        if services.is_some_and(<[ServiceId]>::is_empty) {
             return Ok(Vec::new());
         }
-        self.read_deliverable(of_services(account, services, limit))
+        self.read_deliverable(wanted(account, services, among, limit))
             .await
+    }
+
+    /// How many certificates these are, counted up to `limit`.
+    pub async fn count_deliverable(
+        &self,
+        account: AccountId,
+        services: Option<&[ServiceId]>,
+        limit: usize,
+    ) -> Result<usize, Error> {
+        if services.is_some_and(<[ServiceId]>::is_empty) {
+            return Ok(0);
+        }
+        let row = self
+            .backend()
+            .row(counted(account, services, limit))
+            .await?;
+        let Some(mut row) = row else {
+            return Ok(0);
+        };
+        Ok(usize::try_from(row.take::<i64>()?).unwrap_or(0))
     }
 
     /// What can be delivered of these certificates, in no particular order.
@@ -221,27 +285,70 @@ impl Store {
     }
 }
 
-/// What is told of a certificate `c` whose current version `v` has the stored key `k`; a further
-/// condition follows. A key that is there for a limited time is not meant to stay anywhere, unless a
-/// service is served with it.
-const DELIVERABLE: &str = "select c.id, c.name, v.id from certificates c \
-     join versions v on v.id = c.current_version_id \
-     join private_keys k on k.id = v.private_key_id where v.revoked_at is null \
+/// What is told of a deliverable certificate.
+const TOLD: &str = "select c.id, c.name, v.id";
+
+/// A certificate `c` whose current version `v` has the stored key `k`.
+const WITH_KEY: &str = "certificates c join versions v on v.id = c.current_version_id \
+     join private_keys k on k.id = v.private_key_id";
+
+/// What makes it deliverable; a further condition follows. A key that is there for a limited time is
+/// not meant to stay anywhere, unless a service is served with it.
+const DELIVERABLE: &str = " where v.revoked_at is null \
      and (k.exportable_until is null or k.kept)";
 
-pub(crate) fn of_account(account: AccountId, limit: usize) -> Statement {
-    Statement::new(format!(
-        "{DELIVERABLE} and c.account_id = ? order by c.created_at, c.id limit ?"
-    ))
-    .bind(account)
-    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+pub(crate) fn wanted(
+    account: AccountId,
+    services: Option<&[ServiceId]>,
+    among: Among,
+    limit: usize,
+) -> Statement {
+    let statement = Statement::new(TOLD);
+    let statement = match (among, services) {
+        (Among::All, _) => of(statement, account, services).text(" order by c.created_at, c.id"),
+        (Among::One(certificate), _) => of(statement, account, services)
+            .text(" and c.id = ?")
+            .bind(certificate),
+        (Among::PlacedOn(target), Some(_)) => of(statement, account, services)
+            .text(" and c.id in (select p.certificate_id from placements p where p.target_id = ?)")
+            .bind(target),
+        (Among::PlacedOn(target), None) => {
+            let placed = " from (select p.certificate_id as id from placements p \
+                          where p.target_id = ?";
+            looked_up(statement.text(placed).bind(target), account)
+        }
+    };
+    limited(statement, limit)
 }
 
-pub(crate) fn of_services(account: AccountId, services: &[ServiceId], limit: usize) -> Statement {
-    let mut statement =
-        Statement::new(format!("{DELIVERABLE} and c.account_id = ? and c.id in (")).bind(account);
+pub(crate) fn counted(
+    account: AccountId,
+    services: Option<&[ServiceId]>,
+    limit: usize,
+) -> Statement {
+    let statement = Statement::new("select count(*) from (select c.id");
+    limited(of(statement, account, services), limit).text(") as deliverable")
+}
+
+fn limited(statement: Statement, limit: usize) -> Statement {
+    statement
+        .text(" limit ?")
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+}
+
+/// The deliverable certificates of an account, or of some of its services.
+fn of(statement: Statement, account: AccountId, services: Option<&[ServiceId]>) -> Statement {
+    let Some(services) = services else {
+        return statement
+            .text(" from ")
+            .text(WITH_KEY)
+            .text(DELIVERABLE)
+            .text(" and c.account_id = ?")
+            .bind(account);
+    };
+    let mut statement = statement;
     for of_a_service in [
-        "select d.certificate_id from domains d where d.certificate_id is not null \
+        " from (select d.certificate_id as id from domains d where d.certificate_id is not null \
          and d.service_id in ",
         " union select d.alternate_id from domains d where d.alternate_id is not null \
          and d.service_id in ",
@@ -249,13 +356,22 @@ pub(crate) fn of_services(account: AccountId, services: &[ServiceId], limit: usi
     ] {
         statement = statement.text(of_a_service).list(services.iter().copied());
     }
+    looked_up(statement, account)
+}
+
+/// Those of a list of certificates, which are looked up one by one: an account may have very many
+/// besides. SQLite takes the order of a cross join as it is.
+fn looked_up(statement: Statement, account: AccountId) -> Statement {
     statement
-        .text(") limit ?")
-        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .text(") as wanted cross join ")
+        .text(WITH_KEY)
+        .text(DELIVERABLE)
+        .text(" and c.id = wanted.id and c.account_id = ?")
+        .bind(account)
 }
 
 pub(crate) fn of_these(scope: Scope, certificates: &[CertificateId]) -> Statement {
-    let statement = Statement::new(format!("{DELIVERABLE} and c.id in "));
+    let statement = Statement::new(format!("{TOLD} from {WITH_KEY}{DELIVERABLE} and c.id in "));
     let statement = statement.list(certificates.iter().copied());
     scope.restrict(statement, "c.account_id")
 }
@@ -268,6 +384,46 @@ pub(crate) fn listed(account: AccountId, after: Option<&str>, limit: usize) -> S
         .bind(page_limit(limit))
 }
 
+/// The target of that name, and the one of that directory.
+fn claimed(target: &Target) -> Statement {
+    select("t.account_id = ?")
+        .bind(target.account_id)
+        .text(" and (t.name = ? or t.directory_id = ?)")
+        .bind(target.name.clone())
+        .bind(target.directory_id)
+}
+
+fn insertion(target: &Target, services: String) -> Statement {
+    let insert = Statement::new(
+        "insert into targets (created_at, seen_at, everything, overfull, id, account_id, \
+         directory_id, name, services) \
+         select * from (values (?, ?, ?, ?, ?, ?, ?, ?, ?)) as fresh",
+    )
+    .bind(target.created_at)
+    .bind(target.seen_at)
+    .bind(target.services.is_none())
+    .bind(target.is_overfull)
+    .bind(target.id)
+    .bind(target.account_id)
+    .bind(target.directory_id)
+    .bind(target.name.clone())
+    .bind(services);
+    within_number(insert, "targets", Some(target.account_id), TARGETS_LIMIT)
+}
+
+/// Gives a target to its directory, unless another one has taken it meanwhile.
+fn taking(target: &Target, services: String) -> Statement {
+    Statement::new(
+        "update targets set everything = ?, services = ?, directory_id = ? \
+         where id = ? and (directory_id is null or directory_id = ?)",
+    )
+    .bind(target.services.is_none())
+    .bind(services)
+    .bind(target.directory_id)
+    .bind(target.id)
+    .bind(target.directory_id)
+}
+
 fn named(account: AccountId, name: &str) -> Statement {
     select("t.account_id = ?")
         .bind(account)
@@ -277,8 +433,8 @@ fn named(account: AccountId, name: &str) -> Statement {
 
 fn select(condition: &str) -> Statement {
     Statement::new(format!(
-        "select t.id, t.account_id, t.name, t.everything, t.services, t.seen_at, t.created_at \
-         from targets t where {condition}"
+        "select t.id, t.account_id, t.name, t.everything, t.services, t.directory_id, t.overfull, \
+         t.seen_at, t.created_at from targets t where {condition}"
     ))
 }
 
@@ -296,6 +452,8 @@ fn read(row: &mut Row) -> Result<Target, Error> {
         account_id,
         name,
         services: (!wants_everything).then_some(services),
+        directory_id: row.take()?,
+        is_overfull: row.take()?,
         seen_at: row.take()?,
         created_at: row.take()?,
     })

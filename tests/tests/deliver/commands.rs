@@ -94,6 +94,8 @@ fn what_is_wrong_at_the_start_is_said_with_its_remedy() {
     let wrong = server.delivery("a/b", directory.root()).once("");
     assert_eq!(wrong.code(), Some(1), "{wrong:?}");
     assert!(wrong.stderr.contains("the name of a target"), "{wrong:?}");
+    let listed = server.cli(&["target", "ls", "--json"]);
+    assert_eq!(listed.text().trim(), "[]", "nothing has begun");
     let running = delivery.clone().start();
     crate::hear(&running, "delivering");
     let second = delivery.once("");
@@ -111,16 +113,44 @@ fn a_directory_is_that_of_one_target() {
     let server = Chancery::start();
     managed(&server, "a.example.com");
     let (name, _) = certificate(&server, "a.example.com");
-    let directory = Workdir::new();
-    let first = server.delivery("one", directory.root()).once("");
+    let service = json!({ "name": "empty", "domains": [], "upstreams": ["10.0.0.1:80"] });
+    let made = server.administer(&server.token(), "POST", "/chancery/v1/services", &service);
+    assert_eq!(made.status, 200, "{}", made.text());
+    let (directory, second) = (Workdir::new(), Workdir::new());
+    let delivery = server.delivery("one", directory.root());
+    let first = delivery.once("");
     assert_eq!(first.code(), Some(0), "{first:?}");
-    let narrow = server.delivery("other", directory.root());
-    let refused = narrow.once("");
+    let other = server.delivery("other", directory.root());
+    let refused = other.once("");
     assert_eq!(refused.code(), Some(1), "{refused:?}");
-    assert!(refused.stderr.contains("another target"), "{refused:?}");
-    assert!(refused.stderr.contains(".chancery/target"), "{refused:?}");
-    assert!(fs::exists(directory.path(&format!("{name}.crt"))).unwrap());
-    fs::remove_file(directory.path(".chancery/target")).unwrap();
-    let taken_over = narrow.once("");
-    assert_eq!(taken_over.code(), Some(0), "{taken_over:?}");
+    assert!(
+        refused.stderr.contains("chancery target rm one"),
+        "{refused:?}"
+    );
+    // Nor is the target that of another directory, whoever wants what of it.
+    let listed = || server.cli(&["target", "ls", "--json"]).text();
+    let before = listed();
+    let claimed = server
+        .delivery("one", second.root())
+        .args(&["--service", "empty"])
+        .once("");
+    assert_eq!(claimed.code(), Some(1), "{claimed:?}");
+    assert!(
+        claimed.stderr.contains("that of another directory"),
+        "{claimed:?}"
+    );
+    assert_eq!(listed(), before);
+    let again = delivery.once("");
+    assert_eq!(again.code(), Some(0), "{again:?}");
+    let chain = directory.path(&format!("{name}.crt"));
+    assert!(fs::exists(&chain).unwrap(), "all of it is still there");
+
+    // Removed, it is made again by itself, or free for another one.
+    for delivery in [&delivery, &other] {
+        let gone = server.cli(&["target", "rm", "one"]);
+        assert_eq!(gone.code(), Some(0), "{gone:?}");
+        let done = delivery.once("");
+        assert_eq!(done.code(), Some(0), "{done:?}");
+    }
+    assert!(fs::exists(&chain).unwrap());
 }

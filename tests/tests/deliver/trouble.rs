@@ -113,6 +113,13 @@ fn what_is_deleted_is_taken_away_and_said_to_be() {
 #[test]
 fn a_directory_that_cannot_be_written_is_told() {
     let server = Chancery::start();
+    let full = Workdir::new();
+    let delivery = server.delivery("full", full.root());
+    let refused = delivery.once("trap '' XFSZ; ulimit -f 0");
+    assert_eq!(refused.code(), Some(1), "{refused:?}");
+    assert!(refused.stderr.contains("File too large"), "{refused:?}");
+    let begun = delivery.once("");
+    assert_eq!(begun.code(), Some(0), "{begun:?}");
     managed(&server, "a.example.com");
     let (name, _) = certificate(&server, "a.example.com");
     let directory = Workdir::new();
@@ -123,8 +130,6 @@ fn a_directory_that_cannot_be_written_is_told() {
     assert!(refused.stderr.contains("cannot write into"), "{refused:?}");
 
     // As on a full disk, files can be made and nothing be written to them.
-    let full = Workdir::new();
-    let delivery = server.delivery("full", full.root());
     let refused = delivery.once("trap '' XFSZ; ulimit -f 0");
     assert_eq!(refused.code(), Some(1), "{refused:?}");
     let (found, reason) = standing(&server, "full", &name).unwrap();
@@ -191,7 +196,7 @@ fn two_machines_with_one_name_are_told_of_each_other() {
     eventually(DEADLINE, "one of them hears of the other", || {
         [&first, &second]
             .iter()
-            .any(|deliverer| deliverer.log().contains("somebody else delivers"))
+            .any(|deliverer| deliverer.log().contains("that of another directory"))
             .then_some(())
     });
     let removed = server.cli(&["target", "rm", "web"]);

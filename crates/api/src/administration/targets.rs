@@ -5,8 +5,8 @@ use std::time::Duration;
 use http::StatusCode;
 use http::header::{CACHE_CONTROL, HeaderValue};
 use lifecycle::{
-    Acknowledgement, CertificateId, Material, Plan, Refusal, ServiceRef, Target, TargetCertificate,
-    TargetView, off_the_reactor,
+    Acknowledgement, CertificateId, Material, Plan, Refusal, ServiceRef, Target, TargetAt,
+    TargetCertificate, TargetDirectoryId, TargetView, off_the_reactor,
 };
 use pki::pem;
 use serde::Deserialize;
@@ -25,15 +25,20 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Signature schemes of TLS (RFC 8446 §4.2.3) that RSA keys do not make: ECDSA and EdDSA.
 const NOT_RSA: [u16; 6] = [0x0203, 0x0403, 0x0503, 0x0603, 0x0807, 0x0808];
 
+/// Says which directory somebody delivers into.
+const DIRECTORY: &str = "chancery-directory";
+
 struct RegisterBody {
+    directory: String,
     services: Option<Vec<String>>,
 }
 
 impl Body for RegisterBody {
-    const MEMBERS: &'static [&'static str] = &["services"];
+    const MEMBERS: &'static [&'static str] = &["directory", "services"];
 
     fn read(mut object: Object<'_>) -> Result<Self, Malformed> {
         Ok(Self {
+            directory: object.require("directory")?,
             services: object.take("services")?,
         })
     }
@@ -79,11 +84,13 @@ pub(super) async fn show(call: Call<'_>, name: &str) -> Result<Response, Fault> 
     let TargetView {
         target,
         certificates,
+        left_out,
     } = targets.show(&call.principal, name).await?;
     let certificates: Vec<Value> = certificates.iter().map(certificate_view).collect();
     let mut shown = view(&target);
     if let Value::Object(members) = &mut shown {
         members.insert("certificates".to_owned(), certificates.into());
+        members.insert("left_out".to_owned(), left_out.into());
     }
     Ok(json_answer(StatusCode::OK, &shown))
 }
@@ -101,9 +108,13 @@ pub(super) async fn register(call: Call<'_>, name: &str) -> Result<Response, Fau
         .services
         .map(|services| services.into_iter().map(named).collect());
     let services: Option<Vec<ServiceRef>> = services;
+    let at = TargetAt {
+        name,
+        directory: identity(&body.directory)?,
+    };
     let targets = &context.house.targets;
     let target = targets
-        .register(&principal, name, services.as_deref())
+        .register(&principal, at, services.as_deref())
         .await?;
     Ok(json_answer(StatusCode::OK, &view(&target)))
 }
@@ -118,9 +129,10 @@ pub(super) async fn plan(call: Call<'_>, name: &str) -> Result<Response, Fault> 
         }
         None => PATIENCE,
     };
+    let at = claimed(&call, name)?;
     let targets = &call.context.house.targets;
     let plan = targets
-        .plan(&call.principal, name, seen.as_deref(), patience)
+        .plan(&call.principal, at, seen.as_deref(), patience)
         .await?;
     let answer = off_the_reactor(move || json_answer(StatusCode::OK, &plan_view(&plan)));
     Ok(answer.await?)
@@ -128,8 +140,9 @@ pub(super) async fn plan(call: Call<'_>, name: &str) -> Result<Response, Fault> 
 
 pub(super) async fn material(call: Call<'_>, name: &str, id: &str) -> Result<Response, Fault> {
     let certificate: CertificateId = id.parse().map_err(|_| not_named_by_uuid())?;
+    let at = claimed(&call, name)?;
     let targets = &call.context.house.targets;
-    let material = targets.material(&call.principal, name, certificate).await?;
+    let material = targets.material(&call.principal, at, certificate).await?;
     let key = key_of(&material);
     let shown = json!({
         "certificate": material.certificate.to_string(),
@@ -142,11 +155,12 @@ pub(super) async fn material(call: Call<'_>, name: &str, id: &str) -> Result<Res
 
 pub(super) async fn acknowledge(call: Call<'_>, name: &str) -> Result<Response, Fault> {
     let context = call.context;
+    let at = claimed(&call, name)?;
     let (principal, body, _room): (_, AcknowledgeBody, _) = call.body().await?;
     let said = body.placements.into_iter().map(acknowledgement);
     let said = said.collect::<Result<Vec<_>, _>>()?;
     let targets = &context.house.targets;
-    targets.acknowledge(&principal, name, said).await?;
+    targets.acknowledge(&principal, at, said).await?;
     Ok(json_answer(StatusCode::OK, &json!({})))
 }
 
@@ -174,6 +188,26 @@ pub(super) async fn handshake(call: Call<'_>) -> Result<Response, Fault> {
         text.as_bytes().to_vec(),
     );
     Ok(not_kept(response))
+}
+
+/// The target that somebody delivers to, with the directory that they say it has.
+fn claimed<'a>(call: &Call<'_>, name: &'a str) -> Result<TargetAt<'a>, Fault> {
+    let header = call.request.headers().get(DIRECTORY);
+    let directory = header.and_then(|header| header.to_str().ok());
+    Ok(TargetAt {
+        name,
+        directory: identity(directory.unwrap_or_default())?,
+    })
+}
+
+fn identity(text: &str) -> Result<TargetDirectoryId, Fault> {
+    text.parse().map_err(|_| {
+        Fault::new(
+            StatusCode::BAD_REQUEST,
+            "a directory is known by a uuid: the member directory when a target is registered, and \
+             then the header chancery-directory",
+        )
+    })
 }
 
 /// Nobody on the way keeps an answer with a key.
@@ -276,6 +310,7 @@ fn plan_view(plan: &Plan) -> Value {
         "tag": plan.tag,
         "place": place.collect::<Vec<Value>>(),
         "remove": remove.collect::<Vec<Value>>(),
+        "left_out": plan.left_out,
     })
 }
 

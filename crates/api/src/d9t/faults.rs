@@ -46,12 +46,10 @@ impl Fault {
             StatusCode::NOT_FOUND => "not_found",
             StatusCode::METHOD_NOT_ALLOWED => "method_not_allowed",
             StatusCode::PAYLOAD_TOO_LARGE => "too_large",
-            status if status.is_server_error() => "internal",
+            StatusCode::INTERNAL_SERVER_ERROR => "internal",
             _ => "bad_request",
         };
-        if status == StatusCode::INTERNAL_SERVER_ERROR {
-            self.log();
-        }
+        self.log();
         let message = without_pem(self.text().into_owned());
         let body = json!({ "error": code, "message": message });
         let mut response = exchange::json(status, &body);
@@ -73,7 +71,8 @@ impl Fault {
     fn status(&self) -> StatusCode {
         match self {
             Self::Body(BodyFault::Interrupted) | Self::Malformed(_) => StatusCode::BAD_REQUEST,
-            Self::Body(BodyFault::NoRoom) => StatusCode::SERVICE_UNAVAILABLE,
+            // The dialect has no word for an overload; when to come back is said beside it.
+            Self::Body(BodyFault::NoRoom) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Body(BodyFault::TooLarge) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::House(error) => status_of(error),
             Self::Login(LoginError::Refused(AuthenticationError::Store(_))) => {
@@ -115,11 +114,12 @@ impl Fault {
         }
     }
 
+    /// Tells the operator of what is the house's own fault.
     fn log(&self) {
-        let error: Option<&dyn std::error::Error> = match self {
-            Self::House(error) => Some(error),
-            Self::Login(error) => Some(error),
-            _ => None,
+        let error: &dyn std::error::Error = match self {
+            Self::House(error) if self.status().is_server_error() => error,
+            Self::Login(error) if self.status().is_server_error() => error,
+            _ => return,
         };
         tracing::error!(error, "a D9T request failed");
     }
@@ -160,5 +160,19 @@ impl From<Error> for Fault {
 impl From<Malformed> for Fault {
     fn from(malformed: Malformed) -> Self {
         Self::Malformed(malformed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header::RETRY_AFTER;
+
+    use super::*;
+
+    #[test]
+    fn an_overload_is_told_with_a_status_that_clients_know() {
+        let response = Fault::from(BodyFault::NoRoom).respond();
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(response.headers().get(RETRY_AFTER), Some(&ROOM));
     }
 }

@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 
 use crate::call;
 use crate::support::Server;
+use testbed::http::Response;
 
+const DIRECTORY: &str = "0190163d-8694-439b-aea5-966c26f8ad17";
 const UUID: &str = "0190163d-8694-739b-aea5-966c26f8ad91";
 
 fn deliverer(server: &Server, account: &str) -> String {
@@ -15,6 +17,21 @@ fn deliverer(server: &Server, account: &str) -> String {
         dialects: Some(vec![Dialect::Delivery]),
         ..TokenLimits::default()
     })
+}
+
+/// What somebody says who delivers into [`DIRECTORY`].
+fn deliver(server: &Server, token: &str, method: &str, path: &str, body: &Value) -> Response {
+    let bearer = format!("Bearer {token}");
+    let headers = [
+        ("Authorization", bearer.as_str()),
+        ("Chancery-Directory", DIRECTORY),
+    ];
+    let body = if body.is_null() {
+        String::new()
+    } else {
+        body.to_string()
+    };
+    server.send(method, path, &headers, body)
 }
 
 /// A certificate whose key the server keeps; its uuid.
@@ -29,7 +46,7 @@ fn managed(server: &Server, name: &str) -> String {
 
 fn plan(server: &Server, token: &str, target: &str) -> Value {
     let path = format!("/chancery/v1/targets/{target}/plan?wait=0");
-    let plan = call(server, token, "GET", &path, &Value::Null);
+    let plan = deliver(server, token, "GET", &path, &Value::Null);
     assert_eq!(plan.status, 200, "{}", plan.text());
     plan.json()
 }
@@ -45,16 +62,17 @@ fn a_token_for_delivery_reaches_what_delivers_and_no_other_token_does() {
     });
     let id = managed(&server, "a.test");
     let material = format!("/chancery/v1/targets/web/certificates/{id}");
-    let registered = call(
+    let wants = json!({ "directory": DIRECTORY });
+    let registered = deliver(
         &server,
         &delivery,
         "PUT",
         "/chancery/v1/targets/web",
-        &json!({}),
+        &wants,
     );
     assert_eq!(registered.status, 200, "{}", registered.text());
     let delivering = [
-        ("PUT", "/chancery/v1/targets/web", json!({})),
+        ("PUT", "/chancery/v1/targets/web", wants),
         ("GET", "/chancery/v1/targets/web/plan?wait=0", Value::Null),
         ("GET", &material, Value::Null),
         (
@@ -69,10 +87,10 @@ fn a_token_for_delivery_reaches_what_delivers_and_no_other_token_does() {
         ),
     ];
     for (method, path, body) in delivering {
-        let answer = call(&server, &delivery, method, path, &body);
+        let answer = deliver(&server, &delivery, method, path, &body);
         assert_eq!(answer.status, 200, "{method} {path}: {}", answer.text());
         for other in [&server.token, &shop, &narrow] {
-            let refused = call(&server, other, method, path, &body);
+            let refused = deliver(&server, other, method, path, &body);
             assert_eq!(refused.status, 403, "{method} {path}: {}", refused.text());
             assert!(!refused.text().contains("PRIVATE KEY"));
         }
@@ -140,11 +158,13 @@ fn a_target_is_told_what_to_have_and_shown_with_what_it_says() {
     let token = deliverer(&server, "admin");
     let id = managed(&server, "a.test");
     let path = "/chancery/v1/targets/web";
-    let registered = call(&server, &token, "PUT", path, &json!({ "services": null })).json();
+    let wants = json!({ "directory": DIRECTORY, "services": null });
+    let registered = deliver(&server, &token, "PUT", path, &wants).json();
     assert_eq!(registered["name"], "web");
     assert_eq!(registered["services"], Value::Null);
     let first = plan(&server, &token, "web");
     assert_eq!(first["remove"], json!([]));
+    assert_eq!(first["left_out"], 0);
     let wanted = &first["place"][0];
     assert_eq!(
         (
@@ -154,7 +174,7 @@ fn a_target_is_told_what_to_have_and_shown_with_what_it_says() {
         ),
         (&json!(id), &json!("a.test"), &json!(false))
     );
-    let material = call(
+    let material = deliver(
         &server,
         &token,
         "GET",
@@ -174,7 +194,7 @@ fn a_target_is_told_what_to_have_and_shown_with_what_it_says() {
 
     let say = |body: Value| {
         let body = json!({ "placements": [body] });
-        call(
+        deliver(
             &server,
             &token,
             "POST",
@@ -230,7 +250,8 @@ fn a_target_is_told_what_to_have_and_shown_with_what_it_says() {
         (&server.token, path.to_owned()),
         (&token, format!("{path}/plan?wait=0")),
     ] {
-        assert_eq!(call(&server, token, "GET", &path, &Value::Null).status, 404);
+        let gone = deliver(&server, token, "GET", &path, &Value::Null);
+        assert_eq!(gone.status, 404);
     }
 }
 
@@ -240,22 +261,39 @@ fn nonsense_of_targets_is_refused() {
     let token = deliverer(&server, "admin");
     let status = |method: &str, path: &str, body: Value| {
         let path = format!("/chancery/v1/targets/{path}");
-        let answer = call(&server, &token, method, &path, &body);
+        let answer = deliver(&server, &token, method, &path, &body);
         assert!(!answer.text().contains("SECRET"), "{}", answer.text());
         answer.status
     };
-    assert_eq!(status("PUT", "web", json!({})), 200);
+    let wants = json!({ "directory": DIRECTORY });
+    assert_eq!(status("PUT", "web", wants.clone()), 200);
     let many: Vec<String> = (0..101).map(|number| format!("s{number}")).collect();
     let long = "x".repeat(65);
     for (path, body, expected) in [
-        ("-web", json!({}), 400),
-        ("%2e%2e", json!({}), 400),
-        ("a%2fb", json!({}), 400),
-        (&*long, json!({}), 400),
-        ("web", json!({ "services": "SECRET" }), 400),
-        ("web", json!({ "services": ["no-such"] }), 404),
-        ("web", json!({ "services": many }), 400),
+        ("-web", wants.clone(), 400),
+        ("%2e%2e", wants.clone(), 400),
+        ("a%2fb", wants.clone(), 400),
+        (&*long, wants, 400),
+        (
+            "web",
+            json!({ "directory": DIRECTORY, "services": "SECRET" }),
+            400,
+        ),
+        (
+            "web",
+            json!({ "directory": DIRECTORY, "services": ["no-such"] }),
+            404,
+        ),
+        (
+            "web",
+            json!({ "directory": DIRECTORY, "services": many }),
+            400,
+        ),
         ("web", json!({ "directory": "/etc" }), 400),
+        ("web", json!({ "directory": null }), 400),
+        ("web", json!({ "services": null }), 400),
+        ("web", json!({ "directory": UUID }), 409),
+        ("web2", json!({ "directory": DIRECTORY }), 409),
     ] {
         assert_eq!(status("PUT", path, body.clone()), expected, "{path} {body}");
     }
@@ -306,6 +344,38 @@ fn nonsense_of_targets_is_refused() {
             status(method, path, Value::Null),
             if path == "web" { 403 } else { 405 }
         );
+    }
+}
+
+#[test]
+fn who_does_not_say_which_directory_it_is_gets_nothing() {
+    let server = Server::start();
+    let token = deliverer(&server, "admin");
+    let id = managed(&server, "a.test");
+    let path = "/chancery/v1/targets/web";
+    let wants = json!({ "directory": DIRECTORY });
+    assert_eq!(deliver(&server, &token, "PUT", path, &wants).status, 200);
+    for (method, path, body) in [
+        ("GET", format!("{path}/plan?wait=0"), Value::Null),
+        ("GET", format!("{path}/certificates/{id}"), Value::Null),
+        (
+            "POST",
+            format!("{path}/placements"),
+            json!({ "placements": [] }),
+        ),
+    ] {
+        let bearer = format!("Bearer {token}");
+        for (directory, status) in [(None, 400), (Some("web"), 400), (Some(UUID), 409)] {
+            let mut headers = vec![("Authorization", bearer.as_str())];
+            headers.extend(directory.map(|directory| ("Chancery-Directory", directory)));
+            let body = if body.is_null() {
+                String::new()
+            } else {
+                body.to_string()
+            };
+            let answer = server.send(method, &path, &headers, body);
+            assert_eq!(answer.status, status, "{path} {directory:?}");
+        }
     }
 }
 

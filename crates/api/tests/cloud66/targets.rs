@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use lifecycle::{Acknowledgement, CertificateId, Dialect, Principal, Refusal, TokenLimits};
+use lifecycle::{
+    Acknowledgement, CertificateId, Dialect, Principal, Refusal, TargetAt, TargetDirectoryId,
+    TokenLimits,
+};
 use serde_json::json;
 use testbed::Authority;
 
@@ -10,6 +13,13 @@ use super::support::Server;
 use super::{assert_error, get, manual, path_of, post, response_of, send, stack, uuids};
 
 const NAME: &str = "web";
+
+fn at() -> TargetAt<'static> {
+    TargetAt {
+        name: NAME,
+        directory: TargetDirectoryId::from_random([1; 16]),
+    }
+}
 
 /// A machine that certificates are delivered to.
 struct Target<'a> {
@@ -27,8 +37,13 @@ impl<'a> Target<'a> {
         let principal = server
             .run(tokens.authenticate(&token, Dialect::Delivery))
             .unwrap();
-        let registering = server.house.targets.register(&principal, NAME, None);
+        let registering = server.house.targets.register(&principal, at(), None);
         server.run(registering).unwrap();
+        let asking = server
+            .house
+            .targets
+            .plan(&principal, at(), None, Duration::ZERO);
+        server.run(asking).unwrap();
         Self { server, principal }
     }
 
@@ -36,21 +51,21 @@ impl<'a> Target<'a> {
     fn take(&self, uuid: &str, said: impl FnOnce(lifecycle::VersionId) -> Acknowledgement) {
         let id = certificate(uuid);
         let targets = &self.server.house.targets;
-        let material = targets.material(&self.principal, NAME, id);
+        let material = targets.material(&self.principal, at(), id);
         let material = self.server.run(material).unwrap();
         self.say(id, said(material.version));
     }
 
     fn say(&self, id: CertificateId, said: Acknowledgement) {
         let targets = &self.server.house.targets;
-        let saying = targets.acknowledge(&self.principal, NAME, vec![(id, said)]);
+        let saying = targets.acknowledge(&self.principal, at(), vec![(id, said)]);
         self.server.run(saying).unwrap();
     }
 
     /// What it is to take away.
     fn unwanted(&self) -> Vec<CertificateId> {
         let targets = &self.server.house.targets;
-        let planning = targets.plan(&self.principal, NAME, None, Duration::ZERO);
+        let planning = targets.plan(&self.principal, at(), None, Duration::ZERO);
         let plan = self.server.run(planning).unwrap();
         plan.remove
             .iter()

@@ -43,6 +43,10 @@ pub(super) async fn run(client: &Client, command: TargetCommand) -> anyhow::Resu
                 "{}",
                 table(&["CERTIFICATE", "STANDING", "SINCE", "WHY"], &rows)
             );
+            let left_out = shown.get("left_out").and_then(Value::as_u64);
+            if let Some(left_out @ 1..) = left_out {
+                println!("{left_out} more are left out; deliver with --service what it needs");
+            }
         }
         TargetCommand::Rm { name } => {
             let path = format!("targets/{}", segment(&name));

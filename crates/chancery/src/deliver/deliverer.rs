@@ -20,6 +20,9 @@ use crate::client::Client;
 pub(super) const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 /// Seconds for which the server is asked to wait for a change.
 const WAIT: u64 = 30;
+/// How many plans in a row may have changed while they are carried out, before that is left to the
+/// next time.
+const MOST_OUTDATED: usize = 3;
 /// After how long the services that were named are looked up again, since a service that is made anew
 /// is another one: while nothing is wanted of them, and otherwise.
 pub(super) const LOOKUPS: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
@@ -56,6 +59,7 @@ impl Deliverer<'_> {
             return Ok(());
         }
         let mut seen = None;
+        let mut outdated_plans = 0;
         let mut pause = PAUSES.0;
         while !self.is_ending() {
             let step = self.step(seen.as_deref(), is_once);
@@ -64,6 +68,10 @@ impl Deliverer<'_> {
                     pause = PAUSES.0;
                     seen = Some(tag);
                     if is_once {
+                        if pass.outdated > 0 && outdated_plans < MOST_OUTDATED {
+                            outdated_plans += 1;
+                            continue;
+                        }
                         if pass.refused > 0 {
                             bail!("{} could not be put in place", count(pass.refused));
                         }

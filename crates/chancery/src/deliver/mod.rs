@@ -44,13 +44,15 @@ pub(crate) async fn run(client: &Client, arguments: Deliver) -> anyhow::Result<(
             patience: arguments.reload_timeout,
         }),
     };
+    // Before the server hears of it: what it says of this directory holds for ever.
+    let identity = site.directory.identity()?;
     let deliverer = Deliverer {
-        client,
+        client: &client.delivering_into(identity),
         path: format!("targets/{}", crate::commands::segment(&arguments.target)),
         wants: if arguments.services.is_empty() {
-            json!({})
+            json!({ "directory": identity.to_string() })
         } else {
-            json!({ "services": arguments.services })
+            json!({ "directory": identity.to_string(), "services": arguments.services })
         },
         site,
         refused: Retries::default(),

@@ -23,6 +23,8 @@ const PORTION: usize = 500;
 
 /// What came of one plan.
 pub(super) struct Pass {
+    /// How many changes of the plan were no longer wanted when it was carried out.
+    pub(super) outdated: usize,
     /// How many changes did not succeed, of this pass or of those before.
     pub(super) refused: usize,
 }
@@ -50,12 +52,12 @@ impl Deliverer<'_> {
             .collect();
         let mut failed: Vec<(Change, String)> = Vec::new();
         let mut ready = Vec::new();
-        let mut news = 0;
+        let (mut news, mut outdated) = (0, 0);
         for change in due {
             match self.fetch(&change).await? {
                 Fetched::Ready => ready.push(change),
                 // The next plan will not have it.
-                Fetched::Gone => self.refused.put_off(change, now),
+                Fetched::Gone => outdated += 1,
                 Fetched::Failed(reason) => failed.push((change, reason)),
                 Fetched::Ending => return Ok(None),
             }
@@ -85,16 +87,21 @@ impl Deliverer<'_> {
         }
         // What is refused stays for the next attempt: each key that is fetched is an event.
         let kept = plan.place.iter().map(|wanted| wanted.held);
-        self.site.directory.sweep(kept).map_err(local)?;
+        for fault in self.site.directory.sweep(kept) {
+            say(&safe(&fault));
+        }
         let there = self.site.directory.held().map_err(local)?;
         let said = sayings(plan, &before, &there, &failed);
         if news > 0 {
             say(&format!("{} in place", count(there.len())));
         }
-        self.acknowledge(said).await?;
+        if self.acknowledge(said).await?.is_none() {
+            return Ok(None);
+        }
         let open: Vec<Change> = changes(plan, &there);
         self.refused.keep(&open);
         Ok(Some(Pass {
+            outdated,
             refused: self.refused.count(),
         }))
     }
@@ -150,18 +157,27 @@ impl Deliverer<'_> {
         })
     }
 
-    async fn acknowledge(&self, said: Vec<(CertificateId, Saying)>) -> Result<(), Trouble> {
+    /// Tells the server what came of it; `None` when the process is to end meanwhile. What it was not
+    /// told then, the next process tells it.
+    async fn acknowledge(
+        &mut self,
+        said: Vec<(CertificateId, Saying)>,
+    ) -> Result<Option<()>, Trouble> {
         let path = format!("{}/placements", self.path);
         for portion in said.chunks(PORTION) {
             let placements: Vec<Value> = portion.iter().map(saying).collect();
             let body = json!({ "placements": placements });
-            let answer = self.client.call(Method::POST, &path, Some(&body)).await?;
-            answer.map_err(|refusal| match refusal.status {
+            let client = self.client;
+            let telling = client.call(Method::POST, &path, Some(&body));
+            let Some(answer) = self.unless_ending(telling).await else {
+                return Ok(None);
+            };
+            answer?.map_err(|refusal| match refusal.status {
                 StatusCode::NOT_FOUND => Trouble::Unknown,
                 _ => Trouble::Passing(explained(&refusal)),
             })?;
         }
-        Ok(())
+        Ok(Some(()))
     }
 }
 

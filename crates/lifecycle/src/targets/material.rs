@@ -5,9 +5,9 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
 use pki::DnsName;
-use store::{CertificateId, Deliverable, ServedKey, VersionId};
+use store::{Among, CertificateId, Deliverable, ServedKey, TokenId, VersionId};
 
-use super::Targets;
+use super::{TargetAt, Targets};
 use crate::routing::Bearings;
 use crate::selection::{choose, keys};
 use crate::{Error, Noun, Principal, events};
@@ -40,8 +40,8 @@ impl fmt::Debug for Material {
     }
 }
 
-/// Versions whose keys were handed out on demand.
-pub(super) type Told = Mutex<HashSet<VersionId>>;
+/// Versions whose keys were handed out on demand, and to which tokens.
+pub(super) type Told = Mutex<HashSet<(Option<TokenId>, VersionId)>>;
 
 impl Targets {
     /// The current version of a certificate that a target of the caller is to have, with its key.
@@ -50,21 +50,20 @@ impl Targets {
     ///
     /// # Errors
     /// [`Error::Forbidden`]; [`Error::NotFound`] for the target, or for a certificate that it is not
-    /// to have.
+    /// to have; [`Error::Unfit`] when the target is that of another directory.
     pub async fn material(
         &self,
         principal: &Principal,
-        name: &str,
+        at: TargetAt<'_>,
         certificate: CertificateId,
     ) -> Result<Material, Error> {
         principal.require_delivery()?;
         let missing = || Error::not_found(Noun::Certificate, certificate);
-        let target = self.find(principal, name).await?;
-        let wanted = match &target.services {
-            Some(_) => self.wanted(&target).await?,
-            None => self.deliverable(principal, &[certificate]).await?,
-        };
-        if !wanted.iter().any(|one| one.certificate_id == certificate) {
+        let target = self.own(principal, at).await?;
+        let (account, services) = (target.account_id, target.services.as_deref());
+        let this = Among::One(certificate);
+        let wanted = self.store.deliverable_to(account, services, this, 1);
+        if wanted.await?.is_empty() {
             return Err(missing());
         }
         let material = self.read(certificate).await?.ok_or_else(missing)?;
@@ -74,7 +73,7 @@ impl Targets {
             Some(target.account_id),
             events::CERTIFICATE_KEY_TAKEN,
             Some(certificate.as_uuid()),
-            &target.name,
+            &format!("{} (token '{}')", target.name, principal.token_shown()),
         );
         let offered = self.store.offer_placement(target.id, certificate, event);
         if !offered.await? {
@@ -177,16 +176,18 @@ impl Targets {
         ))
     }
 
-    /// Once for each version as far as this node remembers: who asks, asks at every handshake.
+    /// Once for each token and version as far as this node remembers: who asks, asks at every
+    /// handshake.
     async fn tell_of_key(
         &self,
         principal: &Principal,
         material: &Material,
         name: &str,
     ) -> Result<(), Error> {
+        let taken = (principal.token_id(), material.version);
         let is_told = |told: &Told| {
             let told = told.lock().unwrap_or_else(PoisonError::into_inner);
-            told.contains(&material.version)
+            told.contains(&taken)
         };
         if is_told(&self.told) {
             return Ok(());
@@ -197,14 +198,17 @@ impl Targets {
             Some(principal.account_id()),
             events::CERTIFICATE_KEY_TAKEN,
             Some(material.certificate.as_uuid()),
-            &format!("for handshakes, first that of {name}"),
+            &format!(
+                "for handshakes, first that of {name} (token '{}')",
+                principal.token_shown()
+            ),
         );
         self.store.add_event(event).await?;
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if told.len() >= REMEMBERED {
             told.clear();
         }
-        told.insert(material.version);
+        told.insert(taken);
         Ok(())
     }
 }

@@ -16,8 +16,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use store::{
-    AccountId, Deliverable, PAGE_LIMIT, ServiceId, ServiceRef, Store, TARGET_SERVICES_LIMIT,
-    Target, TargetId,
+    AccountId, Among, CertificateId, Deliverable, PAGE_LIMIT, Registration, ServiceId, ServiceRef,
+    Store, TARGET_SERVICES_LIMIT, Target, TargetDirectoryId, TargetId,
 };
 
 use crate::{Error, Noun, Principal, Routing, Surroundings, events};
@@ -30,10 +30,30 @@ pub use view::{PlacementStanding, TargetCertificate, TargetView};
 
 /// The most certificates of a target.
 const MOST_CERTIFICATES: usize = 10_000;
+/// Up to where certificates are counted that a target can have no more of.
+const MOST_COUNTED: usize = 100_000;
 /// Longest name of a target, in characters.
 const MAX_NAME: usize = 64;
 /// How old the moment may be at which a target was last heard of, before it is written down again.
 const SEEN: Duration = Duration::from_secs(60);
+
+/// A target as it is known to who delivers to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TargetAt<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// The directory that is delivered into. A target is that of one alone: two would take turns in
+    /// taking away what the other one has put there.
+    pub directory: TargetDirectoryId,
+}
+
+/// What a target is to have.
+struct Wanted {
+    /// In the order of their identifiers.
+    certificates: Vec<Deliverable>,
+    /// How many more there are, counted up to [`MOST_COUNTED`].
+    left_out: usize,
+}
 
 /// Operations on targets.
 #[derive(Debug, Clone)]
@@ -56,63 +76,55 @@ impl Targets {
         }
     }
 
-    /// Makes sure that the caller's account has a target of this name, which wants the certificates
-    /// of these services, or all certificates of the account if `None`. Needs the delivery right.
+    /// Makes sure that the caller's account has a target of this name for this directory, which wants
+    /// the certificates of these services, or all certificates of the account if `None`. Nothing is
+    /// changed when the target is that of another directory. Needs the delivery right.
     ///
     /// # Errors
     /// [`Error::Forbidden`]; [`Error::Invalid`] for the name or too many services;
-    /// [`Error::NotFound`] for a service; [`Error::Unfit`] beyond the most targets of an account.
+    /// [`Error::NotFound`] for a service; [`Error::Unfit`] beyond the most targets of an account, for
+    /// the target of another directory and for the directory of another target.
     pub async fn register(
         &self,
         principal: &Principal,
-        name: &str,
+        at: TargetAt<'_>,
         services: Option<&[ServiceRef]>,
     ) -> Result<Target, Error> {
         principal.require_delivery()?;
-        check_name(name)?;
+        check_name(at.name)?;
         let services = match services {
             Some(references) => Some(self.services(principal, references).await?),
             None => None,
         };
-        let account = principal.account_id();
-        if self.store.target_named(account, name).await?.is_none() {
-            let target = Target {
-                id: TargetId::from_random(self.surroundings.random()),
-                account_id: account,
-                name: name.to_owned(),
-                services: services.clone(),
-                seen_at: None,
-                created_at: self.surroundings.now(),
-            };
-            let event = self.event(principal, events::TARGET_ADDED, &target);
-            match self.store.add_target(target.clone(), event).await {
-                Ok(()) => return Ok(target),
-                // Another process was faster.
-                Err(store::Error::DuplicateName) => {}
-                Err(store::Error::Full) => {
-                    return Err(Error::Unfit {
-                        reason: format!(
-                            "an account has at most {} targets; remove one first",
-                            store::TARGETS_LIMIT
-                        ),
-                    });
-                }
-                Err(error) => return Err(error.into()),
+        let target = Target {
+            id: TargetId::from_random(self.surroundings.random()),
+            account_id: principal.account_id(),
+            name: at.name.to_owned(),
+            services,
+            directory_id: Some(at.directory),
+            is_overfull: false,
+            seen_at: None,
+            created_at: self.surroundings.now(),
+        };
+        match self.claim(principal, &target).await {
+            // Another process was faster.
+            Err(store::Error::Duplicate | store::Error::DuplicateName) => {
+                registered(at, self.claim(principal, &target).await)
             }
+            done => registered(at, done),
         }
-        let mut target = self.find(principal, name).await?;
-        if target.services != services {
-            let event = self.event(principal, events::TARGET_CHANGED, &target);
-            let (scope, id) = (principal.scope(), target.id);
-            let changed = self
-                .store
-                .change_target(scope, id, services.as_deref(), event);
-            if !changed.await? {
-                return Err(Error::not_found(Noun::Target, name));
-            }
-            target.services = services;
-        }
-        Ok(target)
+    }
+
+    async fn claim(
+        &self,
+        principal: &Principal,
+        target: &Target,
+    ) -> Result<Registration, store::Error> {
+        let [added, changed] = [events::TARGET_ADDED, events::TARGET_CHANGED]
+            .map(|kind| self.event(principal, kind, target));
+        self.store
+            .register_target(target.clone(), added, changed)
+            .await
     }
 
     /// All targets of the caller's account, by name.
@@ -130,7 +142,7 @@ impl Targets {
     /// A target of the caller's account with what is there and what should be.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Unfit`] when it wants too many certificates.
+    /// [`Error::NotFound`].
     pub async fn show(&self, principal: &Principal, name: &str) -> Result<TargetView, Error> {
         let target = self.find(principal, name).await?;
         let wanted = self.wanted(&target).await?;
@@ -165,28 +177,38 @@ impl Targets {
         self.news.close();
     }
 
-    /// What a target is to have, by certificate.
-    async fn wanted(&self, target: &Target) -> Result<Vec<Deliverable>, Error> {
-        let (account, limit) = (target.account_id, MOST_CERTIFICATES + 1);
-        let mut wanted = match &target.services {
-            Some(services) => {
-                self.store
-                    .deliverable_of_services(account, services, limit)
-                    .await?
-            }
-            None => self.store.deliverable_of_account(account, limit).await?,
-        };
-        if wanted.len() > MOST_CERTIFICATES {
-            return Err(Error::Unfit {
-                reason: format!(
-                    "there are more than {MOST_CERTIFICATES} certificates for target '{}'; name \
-                     the services whose certificates it wants",
-                    target.name
-                ),
-            });
+    /// What a target is to have, by certificate. Where that is too much, what is there goes on being
+    /// renewed: it comes first, and then the oldest.
+    async fn wanted(&self, target: &Target) -> Result<Wanted, Error> {
+        let (account, services) = (target.account_id, target.services.as_deref());
+        let read = |among, limit| self.store.deliverable_to(account, services, among, limit);
+        let mut certificates = read(Among::All, MOST_CERTIFICATES + 1).await?;
+        let mut left_out = 0;
+        if certificates.len() > MOST_CERTIFICATES {
+            let placed = read(Among::PlacedOn(target.id), MOST_CERTIFICATES).await?;
+            certificates = filled_up(placed, certificates, MOST_CERTIFICATES);
+            let all = self
+                .store
+                .count_deliverable(account, services, MOST_COUNTED)
+                .await?;
+            left_out = all.saturating_sub(certificates.len());
         }
-        wanted.sort_unstable_by_key(|deliverable| deliverable.certificate_id);
-        Ok(wanted)
+        certificates.sort_unstable_by_key(|deliverable| deliverable.certificate_id);
+        Ok(Wanted {
+            certificates,
+            left_out,
+        })
+    }
+
+    /// The target that somebody delivers to, if it is that of their directory.
+    async fn own(&self, principal: &Principal, at: TargetAt<'_>) -> Result<Target, Error> {
+        let target = self.find(principal, at.name).await?;
+        match target.directory_id {
+            Some(directory) if directory == at.directory => Ok(target),
+            Some(_) => Err(of_another_directory(at.name)),
+            // Whoever registers it, has it.
+            None => Err(Error::not_found(Noun::Target, at.name)),
+        }
     }
 
     async fn find(&self, principal: &Principal, name: &str) -> Result<Target, Error> {
@@ -233,6 +255,52 @@ impl Targets {
     }
 }
 
+/// What comes of a registration for who asked for it.
+fn registered(at: TargetAt<'_>, done: Result<Registration, store::Error>) -> Result<Target, Error> {
+    match done {
+        Ok(Registration::Done(target)) => Ok(target),
+        Ok(Registration::OfAnotherDirectory) => Err(of_another_directory(at.name)),
+        Ok(Registration::DirectoryOf(other)) => Err(Error::Unfit {
+            reason: format!(
+                "this directory is that of target '{other}'; give each target a directory of its \
+                 own, or run `chancery target rm {other}` first if '{}' is to take it over",
+                at.name
+            ),
+        }),
+        Err(store::Error::Full) => Err(Error::Unfit {
+            reason: format!(
+                "an account has at most {} targets; remove one first",
+                store::TARGETS_LIMIT
+            ),
+        }),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn of_another_directory(name: &str) -> Error {
+    Error::Unfit {
+        reason: format!(
+            "target '{name}' is that of another directory; each directory needs a name of its own, \
+             or, if the other one is gone, run: chancery target rm {name}"
+        ),
+    }
+}
+
+/// What is placed, and of the rest the first, at most `most` of all.
+fn filled_up(
+    mut placed: Vec<Deliverable>,
+    others: Vec<Deliverable>,
+    most: usize,
+) -> Vec<Deliverable> {
+    let there: HashSet<CertificateId> = placed.iter().map(|one| one.certificate_id).collect();
+    let room = most.saturating_sub(placed.len());
+    let others = others
+        .into_iter()
+        .filter(|one| !there.contains(&one.certificate_id));
+    placed.extend(others.take(room));
+    placed
+}
+
 /// Names of targets stand in paths and on command lines.
 fn check_name(name: &str) -> Result<(), Error> {
     if name.chars().count() > MAX_NAME {
@@ -254,7 +322,33 @@ fn check_name(name: &str) -> Result<(), Error> {
 
 #[cfg(test)]
 mod tests {
-    use super::check_name;
+    use store::{CertificateId, Deliverable, VersionId};
+    use time::OffsetDateTime;
+
+    use super::{check_name, filled_up};
+
+    #[test]
+    fn what_is_there_stays_where_not_all_can_be() {
+        let version = VersionId::from_time_and_random(OffsetDateTime::UNIX_EPOCH, [1; 10]);
+        let ids = [1, 2, 3, 4, 5].map(|number| CertificateId::from_random([number; 16]));
+        let these = |numbers: &[usize]| {
+            let these = numbers.iter().map(|number| Deliverable {
+                certificate_id: ids[*number],
+                name: String::new(),
+                version_id: version,
+            });
+            these.collect::<Vec<Deliverable>>()
+        };
+        for (placed, expected) in [
+            (vec![], vec![0, 1, 2]),
+            (vec![4], vec![4, 0, 1]),
+            (vec![1, 4], vec![1, 4, 0]),
+            (vec![4, 3, 1], vec![4, 3, 1]),
+        ] {
+            let filled = filled_up(these(&placed), these(&[0, 1, 2, 3]), 3);
+            assert_eq!(filled, these(&expected), "{placed:?}");
+        }
+    }
 
     #[test]
     fn names_of_targets_can_stand_in_paths() {

@@ -10,8 +10,8 @@ use store::{
 use tokio::time::Instant;
 
 use super::news::Ending;
-use super::{SEEN, Targets};
-use crate::{Error, Noun, Principal, events};
+use super::{SEEN, TargetAt, Targets, Wanted};
+use crate::{Error, Principal, events};
 
 /// Longest time that somebody waits for a plan.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
@@ -27,6 +27,9 @@ pub struct Plan {
     pub place: Vec<PlannedPlacement>,
     /// What may be there and is to be taken away.
     pub remove: Vec<PlannedRemoval>,
+    /// How many certificates are not among them because a target can have no more, counted up to
+    /// 100,000.
+    pub left_out: usize,
 }
 
 /// A version that is to be on a target.
@@ -57,18 +60,18 @@ impl Targets {
     /// case. Needs the delivery right.
     ///
     /// # Errors
-    /// [`Error::Forbidden`]; [`Error::NotFound`]; [`Error::Unfit`] when the target wants too many
-    /// certificates, or when somebody else has begun to wait for the same target.
+    /// [`Error::Forbidden`]; [`Error::NotFound`]; [`Error::Unfit`] when the target is that of another
+    /// directory, or when somebody else has begun to wait for it.
     pub async fn plan(
         &self,
         principal: &Principal,
-        name: &str,
+        at: TargetAt<'_>,
         seen: Option<&str>,
         patience: Duration,
     ) -> Result<Plan, Error> {
         principal.require_delivery()?;
         let deadline = Instant::now() + patience.min(LONGEST_WAIT);
-        let target = self.find(principal, name).await?;
+        let target = self.own(principal, at).await?;
         let now = self.surroundings.now();
         if target.seen_at.is_none_or(|seen| seen + SEEN <= now) {
             self.store.see_target(target.id, now).await?;
@@ -76,19 +79,20 @@ impl Targets {
         // Before the store is asked, so that nothing can happen in between.
         let mut waiting = self.news.wait_for(target.account_id, target.id);
         loop {
-            let plan = self.plan_of(principal, name).await?;
+            let plan = self.plan_of(principal, at).await?;
             if seen != Some(plan.tag.as_str()) {
                 return Ok(plan);
             }
             match waiting.until(deadline).await {
                 Ending::Changed => {}
                 // Whoever told of changes may be behind; what is answered is not.
-                Ending::Over => return self.plan_of(principal, name).await,
+                Ending::Over => return self.plan_of(principal, at).await,
                 Ending::Superseded => {
                     return Err(Error::Unfit {
                         reason: format!(
-                            "somebody else delivers to target '{name}' at the same time; each \
-                             directory needs a name of its own"
+                            "somebody else delivers to target '{}' at the same time; each \
+                             directory needs a name of its own",
+                            at.name
                         ),
                     });
                 }
@@ -100,11 +104,12 @@ impl Targets {
     /// gone. Needs the delivery right.
     ///
     /// # Errors
-    /// [`Error::Forbidden`]; [`Error::NotFound`]; [`Error::Invalid`] for more than 1,000 at a time.
+    /// [`Error::Forbidden`]; [`Error::NotFound`]; [`Error::Invalid`] for more than 1,000 at a time;
+    /// [`Error::Unfit`] when the target is that of another directory.
     pub async fn acknowledge(
         &self,
         principal: &Principal,
-        name: &str,
+        at: TargetAt<'_>,
         said: Vec<(CertificateId, Acknowledgement)>,
     ) -> Result<(), Error> {
         principal.require_delivery()?;
@@ -114,7 +119,7 @@ impl Targets {
                 format!("at most {MOST_ACKNOWLEDGED} certificates can be spoken of at a time"),
             ));
         }
-        let target = self.find(principal, name).await?;
+        let target = self.own(principal, at).await?;
         let said = said.into_iter().map(|(certificate, said)| {
             let event = self.news_of(principal, &target, certificate, &said);
             (certificate, said, event)
@@ -126,13 +131,44 @@ impl Targets {
     }
 
     /// Read anew each time: the target may want other things by now, or be gone.
-    async fn plan_of(&self, principal: &Principal, name: &str) -> Result<Plan, Error> {
-        let target = self.store.target_named(principal.account_id(), name);
-        let target = target.await?;
-        let target = target.ok_or_else(|| Error::not_found(Noun::Target, name))?;
-        let wanted = self.wanted(&target).await?;
+    async fn plan_of(&self, principal: &Principal, at: TargetAt<'_>) -> Result<Plan, Error> {
+        let target = self.own(principal, at).await?;
+        let Wanted {
+            certificates,
+            left_out,
+        } = self.wanted(&target).await?;
+        if target.is_overfull != (left_out > 0) {
+            self.note_overfull(principal, &target, left_out).await?;
+        }
         let placements = self.store.placements_of_target(target.id).await?;
-        Ok(plan(wanted, placements))
+        Ok(Plan {
+            left_out,
+            ..plan(certificates, placements)
+        })
+    }
+
+    async fn note_overfull(
+        &self,
+        principal: &Principal,
+        target: &Target,
+        left_out: usize,
+    ) -> Result<(), Error> {
+        let event = events::of(
+            &self.surroundings,
+            principal.account_name(),
+            Some(target.account_id),
+            events::TARGET_OVERFULL,
+            Some(target.id.as_uuid()),
+            &format!(
+                "{}: {left_out} certificates are left out; name the services whose it wants",
+                target.name
+            ),
+        );
+        let is_overfull = left_out > 0;
+        Ok(self
+            .store
+            .note_overfull(target.id, is_overfull, event)
+            .await?)
     }
 
     fn news_of(
@@ -203,6 +239,7 @@ fn plan(wanted: Vec<Deliverable>, placements: Vec<Placement>) -> Plan {
         tag: tag.map(|byte| format!("{byte:02x}")).collect(),
         place,
         remove,
+        left_out: 0,
     }
 }
 

@@ -10,7 +10,8 @@ use crate::{Error, Principal};
 /// How far a certificate of a service has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OnTargets {
-    /// All targets of the service have its current version, or the service has none.
+    /// All targets of the service that were ever heard of have its current version, or the service
+    /// has none.
     Everywhere,
     /// A target has not said yet that it has.
     Outstanding,
@@ -42,6 +43,8 @@ impl Targets {
             .await?;
         let targets: Vec<Target> = targets
             .into_iter()
+            // What has never asked for a plan has nothing, and may never come.
+            .filter(|target| target.seen_at.is_some())
             .filter(|target| {
                 let services = target.services.as_ref();
                 services.is_none_or(|services| services.contains(&service))

@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use store::{CertificateId, Deliverable, Placement, Target, VersionId};
 use time::OffsetDateTime;
 
+use super::Wanted;
+
 /// A target with what it has and what it is to have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TargetView {
@@ -12,6 +14,8 @@ pub struct TargetView {
     pub target: Target,
     /// Its certificates, by name.
     pub certificates: Vec<TargetCertificate>,
+    /// How many more it wants than it can have, counted up to 100,000.
+    pub left_out: usize,
 }
 
 /// A certificate that is on a target, or is to be.
@@ -60,7 +64,10 @@ impl PlacementStanding {
 impl TargetView {
     pub(super) fn new(
         target: Target,
-        wanted: Vec<Deliverable>,
+        Wanted {
+            certificates: wanted,
+            left_out,
+        }: Wanted,
         placements: Vec<Placement>,
     ) -> Self {
         let mut placements: HashMap<CertificateId, Placement> = placements
@@ -88,6 +95,7 @@ impl TargetView {
         Self {
             target,
             certificates,
+            left_out,
         }
     }
 }

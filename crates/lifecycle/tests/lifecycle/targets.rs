@@ -1,5 +1,8 @@
 //! Targets: who may have keys, what a target is to have, and what is made of what it says.
 
+mod directories;
+mod handshakes;
+
 use std::time::Duration;
 
 use crate::support::services::{fixture, named};
@@ -7,7 +10,7 @@ use crate::support::{Fixture, eventually};
 use lifecycle::{
     Acknowledgement, AuthenticationError, CertificateId, DEFAULT_AUTHORITY, Dialect, Error,
     IssueRequest, KeySource, Noun, OnTargets, PlacementStanding, Plan, Principal, Reference,
-    Refusal, Role, ServiceRef, TokenLimits, parse_identifiers,
+    Refusal, Role, ServiceRef, TargetAt, TargetDirectoryId, TokenLimits, parse_identifiers,
 };
 use pki::{KeyAlgorithm, PrivateKey, RevocationReason, SubjectFields};
 
@@ -44,7 +47,10 @@ impl Fixture {
 
     async fn plan(&self, deliverer: &Principal, name: &str) -> Plan {
         let targets = &self.house().targets;
-        targets.plan(deliverer, name, None, AT_ONCE).await.unwrap()
+        targets
+            .plan(deliverer, at(name), None, AT_ONCE)
+            .await
+            .unwrap()
     }
 
     async fn say(
@@ -55,7 +61,22 @@ impl Fixture {
     ) {
         let said = said.into_iter().collect();
         let targets = &self.house().targets;
-        targets.acknowledge(deliverer, name, said).await.unwrap();
+        targets
+            .acknowledge(deliverer, at(name), said)
+            .await
+            .unwrap();
+    }
+}
+
+/// The target of that name with a directory that no other name has.
+fn at(name: &str) -> TargetAt<'_> {
+    let mut bytes = [0; 16];
+    for (byte, letter) in bytes.iter_mut().zip(name.bytes()) {
+        *byte = letter;
+    }
+    TargetAt {
+        name,
+        directory: TargetDirectoryId::from_random(bytes),
     }
 }
 
@@ -124,13 +145,15 @@ async fn nobody_without_the_delivery_right_gets_a_key() {
         .kept(administrator, "a.test", KeyAlgorithm::P256)
         .await;
     let deliverer = fixture.deliverer("admin").await;
-    targets.register(&deliverer, "web", None).await.unwrap();
-    targets.material(&deliverer, "web", id).await.unwrap();
-    let registered = targets.register(administrator, "other", None).await;
-    let planned = targets.plan(administrator, "web", None, AT_ONCE).await;
-    let read = targets.material(administrator, "web", id).await;
+    targets.register(&deliverer, at("web"), None).await.unwrap();
+    targets.material(&deliverer, at("web"), id).await.unwrap();
+    let registered = targets.register(administrator, at("other"), None).await;
+    let planned = targets.plan(administrator, at("web"), None, AT_ONCE).await;
+    let read = targets.material(administrator, at("web"), id).await;
     let handshake = targets.for_handshake(administrator, "a.test", true).await;
-    let said = targets.acknowledge(administrator, "web", Vec::new()).await;
+    let said = targets
+        .acknowledge(administrator, at("web"), Vec::new())
+        .await;
     for refused in [
         registered.unwrap_err(),
         planned.unwrap_err(),
@@ -159,9 +182,11 @@ async fn a_target_has_what_its_account_or_its_services_have_and_nothing_of_other
     let service = made.unwrap().service.id;
     let deliverer = fixture.deliverer("shop").await;
     let targets = &house.targets;
-    targets.register(&deliverer, "all", None).await.unwrap();
+    targets.register(&deliverer, at("all"), None).await.unwrap();
     let by_name = [ServiceRef::Name("web".to_owned())];
-    let one = targets.register(&deliverer, "one", Some(&by_name)).await;
+    let one = targets
+        .register(&deliverer, at("one"), Some(&by_name))
+        .await;
     assert_eq!(one.unwrap().services, Some(vec![service]));
     assert_eq!(
         sorted(wanted(&fixture.plan(&deliverer, "all").await)),
@@ -169,7 +194,10 @@ async fn a_target_has_what_its_account_or_its_services_have_and_nothing_of_other
     );
     assert_eq!(wanted(&fixture.plan(&deliverer, "one").await), [served]);
     for (target, id) in [("one", unused), ("one", foreign), ("all", foreign)] {
-        let refused = targets.material(&deliverer, target, id).await.unwrap_err();
+        let refused = targets
+            .material(&deliverer, at(target), id)
+            .await
+            .unwrap_err();
         assert!(
             matches!(
                 &refused,
@@ -181,7 +209,10 @@ async fn a_target_has_what_its_account_or_its_services_have_and_nothing_of_other
             "{refused:?}"
         );
     }
-    let material = targets.material(&deliverer, "one", served).await.unwrap();
+    let material = targets
+        .material(&deliverer, at("one"), served)
+        .await
+        .unwrap();
     let key = PrivateKey::from_pkcs8_der(&material.key.pkcs8).unwrap();
     let leaf = pki::Certificate::from_der(&material.chain[0]).unwrap();
     assert_eq!(
@@ -194,7 +225,10 @@ async fn a_target_has_what_its_account_or_its_services_have_and_nothing_of_other
     // Nobody names a service, target or certificate of somebody else.
     let own = fixture.deliverer("admin").await;
     let other = [ServiceRef::Id(service)];
-    let refused = targets.register(&own, "x", Some(&other)).await.unwrap_err();
+    let refused = targets
+        .register(&own, at("x"), Some(&other))
+        .await
+        .unwrap_err();
     assert!(matches!(
         &refused,
         Error::NotFound {
@@ -202,7 +236,10 @@ async fn a_target_has_what_its_account_or_its_services_have_and_nothing_of_other
             ..
         }
     ));
-    let refused = targets.plan(&own, "all", None, AT_ONCE).await.unwrap_err();
+    let refused = targets
+        .plan(&own, at("all"), None, AT_ONCE)
+        .await
+        .unwrap_err();
     assert!(matches!(
         &refused,
         Error::NotFound {
@@ -225,7 +262,7 @@ async fn a_target_has_what_its_account_or_its_services_have_and_nothing_of_other
         .await;
     second.unwrap();
     let second = fixture.deliverer("second").await;
-    targets.register(&second, "all", None).await.unwrap();
+    targets.register(&second, at("all"), None).await.unwrap();
     assert_eq!(fixture.plan(&second, "all").await.place, []);
 }
 
@@ -251,19 +288,27 @@ async fn what_targets_say_tells_how_far_a_certificate_has_come() {
     let only = [ServiceRef::Id(service)];
     for (target, services) in [("one", Some(only.as_slice())), ("two", None)] {
         targets
-            .register(&deliverer, target, services)
+            .register(&deliverer, at(target), services)
             .await
             .unwrap();
     }
     let elsewhere = [ServiceRef::Id(other.service.id)];
     let third = targets
-        .register(&deliverer, "three", Some(&elsewhere))
+        .register(&deliverer, at("three"), Some(&elsewhere))
         .await;
     third.unwrap();
+    assert_eq!(
+        far(service).await,
+        OnTargets::Everywhere,
+        "none has come yet"
+    );
+    for target in ["one", "two", "three"] {
+        fixture.plan(&deliverer, target).await;
+    }
     assert_eq!(far(service).await, OnTargets::Outstanding);
 
     let version = targets
-        .material(&deliverer, "one", id)
+        .material(&deliverer, at("one"), id)
         .await
         .unwrap()
         .version;
@@ -321,9 +366,9 @@ async fn a_target_that_is_removed_holds_nothing_back() {
         .kept(administrator, "a.test", KeyAlgorithm::P256)
         .await;
     let deliverer = fixture.deliverer("admin").await;
-    targets.register(&deliverer, "web", None).await.unwrap();
+    targets.register(&deliverer, at("web"), None).await.unwrap();
     let version = targets
-        .material(&deliverer, "web", id)
+        .material(&deliverer, at("web"), id)
         .await
         .unwrap()
         .version;
@@ -342,7 +387,7 @@ async fn a_target_that_is_removed_holds_nothing_back() {
     assert_eq!(listed[0].seen_at, Some(fixture.now()));
     targets.remove(administrator, "web").await.unwrap();
     assert!(!targets.holds(id).await.unwrap());
-    let gone = targets.plan(&deliverer, "web", None, AT_ONCE).await;
+    let gone = targets.plan(&deliverer, at("web"), None, AT_ONCE).await;
     assert!(matches!(gone, Err(Error::NotFound { .. })), "{gone:?}");
 }
 
@@ -351,9 +396,9 @@ async fn who_waits_for_a_plan_hears_of_it_when_it_changes() {
     let fixture = fixture().await;
     let targets = &fixture.house().targets;
     let deliverer = fixture.deliverer("admin").await;
-    targets.register(&deliverer, "web", None).await.unwrap();
+    targets.register(&deliverer, at("web"), None).await.unwrap();
     let empty = fixture.plan(&deliverer, "web").await;
-    let waiting = targets.plan(&deliverer, "web", Some(&empty.tag), LONG);
+    let waiting = targets.plan(&deliverer, at("web"), Some(&empty.tag), LONG);
     // The other node issues.
     let changing = async {
         let certificates = &fixture.other_node().certificates;
@@ -379,7 +424,7 @@ async fn who_waits_for_a_plan_hears_of_it_when_it_changes() {
     }
     let now = fixture.plan(&deliverer, "web").await;
     let same = targets
-        .plan(&deliverer, "web", Some(&now.tag), AT_ONCE)
+        .plan(&deliverer, at("web"), Some(&now.tag), AT_ONCE)
         .await;
     assert_eq!(
         same.unwrap(),
@@ -400,7 +445,7 @@ async fn what_is_installed_without_a_domain_is_wanted_too() {
     let service = service.service.id;
     let deliverer = fixture.deliverer("admin").await;
     let only = [ServiceRef::Id(service)];
-    let made = targets.register(&deliverer, "web", Some(&only)).await;
+    let made = targets.register(&deliverer, at("web"), Some(&only)).await;
     made.unwrap();
     assert_eq!(fixture.plan(&deliverer, "web").await.place, []);
     let installed = store::Installation {
@@ -429,7 +474,7 @@ async fn two_who_deliver_to_one_target_are_told_and_nobody_waits_for_a_node_that
     let deliverer = fixture.deliverer("admin").await;
     house
         .targets
-        .register(&deliverer, "web", None)
+        .register(&deliverer, at("web"), None)
         .await
         .unwrap();
     let tag = fixture.plan(&deliverer, "web").await.tag;
@@ -438,7 +483,7 @@ async fn two_who_deliver_to_one_target_are_told_and_nobody_waits_for_a_node_that
         tokio::spawn(async move {
             house
                 .targets
-                .plan(&deliverer, "web", Some(&tag), LONG)
+                .plan(&deliverer, at("web"), Some(&tag), LONG)
                 .await
         })
     };
@@ -454,62 +499,4 @@ async fn two_who_deliver_to_one_target_are_told_and_nobody_waits_for_a_node_that
     house.retire();
     let second = tokio::time::timeout(LONG / 2, second).await;
     assert_eq!(second.unwrap().unwrap().unwrap().tag, tag);
-}
-
-#[tokio::test]
-async fn a_handshake_gets_what_its_domain_is_served_with_or_what_covers_its_name() {
-    let fixture = fixture().await;
-    let administrator = &fixture.principal;
-    let targets = &fixture.house().targets;
-    let deliverer = fixture.deliverer("admin").await;
-    let ecdsa = fixture
-        .kept(administrator, "a.test", KeyAlgorithm::P256)
-        .await;
-    let rsa = fixture
-        .kept(administrator, "a.test", KeyAlgorithm::Rsa2048)
-        .await;
-    let wildcard = fixture
-        .kept(administrator, "*.b.test", KeyAlgorithm::P256)
-        .await;
-    let shop = fixture.tenant("shop", TokenLimits::default()).await;
-    fixture.kept(&shop, "shop.test", KeyAlgorithm::P256).await;
-    let chosen = |name: &'static str, takes_ecdsa: bool| {
-        let deliverer = &deliverer;
-        async move {
-            let found = targets.for_handshake(deliverer, name, takes_ecdsa).await;
-            found.unwrap().map(|material| material.certificate)
-        }
-    };
-    for is_served in [false, true] {
-        let first = chosen("a.test", true).await;
-        assert!(first == Some(ecdsa) || first == Some(rsa), "{first:?}");
-        assert_eq!(chosen("A.test", false).await, Some(rsa));
-        assert_eq!(chosen("x.b.test", true).await, Some(wildcard));
-        // Better than nothing, and the client decides.
-        assert_eq!(chosen("x.b.test", false).await, Some(wildcard));
-        for name in [
-            "shop.test",
-            "b.test",
-            "x.y.b.test",
-            "",
-            "a test",
-            "192.0.2.1",
-            "\0",
-        ] {
-            assert_eq!(chosen(name, true).await, None, "{name:?}");
-        }
-        if !is_served {
-            let service = named("web", &["a.test.", "x.b.test."]);
-            fixture.create_service(service).await;
-        }
-    }
-    let store = &fixture.nodes[0].store;
-    let scope = store::Scope::Account(administrator.account_id());
-    let events = store.events_after(scope, None, 1_000).await.unwrap();
-    let taken: Vec<_> = events
-        .iter()
-        .filter(|event| event.kind == "certificate.key_taken")
-        .collect();
-    // One for each version, however many handshakes there are.
-    assert!((2..=3).contains(&taken.len()), "{taken:?}");
 }

@@ -2,7 +2,8 @@
 
 use store::{
     Acknowledgement, CertificateRef, CertificateRemoval, DnsProviderId, Error, Exportable,
-    Installation, NewService, Origin, Renewed, Scope, ServiceFilter, State, Target, TargetId,
+    Installation, NewService, Origin, Renewed, Scope, ServiceFilter, State, Target,
+    TargetDirectoryId, TargetId,
 };
 use time::Duration;
 
@@ -228,10 +229,14 @@ async fn a_removal_is_told_of_while_a_target_may_have_the_files(database: &Datab
         account_id: owner,
         name: "web".to_owned(),
         services: None,
+        directory_id: Some(TargetDirectoryId::random()),
+        is_overfull: false,
         seen_at: None,
         created_at: moment(1),
     };
-    let added = store.add_target(target.clone(), event(Some(owner), "target.added"));
+    let told = ["target.added", "target.changed"].map(|kind| event(Some(owner), kind));
+    let [added, changed] = told;
+    let added = store.register_target(target.clone(), added, changed);
     added.await.unwrap();
     let offered = event(Some(owner), "certificate.key_taken");
     assert!(

@@ -40,6 +40,7 @@ mod served;
 mod services;
 mod shards;
 mod switches;
+mod target_directories;
 mod targets;
 mod ticket_keys;
 mod versions;

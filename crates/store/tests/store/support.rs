@@ -127,6 +127,11 @@ pub(crate) const UNDONE: &[(i64, &str)] = &[
          (authority_id, crl_shard, id, not_after, revoked_at, revocation_reason, serial) \
          where revoked_at is not null",
     ),
+    (
+        36,
+        "drop index targets_directory; alter table targets drop column overfull; \
+         alter table targets drop column directory_id",
+    ),
 ];
 
 /// A fresh database.

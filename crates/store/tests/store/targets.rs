@@ -2,8 +2,9 @@
 
 use pki::{Revocation, RevocationReason};
 use store::{
-    AccountId, Acknowledgement, CertificateId, Deliverable, Error, Exportable, Placement, Refusal,
-    Scope, ServiceId, Store, TARGET_SERVICES_LIMIT, Target, TargetId, VersionId,
+    AccountId, Acknowledgement, Among, CertificateId, Deliverable, Error, Exportable, Placement,
+    Refusal, Registration, Scope, ServiceId, Store, TARGET_SERVICES_LIMIT, Target,
+    TargetDirectoryId, TargetId, VersionId,
 };
 use time::Duration;
 
@@ -17,29 +18,37 @@ on_both_databases!(
     a_name_is_given_once_in_an_account,
     what_has_a_key_and_was_not_revoked_can_be_delivered,
     services_tell_which_of_their_certificates_can_be_delivered,
+    what_is_placed_comes_before_what_is_new_where_not_all_can_be,
     a_placement_begins_with_the_offer_and_ends_with_the_removal,
     what_is_no_news_leaves_no_event,
     certificates_of_other_accounts_are_not_placed,
     a_target_takes_its_placements_along,
 );
 
-fn target(account: AccountId) -> Target {
+pub(crate) fn target(account: AccountId) -> Target {
     Target {
         id: TargetId::random(),
         account_id: account,
         name: format!("target-{}", unique()),
         services: None,
+        directory_id: Some(TargetDirectoryId::random()),
+        is_overfull: false,
         seen_at: None,
         created_at: moment(3),
     }
 }
 
-async fn add(store: &Store, account: AccountId) -> TargetId {
+pub(crate) async fn add(store: &Store, account: AccountId) -> TargetId {
     let target = target(account);
     let id = target.id;
-    let added = store.add_target(target, event(Some(account), "target.added"));
-    added.await.unwrap();
+    register(store, &target).await.unwrap();
     id
+}
+
+pub(crate) async fn register(store: &Store, target: &Target) -> Result<Registration, Error> {
+    let owner = Some(target.account_id);
+    let [added, changed] = ["target.added", "target.changed"].map(|kind| event(owner, kind));
+    store.register_target(target.clone(), added, changed).await
 }
 
 /// A certificate with a key that stays.
@@ -73,8 +82,8 @@ async fn a_target_comes_back_and_is_changed_by_its_owner_alone(database: &Databa
     let owner = account(&store).await;
     let intruder = account(&store).await;
     let mut target = target(owner);
-    let added = store.add_target(target.clone(), event(Some(owner), "target.added"));
-    added.await.unwrap();
+    let done = |target: &Target| Registration::Done(target.clone());
+    assert_eq!(register(&store, &target).await.unwrap(), done(&target));
     let find = || async { store.target_named(owner, &target.name).await.unwrap() };
     assert_eq!(find().await, Some(target.clone()));
     assert_eq!(
@@ -83,33 +92,34 @@ async fn a_target_comes_back_and_is_changed_by_its_owner_alone(database: &Databa
     );
     assert_eq!(store.targets(intruder, None, 10).await.unwrap(), vec![]);
 
-    let services = [ServiceId::random(), ServiceId::random()];
-    for (scope, is_changed) in [(intruder, false), (owner, true)] {
-        let change = event(Some(owner), "target.changed");
-        let scope = Scope::Account(scope);
-        let changed = store.change_target(scope, target.id, Some(&services), change);
-        assert_eq!(changed.await.unwrap(), is_changed);
-    }
     store.see_target(target.id, moment(9)).await.unwrap();
-    target.services = Some(services.to_vec());
     target.seen_at = Some(moment(9));
-    assert_eq!(find().await, Some(target.clone()));
-    let none = store.change_target(
-        Scope::Account(owner),
-        target.id,
-        Some(&[]),
-        event(Some(owner), "target.changed"),
-    );
-    none.await.unwrap();
-    assert_eq!(find().await.unwrap().services, Some(Vec::new()));
-    let many = vec![ServiceId::random(); TARGET_SERVICES_LIMIT + 1];
-    let many = store.change_target(
-        Scope::Account(owner),
-        target.id,
-        Some(&many),
-        event(None, "target.changed"),
-    );
-    let many = many.await;
+    for services in [
+        Some(vec![ServiceId::random(), ServiceId::random()]),
+        Some(Vec::new()),
+        None,
+    ] {
+        // What only the first registration says is not said again.
+        let again = Target {
+            id: TargetId::random(),
+            services: services.clone(),
+            created_at: moment(77),
+            ..target.clone()
+        };
+        target.services = services;
+        assert_eq!(register(&store, &again).await.unwrap(), done(&target));
+        assert_eq!(find().await, Some(target.clone()));
+        assert_eq!(register(&store, &again).await.unwrap(), done(&target));
+    }
+    let told = kinds(&store, owner).await;
+    let changed = "target.changed";
+    let expected = ["account.created", "target.added", changed, changed, changed];
+    assert_eq!(told, expected);
+    let many = Target {
+        services: Some(vec![ServiceId::random(); TARGET_SERVICES_LIMIT + 1]),
+        ..target.clone()
+    };
+    let many = register(&store, &many).await;
     assert!(matches!(many, Err(Error::TooLong { .. })), "{many:?}");
 
     for (scope, is_removed) in [(intruder, false), (owner, true), (owner, false)] {
@@ -118,42 +128,34 @@ async fn a_target_comes_back_and_is_changed_by_its_owner_alone(database: &Databa
         assert_eq!(removed.await.unwrap(), is_removed);
     }
     assert_eq!(find().await, None);
+    let back = register(&store, &target).await.unwrap();
+    assert_eq!(back, done(&target), "its directory registers it anew");
 }
 
 async fn a_name_is_given_once_in_an_account(database: &Database) {
     let store = database.open().await;
     let (one, other) = (account(&store).await, account(&store).await);
     let first = target(one);
-    let mut names = Vec::new();
     for account in [one, other] {
         let same = Target {
             id: TargetId::random(),
             account_id: account,
             ..first.clone()
         };
-        let added = store.add_target(same.clone(), event(None, "target.added"));
-        added.await.unwrap();
-        names.push(same.name.clone());
-        let again = Target {
-            id: TargetId::random(),
-            ..same
-        };
-        let again = store.add_target(again, event(None, "target.added")).await;
-        assert!(matches!(again, Err(Error::DuplicateName)), "{again:?}");
+        let made = register(&store, &same).await.unwrap();
+        assert_eq!(made, Registration::Done(same));
     }
     let second = Target {
         name: format!("{}-b", first.name),
         ..target(one)
     };
-    let added = store.add_target(second.clone(), event(None, "target.added"));
-    added.await.unwrap();
+    register(&store, &second).await.unwrap();
     let listed = store.targets(one, None, 10).await.unwrap();
     let listed: Vec<&str> = listed.iter().map(|target| target.name.as_str()).collect();
     assert_eq!(listed, [first.name.as_str(), second.name.as_str()]);
     let rest = store.targets(one, Some(&first.name), 10).await.unwrap();
     assert_eq!(rest.len(), 1);
-    let orphan = store.add_target(target(AccountId::random()), event(None, "target.added"));
-    let orphan = orphan.await;
+    let orphan = register(&store, &target(AccountId::random())).await;
     assert!(matches!(orphan, Err(Error::UnknownAccount)), "{orphan:?}");
 }
 
@@ -185,7 +187,10 @@ async fn what_has_a_key_and_was_not_revoked_can_be_delivered(database: &Database
     );
     revoking.await.unwrap();
 
-    let found = store.deliverable_of_account(owner, 10).await.unwrap();
+    let found = store
+        .deliverable_to(owner, None, Among::All, 10)
+        .await
+        .unwrap();
     let [only] = found.as_slice() else {
         panic!("{found:?}");
     };
@@ -194,7 +199,10 @@ async fn what_has_a_key_and_was_not_revoked_can_be_delivered(database: &Database
         (good, version, &name)
     );
     assert_eq!(
-        store.deliverable_of_account(owner, 0).await.unwrap(),
+        store
+            .deliverable_to(owner, None, Among::All, 0)
+            .await
+            .unwrap(),
         vec![]
     );
     // Nor does who asks for one by name get a key that does not stay.
@@ -217,11 +225,13 @@ async fn what_has_a_key_and_was_not_revoked_can_be_delivered(database: &Database
     made.await.unwrap();
     let mut both = [good, limited_id];
     both.sort();
-    let found = store.deliverable_of_account(owner, 10).await;
+    let found = store.deliverable_to(owner, None, Among::All, 10).await;
     assert_eq!(ids(found.unwrap()), both);
     let found = store.deliverable(Scope::Account(owner), &asked).await;
     assert_eq!(ids(found.unwrap()), both);
-    let found = store.deliverable_of_services(owner, &[shop_id], 10).await;
+    let found = store
+        .deliverable_to(owner, Some(&[shop_id]), Among::All, 10)
+        .await;
     assert_eq!(ids(found.unwrap()), [limited_id]);
 }
 
@@ -249,7 +259,9 @@ async fn services_tell_which_of_their_certificates_can_be_delivered(database: &D
     let wanted = |services: Vec<ServiceId>| {
         let store = &store;
         async move {
-            let found = store.deliverable_of_services(owner, &services, 10).await;
+            let found = store
+                .deliverable_to(owner, Some(&services), Among::All, 10)
+                .await;
             let found = found.unwrap();
             let mut ids: Vec<_> = found.iter().map(|one| one.certificate_id).collect();
             ids.sort();
@@ -266,6 +278,47 @@ async fn services_tell_which_of_their_certificates_can_be_delivered(database: &D
     assert_eq!(wanted(vec![two_id]).await, vec![]);
     assert_eq!(wanted(Vec::new()).await, vec![]);
     assert!(!both.contains(&unused));
+}
+
+async fn what_is_placed_comes_before_what_is_new_where_not_all_can_be(database: &Database) {
+    let store = database.open().await;
+    let owner = account(&store).await;
+    let target = add(&store, owner).await;
+    let mut all = Vec::new();
+    for _ in 0..3 {
+        all.push(certificate(&store, owner).await.0);
+    }
+    let offer = event(Some(owner), "certificate.key_taken");
+    assert!(store.offer_placement(target, all[2], offer).await.unwrap());
+    let shop = service(owner);
+    let services = [shop.id];
+    let served = domain(&format!("s{}.example", unique()), Some(all[0]));
+    let made = store.create_service(shop, vec![served], Vec::new());
+    made.await.unwrap();
+    let wanted = |services, among, limit| {
+        let store = &store;
+        async move {
+            let found = store.deliverable_to(owner, services, among, limit).await;
+            let ids = found.unwrap().into_iter().map(|one| one.certificate_id);
+            ids.collect::<Vec<CertificateId>>()
+        }
+    };
+    assert_eq!(wanted(None, Among::PlacedOn(target), 10).await, [all[2]]);
+    assert_eq!(wanted(None, Among::One(all[1]), 1).await, [all[1]]);
+    assert_eq!(wanted(None, Among::All, 2).await.len(), 2);
+    let some = Some(services.as_slice());
+    assert_eq!(wanted(some, Among::PlacedOn(target), 10).await, []);
+    assert_eq!(wanted(some, Among::One(all[0]), 1).await, [all[0]]);
+    assert_eq!(wanted(some, Among::One(all[1]), 1).await, []);
+    for (services, limit, expected) in [
+        (None, 10, 3),
+        (None, 2, 2),
+        (some, 10, 1),
+        (Some([].as_slice()), 9, 0),
+    ] {
+        let count = store.count_deliverable(owner, services, limit).await;
+        assert_eq!(count.unwrap(), expected);
+    }
 }
 
 async fn a_placement_begins_with_the_offer_and_ends_with_the_removal(database: &Database) {

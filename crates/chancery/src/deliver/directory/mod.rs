@@ -5,7 +5,7 @@
 //! DIR/.chancery/current/a   link to ../versions/<certificate>.<version>
 //! DIR/.chancery/versions/…  a directory for each version: crt, key and pem, never changed
 //! DIR/.chancery/undo        what to go back to, while a change is not settled
-//! DIR/.chancery/target      the target whose directory this is
+//! DIR/.chancery/target      what the server knows the directory by
 //! DIR/.chancery/lock        held by the one process that delivers here
 //! ```
 //!
@@ -23,9 +23,9 @@ mod undo;
 mod versions;
 
 use std::collections::{BTreeMap, HashSet};
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -42,7 +42,7 @@ const INSIDE: &str = ".chancery";
 const FILES: [&str; 3] = ["crt", "key", "pem"];
 
 /// One version of one certificate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Held {
     pub(crate) certificate: CertificateId,
     pub(crate) version: VersionId,
@@ -79,6 +79,8 @@ pub(crate) struct Directory {
     root: PathBuf,
     inside: PathBuf,
     form: Form,
+    /// Who we are.
+    owner: u32,
     _lock: File,
 }
 
@@ -117,15 +119,8 @@ impl Directory {
     /// Makes what is missing and takes the lock.
     pub(crate) fn open(root: &Path, form: Form) -> anyhow::Result<Self> {
         let inside = root.join(INSIDE);
-        let made = || -> io::Result<()> {
-            for directory in ["current", "versions"] {
-                let mut builder = DirBuilder::new();
-                builder.recursive(true).mode(0o700);
-                builder.create(inside.join(directory))?;
-            }
-            Ok(())
-        };
-        made().with_context(|| format!("cannot write into {}", root.display()))?;
+        let owner = owner::make_inside(&inside)
+            .with_context(|| format!("cannot write into {}", root.display()))?;
         let lock = OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -146,6 +141,7 @@ impl Directory {
             root: root.to_owned(),
             inside,
             form,
+            owner,
             _lock: lock,
         })
     }

@@ -6,6 +6,8 @@ mod planning;
 mod sites;
 mod wire;
 
+use std::path::Path;
+
 use lifecycle::CertificateId;
 
 use super::directory::{Directory, Form, Held, Material};
