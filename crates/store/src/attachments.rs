@@ -2,7 +2,7 @@
 
 use crate::backend::{Transaction, in_transaction};
 use crate::error::Error;
-use crate::events::{self, NewEvent};
+use crate::events::{self, EventRow, NewEvent};
 use crate::ids::{CertificateId, ServiceId};
 use crate::recorder::largest_portion;
 use crate::references::LOOKUP_PORTION;
@@ -53,24 +53,7 @@ impl Store {
         certificates.sort_unstable();
         certificates.dedup();
         in_transaction!(self.backend(), |transaction| {
-            let mut events = Vec::new();
-            let mut rest = attachments.as_slice();
-            while !rest.is_empty() {
-                let (portion, later) = rest.split_at(largest_portion(rest.len()));
-                let changed = transaction.rows(switch(portion)).await;
-                let changed =
-                    changed.map_err(|error| error.or_missing(Error::UnknownCertificate))?;
-                for mut row in changed {
-                    let event = NewEvent {
-                        account_id: Some(row.take()?),
-                        object: Some(row.take::<ServiceId>()?.as_uuid()),
-                        detail: row.take()?,
-                        ..event.clone()
-                    };
-                    events.push(event.into_row());
-                }
-                rest = later;
-            }
+            let events = switch_all(transaction, &attachments, &event).await?;
             if events.is_empty() {
                 return Ok(0);
             }
@@ -80,6 +63,48 @@ impl Store {
             Ok(count)
         })
     }
+}
+
+/// Changes domains of which something differs, see [`Store::attach`]; the answer is their events.
+pub(crate) async fn switch_all(
+    transaction: &mut Transaction,
+    attachments: &[Attachment],
+    event: &NewEvent,
+) -> Result<Vec<EventRow>, Error> {
+    let mut events = Vec::new();
+    let mut rest = attachments;
+    while !rest.is_empty() {
+        let (portion, later) = rest.split_at(largest_portion(rest.len()));
+        let changed = transaction.rows(switch(portion)).await;
+        let changed = changed.map_err(|error| error.or_missing(Error::UnknownCertificate))?;
+        for mut row in changed {
+            let event = NewEvent {
+                account_id: Some(row.take()?),
+                object: Some(row.take::<ServiceId>()?.as_uuid()),
+                detail: row.take()?,
+                ..event.clone()
+            };
+            events.push(event.into_row());
+        }
+        rest = later;
+    }
+    Ok(events)
+}
+
+/// Whether all these domains are served as they were to be.
+pub(crate) async fn are_so(
+    transaction: &mut Transaction,
+    attachments: &[Attachment],
+) -> Result<bool, Error> {
+    let mut rest = attachments;
+    while !rest.is_empty() {
+        let (portion, later) = rest.split_at(largest_portion(rest.len()));
+        if transaction.rows(switched(portion)).await?.len() < portion.len() {
+            return Ok(false);
+        }
+        rest = later;
+    }
+    Ok(true)
 }
 
 /// Sees to it that the private keys of certificates outlive their time for export: domains are
@@ -107,22 +132,6 @@ pub(crate) fn keeping(certificates: &[CertificateId]) -> Statement {
 
 /// Changes domains of which something differs; returns what their events need.
 pub(crate) fn switch(attachments: &[Attachment]) -> Statement {
-    let values = attachments.iter().flat_map(|attachment| {
-        let Attachment {
-            domain,
-            from,
-            certificate_id,
-            alternate_id,
-            is_explicit,
-        } = attachment;
-        [
-            Value::from(domain.as_str()),
-            (*from).into(),
-            (*certificate_id).into(),
-            (*alternate_id).into(),
-            (*is_explicit).into(),
-        ]
-    });
     // Both databases name the columns of such a list in the same way.
     Statement::with_values(
         format!(
@@ -140,6 +149,41 @@ pub(crate) fn switch(attachments: &[Attachment]) -> Statement {
              returning domains.account_id, domains.service_id, domains.name",
             row_marks(attachments.len(), 5)
         ),
-        values.collect(),
+        values(attachments),
     )
+}
+
+/// Those of the domains that are served as they were to be.
+fn switched(attachments: &[Attachment]) -> Statement {
+    Statement::with_values(
+        format!(
+            "select domains.name from domains join (values {}) as fresh \
+             on domains.name = fresh.column1 \
+             where domains.certificate_id is not distinct from fresh.column3 \
+             and domains.alternate_id is not distinct from fresh.column4 \
+             and domains.explicit = fresh.column5",
+            row_marks(attachments.len(), 5)
+        ),
+        values(attachments),
+    )
+}
+
+fn values(attachments: &[Attachment]) -> Vec<Value> {
+    let values = attachments.iter().flat_map(|attachment| {
+        let Attachment {
+            domain,
+            from,
+            certificate_id,
+            alternate_id,
+            is_explicit,
+        } = attachment;
+        [
+            Value::from(domain.as_str()),
+            (*from).into(),
+            (*certificate_id).into(),
+            (*alternate_id).into(),
+            (*is_explicit).into(),
+        ]
+    });
+    values.collect()
 }

@@ -3,12 +3,12 @@
 
 use time::OffsetDateTime;
 
-use crate::backend::in_transaction;
+use crate::backend::{Transaction, in_transaction};
 use crate::directories::within_number;
 use crate::dns_providers::{CREDENTIALS_LIMIT, DNS_PROVIDER_KIND_LIMIT, DNS_PROVIDERS_LIMIT};
 use crate::domains::DOMAIN_NAME_LIMIT;
 use crate::error::Error;
-use crate::events::{self, NewEvent};
+use crate::events::{self, EventRow, NewEvent};
 use crate::ids::{AccountId, DnsProviderId};
 use crate::inventory::within;
 use crate::scope::{Scope, page_limit};
@@ -38,6 +38,19 @@ pub struct DnsAccount {
     pub is_trusted: bool,
     /// When it was added, to the microsecond.
     pub created_at: OffsetDateTime,
+}
+
+/// A zone that a DNS account is to be a provider of.
+#[derive(Debug, Clone)]
+pub struct NewZone {
+    /// The DNS account.
+    pub dns_account: DnsProviderId,
+    /// The zone: lower case and without a final dot; at most [`DOMAIN_NAME_LIMIT`] bytes.
+    pub zone: String,
+    /// The identifier of the provider.
+    pub provider: DnsProviderId,
+    /// What the audit log will say if the zone gets one.
+    pub event: NewEvent,
 }
 
 impl Store {
@@ -152,25 +165,55 @@ impl Store {
     ///
     /// [`Error::NotFound`] when the DNS account is gone, [`Error::TooLong`], [`Error::Full`] beyond
     /// [`DNS_PROVIDERS_LIMIT`], [`Error::Duplicate`] when it is made one at this very moment.
-    pub async fn provide_zone(
+    pub async fn provide_zone(&self, scope: Scope, zone: NewZone) -> Result<bool, Error> {
+        let zones = self.prepare_zones(scope, vec![zone]).await?;
+        in_transaction!(self.backend(), |transaction| {
+            let mut events = Vec::new();
+            for zone in &zones {
+                events.extend(zone.provide(transaction).await?);
+            }
+            let is_changed = !events.is_empty();
+            if is_changed {
+                events::insert(transaction, events).await?;
+            }
+            Ok(is_changed)
+        })
+    }
+
+    /// Seals the credentials of DNS accounts for providers of zones.
+    pub(crate) async fn prepare_zones(
         &self,
         scope: Scope,
-        account: DnsProviderId,
-        zone: &str,
-        provider: DnsProviderId,
-        event: NewEvent,
-    ) -> Result<bool, Error> {
+        zones: Vec<NewZone>,
+    ) -> Result<Vec<PreparedZone>, Error> {
+        let mut prepared = Vec::with_capacity(zones.len());
+        for zone in zones {
+            prepared.push(self.prepare_zone(scope, zone).await?);
+        }
+        Ok(prepared)
+    }
+
+    async fn prepare_zone(&self, scope: Scope, zone: NewZone) -> Result<PreparedZone, Error> {
+        let NewZone {
+            dns_account,
+            zone,
+            provider,
+            event,
+        } = zone;
         within("the name of the zone", DOMAIN_NAME_LIMIT, zone.len())?;
-        let Some(owner) = self.dns_account(scope, account).await? else {
+        let Some(owner) = self.dns_account(scope, dns_account).await? else {
             return Err(Error::NotFound);
         };
         let sealed = Statement::new("select credentials from dns_accounts where id = ?");
-        let Some(mut row) = self.backend().row(sealed.bind(account)).await? else {
+        let Some(mut row) = self.backend().row(sealed.bind(dns_account)).await? else {
             return Err(Error::NotFound);
         };
         let purpose = Purpose::DnsCredentials;
         let sealed: Vec<u8> = row.take()?;
-        let opened = Secret::from(self.sealer().open(purpose, account.as_uuid(), &sealed)?);
+        let opened = self
+            .sealer()
+            .open(purpose, dns_account.as_uuid(), &sealed)?;
+        let opened = Secret::from(opened);
         let resealed = self
             .sealer()
             .seal(purpose, provider.as_uuid(), opened.bytes())?;
@@ -179,8 +222,8 @@ impl Store {
              and (dns_account_id is null or dns_account_id = ?)",
         )
         .bind(owner.account_id)
-        .bind(zone)
-        .bind(account);
+        .bind(zone.as_str())
+        .bind(dns_account);
         let insert = Statement::new(
             "insert into dns_providers (created_at, trusted, id, account_id, zone, kind, \
              credentials, dns_account_id) select * from (values (?, ?, ?, ?, ?, ?, ?, ?)) as fresh",
@@ -192,20 +235,36 @@ impl Store {
         .bind(zone)
         .bind(owner.kind)
         .bind(resealed)
-        .bind(account);
+        .bind(dns_account);
         let limited = Some(owner.account_id);
-        let insert = within_number(insert, "dns_providers", limited, DNS_PROVIDERS_LIMIT);
-        let event = event.into_row();
-        in_transaction!(self.backend(), |transaction| {
-            if transaction.row(there.clone()).await?.is_some() {
-                return Ok(false);
-            }
-            if transaction.execute(insert.clone()).await? == 0 {
-                return Err(Error::Full);
-            }
-            events::insert(transaction, vec![event.clone()]).await?;
-            Ok(true)
+        Ok(PreparedZone {
+            there,
+            insert: within_number(insert, "dns_providers", limited, DNS_PROVIDERS_LIMIT),
+            event: event.into_row(),
         })
+    }
+}
+
+/// A provider of a zone that is made of a DNS account, ready to be written.
+pub(crate) struct PreparedZone {
+    there: Statement,
+    insert: Statement,
+    event: EventRow,
+}
+
+impl PreparedZone {
+    /// Writes it, unless the zone has one already; the answer is its event.
+    pub(crate) async fn provide(
+        &self,
+        transaction: &mut Transaction,
+    ) -> Result<Option<EventRow>, Error> {
+        if transaction.row(self.there.clone()).await?.is_some() {
+            return Ok(None);
+        }
+        if transaction.execute(self.insert.clone()).await? == 0 {
+            return Err(Error::Full);
+        }
+        Ok(Some(self.event.clone()))
     }
 }
 

@@ -184,6 +184,21 @@ pub(crate) async fn insert(
     place: &Place,
     domains: &[NewDomain],
 ) -> Result<(), Error> {
+    add(transaction, place, domains).await?;
+    let certificates: HashSet<CertificateId> = domains
+        .iter()
+        .flat_map(|domain| domain.certificate_id.into_iter().chain(domain.alternate_id))
+        .collect();
+    let certificates: Vec<_> = certificates.into_iter().collect();
+    attachments::keep_keys(transaction, &certificates).await
+}
+
+/// The same, but the private keys of their certificates are yet to be kept.
+pub(crate) async fn add(
+    transaction: &mut Transaction,
+    place: &Place,
+    domains: &[NewDomain],
+) -> Result<(), Error> {
     let mut positions = place.position..;
     let mut rest = domains;
     while !rest.is_empty() {
@@ -196,12 +211,7 @@ pub(crate) async fn insert(
         }
         rest = later;
     }
-    let certificates: HashSet<CertificateId> = domains
-        .iter()
-        .flat_map(|domain| domain.certificate_id.into_iter().chain(domain.alternate_id))
-        .collect();
-    let certificates: Vec<_> = certificates.into_iter().collect();
-    attachments::keep_keys(transaction, &certificates).await
+    Ok(())
 }
 
 /// Takes domains away from a service.

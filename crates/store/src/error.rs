@@ -96,6 +96,10 @@ pub enum Error {
     #[error(transparent)]
     Seal(#[from] SealError),
 
+    /// What a change was made up for has become different in the meantime. Look again.
+    #[error("it has become different in the meantime")]
+    Stale,
+
     /// A stored private key was opened but cannot be used.
     #[error("a stored private key is unusable")]
     StoredKey(#[source] pki::KeyError),

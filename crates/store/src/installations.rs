@@ -1,9 +1,10 @@
 //! Installations: what is said of a certificate on a service beside what the certificate says
-//! itself. A certificate that a domain of the service is served with may be without one.
+//! itself. A certificate that a domain of the service is served with may be without one. They are
+//! written by [`crate::installing`].
 
 use time::OffsetDateTime;
 
-use crate::backend::in_transaction;
+use crate::backend::Transaction;
 use crate::error::Error;
 use crate::ids::{AccountId, CertificateId, DnsProviderId, ServiceId};
 use crate::inventory::{IDENTIFIERS_LIMIT, within};
@@ -15,6 +16,10 @@ use crate::tokens::lines;
 
 /// The most installations of a service.
 pub const INSTALLATIONS_LIMIT: usize = 1_000;
+
+/// How long the names of all installations of a service are together at most, in bytes: all of them
+/// are read whenever one is made or changed.
+pub const INSTALLATIONS_BYTES_LIMIT: usize = 4 * 1024 * 1024;
 
 /// A certificate on a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,66 +63,6 @@ impl Store {
         rows.into_iter().map(read).collect()
     }
 
-    /// Adds an installation to a service that has `so_far` others; the answer is whether it has.
-    /// Who adds has looked at those that are there, and looks again when they have become others.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NotFound`] when the service is gone, [`Error::UnknownCertificate`] when the
-    /// certificate is, [`Error::Duplicate`], [`Error::Full`] beyond [`INSTALLATIONS_LIMIT`],
-    /// [`Error::TooLong`].
-    pub async fn add_installation(
-        &self,
-        installation: &Installation,
-        so_far: usize,
-    ) -> Result<bool, Error> {
-        let insert = insertion(installation)?;
-        // Locks the service, so that additions take turns.
-        let lock = Statement::new(
-            "update services set persistent = persistent where id = ? and account_id = ?",
-        )
-        .bind(installation.service_id)
-        .bind(installation.account_id);
-        let count = Statement::new("select count(*) from installations where service_id = ?")
-            .bind(installation.service_id);
-        in_transaction!(self.backend(), |transaction| {
-            if transaction.execute(lock.clone()).await? == 0 {
-                return Err(Error::NotFound);
-            }
-            let row = transaction.row(count.clone()).await?;
-            let count: i64 = row.map_or(Ok(0), |mut row| row.take())?;
-            let count = usize::try_from(count).unwrap_or(usize::MAX);
-            if count != so_far {
-                return Ok(false);
-            }
-            if count >= INSTALLATIONS_LIMIT {
-                return Err(Error::Full);
-            }
-            let added = transaction.execute(insert.clone()).await;
-            added.map_err(|error| error.or_missing(Error::UnknownCertificate))?;
-            Ok(true)
-        })
-    }
-
-    /// Writes what an installation has become, whether it was there before or not.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::UnknownCertificate`] when service or certificate are gone, [`Error::TooLong`].
-    pub async fn put_installation(&self, installation: &Installation) -> Result<(), Error> {
-        let put = insertion(installation)?.text(
-            " on conflict (service_id, certificate_id) do update set \
-             updated_at = excluded.updated_at, ssl_termination = excluded.ssl_termination, \
-             wildcard = excluded.wildcard, dns_provider_id = excluded.dns_provider_id, \
-             server_names = excluded.server_names, domains = excluded.domains",
-        );
-        in_transaction!(self.backend(), |transaction| {
-            let put = transaction.execute(put.clone()).await;
-            put.map_err(|error| error.or_missing(Error::UnknownCertificate))?;
-            Ok(())
-        })
-    }
-
     /// The installations of these certificates, of whatever account, the oldest first.
     pub async fn installations_of(
         &self,
@@ -130,12 +75,6 @@ impl Store {
             }
         }
         Ok(found)
-    }
-
-    /// Whether an installation names this DNS provider.
-    pub async fn is_dns_provider_named(&self, id: DnsProviderId) -> Result<bool, Error> {
-        let statement = naming(id);
-        Ok(self.backend().row(statement).await?.is_some())
     }
 }
 
@@ -155,7 +94,38 @@ pub(crate) fn naming(id: DnsProviderId) -> Statement {
     Statement::new("select 1 from installations where dns_provider_id = ? limit 1").bind(id)
 }
 
-fn insertion(installation: &Installation) -> Result<Statement, Error> {
+/// [`Error::Full`] when the service has no room for an installation beside the others.
+pub(crate) async fn require_room(
+    transaction: &mut Transaction,
+    installation: &Installation,
+) -> Result<(), Error> {
+    let Installation {
+        service_id,
+        certificate_id,
+        server_names,
+        domains,
+        ..
+    } = installation;
+    let others = Statement::new(
+        "select count(*), coalesce(sum(length(server_names) + length(domains)), 0) \
+         from installations where service_id = ? and certificate_id <> ?",
+    )
+    .bind(*service_id)
+    .bind(*certificate_id);
+    let Some(mut row) = transaction.row(others).await? else {
+        return Ok(());
+    };
+    let number = |taken: i64| usize::try_from(taken).unwrap_or(usize::MAX);
+    let (count, length) = (number(row.take()?), number(row.take()?));
+    let own: usize = server_names.iter().chain(domains).map(String::len).sum();
+    if count >= INSTALLATIONS_LIMIT || length.saturating_add(own) > INSTALLATIONS_BYTES_LIMIT {
+        return Err(Error::Full);
+    }
+    Ok(())
+}
+
+/// Writes what an installation has become, whether it was there before or not.
+pub(crate) fn put(installation: &Installation) -> Result<Statement, Error> {
     let Installation {
         service_id,
         certificate_id,
@@ -172,9 +142,14 @@ fn insertion(installation: &Installation) -> Result<Statement, Error> {
     for names in [&server_names, &domains] {
         within("the list of server names", IDENTIFIERS_LIMIT, names.len())?;
     }
-    let insert =
-        format!("insert into installations ({COLUMNS}) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
-    Ok(Statement::new(insert)
+    let put = format!(
+        "insert into installations ({COLUMNS}) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
+         on conflict (service_id, certificate_id) do update set \
+         updated_at = excluded.updated_at, ssl_termination = excluded.ssl_termination, \
+         wildcard = excluded.wildcard, dns_provider_id = excluded.dns_provider_id, \
+         server_names = excluded.server_names, domains = excluded.domains"
+    );
+    Ok(Statement::new(put)
         .bind(*service_id)
         .bind(*certificate_id)
         .bind(*account_id)

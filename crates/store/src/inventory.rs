@@ -1,4 +1,4 @@
-//! Adding certificates and versions, changing and removing them.
+//! Adding certificates, changing and removing them.
 //!
 //! Order of locks in every transaction: service, instance, domain, certificate, version, private
 //! key, authority, default issuer, order, inbound order, challenge, directory, budget, DNS provider, cursor,
@@ -8,17 +8,15 @@ use std::collections::BTreeSet;
 
 use time::OffsetDateTime;
 
-use crate::attachments;
 use crate::backend::{Transaction, in_transaction};
-use crate::certificate_labels;
-use crate::certificates::{NewCertificate, Origin, State, StateKind};
+use crate::certificates::{NewCertificate, State, StateKind};
 use crate::error::Error;
-use crate::events::{self, NewEvent};
-use crate::ids::{AccountId, CertificateId, PrivateKeyId};
+use crate::events::{self, EventRow, NewEvent};
+use crate::ids::{CertificateId, PrivateKeyId};
 use crate::names;
 use crate::orders;
 use crate::private_keys::{self, NewPrivateKey, SealedKey};
-use crate::recorder::{RecordRows, VERSIONS, insert_rows};
+use crate::recorder::RecordRows;
 use crate::references::LOOKUP_PORTION;
 use crate::scope::Scope;
 use crate::sql::{Statement, Value, to_microseconds};
@@ -51,35 +49,6 @@ pub struct NewRecord {
     pub event: NewEvent,
 }
 
-/// A version to be added to a certificate, with everything that becomes true at the same moment.
-#[derive(Debug, Clone)]
-pub struct NewVersionRecord {
-    /// The version, which becomes the current one.
-    pub version: NewVersion,
-    /// Its private key.
-    pub key: Option<NewPrivateKey>,
-    /// The names that the certificate covers from now on, as text.
-    pub identifiers: Vec<String>,
-    /// When the certificate is to be renewed.
-    pub renew_at: Option<OffsetDateTime>,
-    /// When something is to be done about it next: not after its renewal.
-    pub next_action_at: Option<OffsetDateTime>,
-    /// What the certificate becomes, if it comes to be in another way from now on.
-    pub becomes: Option<Remade>,
-    /// What the audit log will say.
-    pub event: NewEvent,
-}
-
-/// What changes of a certificate that was brought along from now on, or signs itself; nobody renews
-/// it any more.
-#[derive(Debug, Clone)]
-pub struct Remade {
-    /// How it comes to be: not by an issuer.
-    pub origin: Origin,
-    /// The common name that it is listed under; at most [`NAME_LIMIT`] bytes.
-    pub common_name: String,
-}
-
 impl Store {
     /// Adds a certificate. Many at once share a transaction; the answer comes when it is on disk.
     ///
@@ -94,82 +63,6 @@ impl Store {
         self.recorder().record(rows).await
     }
 
-    /// Adds a version to a certificate, makes it the current one, and the certificate valid for its
-    /// names. The private key is kept beyond its time for export if domains are served with the
-    /// certificate, or if it was there before. [`Error::NotFound`] when there is no such certificate
-    /// in the scope, or not the private key that the version names.
-    pub async fn add_version(
-        &self,
-        scope: Scope,
-        certificate: CertificateId,
-        record: NewVersionRecord,
-    ) -> Result<(), Error> {
-        let NewVersionRecord {
-            version,
-            key,
-            identifiers,
-            renew_at,
-            next_action_at,
-            becomes,
-            event,
-        } = record;
-        check_version(&version, key.as_ref())?;
-        let stored_key = version.private_key_id.filter(|_| key.is_none());
-        let key = self.seal(key.as_ref(), &event)?;
-        let mut update = Statement::new(
-            "update certificates set current_version_id = ?, identifiers = ?, not_after = ?, \
-             state = 'valid', attempt = 0, renew_at = ?, next_action_at = ?, reason = null",
-        )
-        .bind(version.id)
-        .bind(joined(&identifiers)?)
-        .bind(version.not_after)
-        .bind(renew_at)
-        .bind(next_action_at);
-        if let Some(Remade {
-            origin,
-            common_name,
-        }) = becomes
-        {
-            check_common_name(&common_name)?;
-            update = update
-                .text(", origin = ?, common_name = ?, issuer = null")
-                .bind(origin.as_str())
-                .bind(common_name);
-        }
-        let update = update.text(" where id = ?").bind(certificate);
-        let update = scope
-            .restrict(update, "account_id")
-            .text(" returning account_id, common_name");
-        let now = event.at;
-        let event = event.into_row();
-        in_transaction!(self.backend(), |transaction| {
-            let mut row = transaction
-                .row(update.clone())
-                .await?
-                .ok_or(Error::NotFound)?;
-            let account: AccountId = row.take()?;
-            let common_name: String = row.take()?;
-            let names = names::rows(account, certificate, &common_name, &identifiers);
-            names::replace(transaction, certificate, &names).await?;
-            let version = version.clone().into_row(certificate, account);
-            insert_rows(transaction, &VERSIONS, &[&version]).await?;
-            if let Some(key) = stored_key {
-                let keep = certificate_labels::keeping(Scope::Account(account), key);
-                if transaction.execute(keep).await? == 0 {
-                    return Err(Error::NotFound);
-                }
-            }
-            if let Some(key) = key.clone() {
-                private_keys::insert(transaction, key, Some(account)).await?;
-                if is_attached(transaction, certificate).await? {
-                    attachments::keep_keys(transaction, &[certificate]).await?;
-                }
-            }
-            orders::end(transaction, &[certificate], now).await?;
-            events::insert(transaction, vec![event.clone()]).await
-        })
-    }
-
     /// Moves a certificate to another state, and ends its order if one is under way. `failure` is
     /// why the last attempt at its next version failed, if one did; of a certificate in error it is
     /// the reason. [`Error::NotFound`] when there is no such certificate in the scope.
@@ -181,30 +74,10 @@ impl Store {
         failure: Option<String>,
         event: NewEvent,
     ) -> Result<(), Error> {
-        let StateColumns {
-            kind,
-            attempt,
-            next_action_at,
-            reason,
-        } = StateColumns::from(state);
-        let update = Statement::new(
-            "update certificates set state = ?, attempt = ?, renew_at = null, \
-             next_action_at = ?, reason = ? where id = ?",
-        )
-        .bind(kind.as_str())
-        .bind(attempt)
-        .bind(next_action_at)
-        .bind(reason.or(failure.map(cut_failure)))
-        .bind(certificate);
-        let update = scope.restrict(update, "account_id");
-        let now = event.at;
-        let event = event.into_row();
+        let prepared = PreparedState::new(scope, certificate, state, failure, event);
         in_transaction!(self.backend(), |transaction| {
-            if transaction.execute(update.clone()).await? == 0 {
-                return Err(Error::NotFound);
-            }
-            orders::end(transaction, &[certificate], now).await?;
-            events::insert(transaction, vec![event.clone()]).await
+            prepared.apply(transaction).await?;
+            events::insert(transaction, vec![prepared.event.clone()]).await
         })
     }
 
@@ -271,6 +144,54 @@ impl Store {
     ) -> Result<Option<SealedKey>, Error> {
         key.map(|key| SealedKey::new(self.sealer(), key, event.at))
             .transpose()
+    }
+}
+
+/// Another state of a certificate, ready to be written.
+pub(crate) struct PreparedState {
+    update: Statement,
+    certificate: CertificateId,
+    now: OffsetDateTime,
+    pub(crate) event: EventRow,
+}
+
+impl PreparedState {
+    pub(crate) fn new(
+        scope: Scope,
+        certificate: CertificateId,
+        state: State,
+        failure: Option<String>,
+        event: NewEvent,
+    ) -> Self {
+        let StateColumns {
+            kind,
+            attempt,
+            next_action_at,
+            reason,
+        } = StateColumns::from(state);
+        let update = Statement::new(
+            "update certificates set state = ?, attempt = ?, renew_at = null, \
+             next_action_at = ?, reason = ? where id = ?",
+        )
+        .bind(kind.as_str())
+        .bind(attempt)
+        .bind(next_action_at)
+        .bind(reason.or(failure.map(cut_failure)))
+        .bind(certificate);
+        Self {
+            update: scope.restrict(update, "account_id"),
+            certificate,
+            now: event.at,
+            event: event.into_row(),
+        }
+    }
+
+    /// Writes it, yet without its event.
+    pub(crate) async fn apply(&self, transaction: &mut Transaction) -> Result<(), Error> {
+        if transaction.execute(self.update.clone()).await? == 0 {
+            return Err(Error::NotFound);
+        }
+        orders::end(transaction, &[self.certificate], self.now).await
     }
 }
 
@@ -422,7 +343,7 @@ fn certificate_row(
     ])
 }
 
-fn check_common_name(common_name: &str) -> Result<(), Error> {
+pub(crate) fn check_common_name(common_name: &str) -> Result<(), Error> {
     within(
         "the common name of the certificate",
         NAME_LIMIT,
@@ -457,20 +378,6 @@ pub(crate) fn check_version(
         CHAIN_LIMIT,
         version.leaf.len() + chain,
     )
-}
-
-/// Whether a domain is served with a certificate.
-async fn is_attached(
-    transaction: &mut Transaction,
-    certificate: CertificateId,
-) -> Result<bool, Error> {
-    let statement = Statement::new(
-        "select 1 where exists (select 1 from domains where certificate_id = ?) \
-         or exists (select 1 from domains where alternate_id = ?)",
-    )
-    .bind(certificate)
-    .bind(certificate);
-    Ok(transaction.row(statement).await?.is_some())
 }
 
 pub(crate) fn within(what: &'static str, limit: usize, length: usize) -> Result<(), Error> {

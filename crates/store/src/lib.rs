@@ -39,11 +39,13 @@ mod grants;
 mod ids;
 mod inbound_orders;
 mod installations;
+mod installing;
 mod instances;
 mod inventory;
 mod leases;
 mod migrate;
 mod names;
+mod new_versions;
 mod numbers;
 mod orders;
 mod page;
@@ -103,7 +105,7 @@ pub use directories::{
     DIRECTORIES_LIMIT, DIRECTORY_TEXT_LIMIT, Directory, ExternalAccount, NewDirectory, ROOTS_LIMIT,
     Removal,
 };
-pub use dns_accounts::{DNS_ACCOUNT_NAME_LIMIT, DNS_ACCOUNTS_LIMIT, DnsAccount};
+pub use dns_accounts::{DNS_ACCOUNT_NAME_LIMIT, DNS_ACCOUNTS_LIMIT, DnsAccount, NewZone};
 pub use dns_providers::{
     CREDENTIALS_LIMIT, DNS_PROVIDER_KIND_LIMIT, DNS_PROVIDERS_LIMIT, DnsProvider, NewDnsProvider,
 };
@@ -122,15 +124,15 @@ pub use ids::{
 pub use inbound_orders::{
     INBOUND_CONTENT_LIMIT, INBOUND_TEXT_LIMIT, InboundContent, InboundOrder, NewInboundOrder,
 };
-pub use installations::{INSTALLATIONS_LIMIT, Installation};
+pub use installations::{INSTALLATIONS_BYTES_LIMIT, INSTALLATIONS_LIMIT, Installation};
+pub use installing::{Installing, Material};
 pub use instances::{
     INSTANCE_TEXT_LIMIT, INSTANCES_LIMIT, Instance, InstanceOfService, InstanceRemoval, NewInstance,
 };
-pub use inventory::{
-    CHAIN_LIMIT, IDENTIFIERS_LIMIT, NAME_LIMIT, NewRecord, NewVersionRecord, Remade,
-};
+pub use inventory::{CHAIN_LIMIT, IDENTIFIERS_LIMIT, NAME_LIMIT, NewRecord};
 pub use leases::{Claimable, Owners, Superseded};
 pub use names::Covering;
+pub use new_versions::{NewVersionRecord, Remade};
 pub use orders::{DirectoryOrder, NewDirectoryOrder, ORDER_TEXT_LIMIT};
 pub use page::{Order, Page, PageStart};
 pub use placements::{Acknowledgement, Placement, REASON_LIMIT, Refusal};

@@ -273,6 +273,13 @@ const MIGRATIONS: &[Migration] = &[
         sqlite: "",
         postgres: "",
     },
+    Migration {
+        version: 37,
+        name: "revisions",
+        script: include_str!("../migrations/0037_revisions.sql"),
+        sqlite: "",
+        postgres: "",
+    },
 ];
 
 const LEDGER: &str = "create table if not exists schema_migrations (

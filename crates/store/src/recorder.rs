@@ -238,6 +238,16 @@ async fn write_apart(
 }
 
 async fn insert(transaction: &mut Transaction, records: &[RecordRows]) -> Result<(), Error> {
+    insert_records(transaction, records).await?;
+    let events = records.iter().map(|record| record.event.clone()).collect();
+    events::insert(transaction, events).await
+}
+
+/// Writes records, yet without their events.
+pub(crate) async fn insert_records(
+    transaction: &mut Transaction,
+    records: &[RecordRows],
+) -> Result<(), Error> {
     let certificates: Vec<_> = records.iter().map(|record| &record.certificate).collect();
     insert_rows(transaction, &CERTIFICATES, &certificates).await?;
     let versions: Vec<_> = records
@@ -261,8 +271,7 @@ async fn insert(transaction: &mut Transaction, records: &[RecordRows]) -> Result
     for completion in completions {
         inbound_orders::complete(transaction, completion).await?;
     }
-    let events = records.iter().map(|record| record.event.clone()).collect();
-    events::insert(transaction, events).await
+    Ok(())
 }
 
 fn share(error: Error, count: usize) -> Vec<Result<(), Error>> {

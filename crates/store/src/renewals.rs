@@ -118,15 +118,7 @@ impl Store {
         now: OffsetDateTime,
         event: NewEvent,
     ) -> Result<(), Error> {
-        let update = Statement::new(
-            "update certificates set attempt = 0, reason = null, renew_at = ?, next_action_at = case when exists \
-             (select 1 from orders where orders.certificate_id = certificates.id) \
-             then next_action_at else ? end where id = ? and state in ('pending', 'valid')",
-        )
-        .bind(now)
-        .bind(now)
-        .bind(certificate);
-        let update = scope.restrict(update, "account_id");
+        let update = hastening(scope, certificate, now);
         let event = event.into_row();
         in_transaction!(self.backend(), |transaction| {
             if transaction.execute(update.clone()).await? == 0 {
@@ -173,4 +165,21 @@ impl Store {
             Ok(transaction.execute(update.clone()).await? > 0)
         })
     }
+}
+
+/// Makes the next version of a certificate due, see [`Store::renew_now`].
+pub(crate) fn hastening(
+    scope: Scope,
+    certificate: CertificateId,
+    now: OffsetDateTime,
+) -> Statement {
+    let update = Statement::new(
+        "update certificates set attempt = 0, reason = null, renew_at = ?, next_action_at = case \
+         when exists (select 1 from orders where orders.certificate_id = certificates.id) \
+         then next_action_at else ? end where id = ? and state in ('pending', 'valid')",
+    )
+    .bind(now)
+    .bind(now)
+    .bind(certificate);
+    scope.restrict(update, "account_id")
 }

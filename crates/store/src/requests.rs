@@ -2,9 +2,9 @@
 
 use time::OffsetDateTime;
 
-use crate::backend::in_transaction;
+use crate::backend::{Transaction, in_transaction};
 use crate::error::Error;
-use crate::events::{self, NewEvent};
+use crate::events::{self, EventRow, NewEvent};
 use crate::ids::{AccountId, CertificateId};
 use crate::inventory::{NAME_LIMIT, joined, within};
 use crate::names;
@@ -37,6 +37,31 @@ impl Store {
         renewed: Renewed,
         event: NewEvent,
     ) -> Result<(), Error> {
+        let request = PreparedRequest::new(scope, certificate, renewed, event)?;
+        in_transaction!(self.backend(), |transaction| {
+            request.apply(transaction).await?;
+            events::insert(transaction, vec![request.event.clone()]).await
+        })
+    }
+}
+
+/// A certificate that is to be obtained anew, ready to be written.
+pub(crate) struct PreparedRequest {
+    update: Statement,
+    certificate: CertificateId,
+    common_name: String,
+    identifiers: Vec<String>,
+    now: OffsetDateTime,
+    pub(crate) event: EventRow,
+}
+
+impl PreparedRequest {
+    pub(crate) fn new(
+        scope: Scope,
+        certificate: CertificateId,
+        renewed: Renewed,
+        event: NewEvent,
+    ) -> Result<Self, Error> {
         let Renewed {
             common_name,
             identifiers,
@@ -62,15 +87,23 @@ impl Store {
         let update = scope
             .restrict(update, "account_id")
             .text(" returning account_id");
-        let now = event.at;
-        let event = event.into_row();
-        in_transaction!(self.backend(), |transaction| {
-            let row = transaction.row(update.clone()).await?;
-            let account: AccountId = row.ok_or(Error::NotFound)?.take()?;
-            let names = names::rows(account, certificate, &common_name, &identifiers);
-            names::replace(transaction, certificate, &names).await?;
-            orders::end(transaction, &[certificate], now).await?;
-            events::insert(transaction, vec![event.clone()]).await
+        Ok(Self {
+            update,
+            certificate,
+            common_name,
+            identifiers,
+            now: event.at,
+            event: event.into_row(),
         })
+    }
+
+    /// Writes it, yet without its event.
+    pub(crate) async fn apply(&self, transaction: &mut Transaction) -> Result<(), Error> {
+        let row = transaction.row(self.update.clone()).await?;
+        let account: AccountId = row.ok_or(Error::NotFound)?.take()?;
+        let (id, identifiers) = (self.certificate, &self.identifiers);
+        let names = names::rows(account, id, &self.common_name, identifiers);
+        names::replace(transaction, id, &names).await?;
+        orders::end(transaction, &[id], self.now).await
     }
 }

@@ -1,6 +1,7 @@
 //! Certificates: the lasting, named things of the inventory. This module finds, lists and deletes
 //! them; its children add to them.
 
+mod drafts;
 mod for_domains;
 mod issue;
 mod issued;

@@ -113,45 +113,6 @@ impl Certificates {
         }
     }
 
-    /// Has a certificate, however it came to be, obtained for these names from now on. The version in
-    /// service stays there until there is a new one.
-    ///
-    /// # Errors
-    /// As [`Self::request_managed`]; [`Error::NotFound`].
-    pub(crate) async fn request_anew(
-        &self,
-        principal: &Principal,
-        certificate: &Certificate,
-        names: &[Identifier],
-        issuer: Option<String>,
-    ) -> Result<Certificate, Error> {
-        principal.require_write()?;
-        let account_id = certificate.account_id;
-        let issuer = match issuer {
-            Some(issuer) => self.issuers.usable(account_id, &issuer).await?,
-            None => self.issuers.default_of(account_id).await?,
-        };
-        self.check_obtainable(account_id, &issuer, names).await?;
-        let identifiers: Vec<String> = names.iter().map(ToString::to_string).collect();
-        let common_name = identifiers.first().cloned().unwrap_or_default();
-        let kind = events::CERTIFICATE_REQUESTED;
-        let event = self.event(certificate, principal.account_name(), kind, &common_name);
-        let renewed = store::Renewed {
-            common_name,
-            identifiers,
-            issuer,
-            next_attempt_at: self.surroundings.now(),
-        };
-        let reference = CertificateRef::Id(certificate.id);
-        let (scope, id) = (principal.scope(), certificate.id);
-        match self.store.request_anew(scope, id, renewed, event).await {
-            Err(store::Error::NotFound) => return Err(super::not_found(&reference)),
-            requested => requested?,
-        }
-        self.due.send_replace(());
-        self.find(principal, &reference).await
-    }
-
     /// Which limit would keep [`Self::renew`] from being followed by an order at once, and when the
     /// next place is free; `None` if none does.
     ///
@@ -203,6 +164,16 @@ impl Certificates {
         names: &[Identifier],
     ) -> Result<(), Error> {
         self.check_wildcards(account_id, issuer, names).await?;
+        self.check_policy(account_id, issuer, names).await
+    }
+
+    /// Refuses what the account's policy would not let the issuer issue.
+    pub(super) async fn check_policy(
+        &self,
+        account_id: AccountId,
+        issuer: &str,
+        names: &[Identifier],
+    ) -> Result<(), Error> {
         match self.issuers.resolve(account_id, issuer).await {
             Ok(Issuer::Authority) => {
                 let policy = self.policies.of(account_id).await?;
@@ -245,6 +216,19 @@ impl Certificates {
         names: &[Identifier],
         name: &str,
     ) -> Result<Certificate, store::Error> {
+        let (requested, record) = self.request_record(requester, names, name);
+        self.store.add_certificate(record).await?;
+        self.due.send_replace(());
+        Ok(requested)
+    }
+
+    /// A certificate that is requested, and what is to be stored of it.
+    pub(super) fn request_record(
+        &self,
+        requester: Requester<'_>,
+        names: &[Identifier],
+        name: &str,
+    ) -> (Certificate, NewRecord) {
         let now = self.surroundings.now();
         let identifiers: Vec<String> = names.iter().map(ToString::to_string).collect();
         let common_name = identifiers.first().cloned().unwrap_or_default();
@@ -288,14 +272,12 @@ impl Certificates {
                 &requested.common_name,
             ),
         };
-        self.store.add_certificate(record).await?;
-        self.due.send_replace(());
-        Ok(requested)
+        (requested, record)
     }
 
     /// Whether attempts for a certificate have ended and may begin anew. What was issued on order,
     /// with a key of the owner's, is none of the house's to obtain again.
-    async fn may_restart(&self, certificate: &Certificate) -> Result<bool, Error> {
+    pub(super) async fn may_restart(&self, certificate: &Certificate) -> Result<bool, Error> {
         match (&certificate.state, &certificate.current) {
             (State::Error { .. }, _) => Ok(true),
             (State::Revoked, Some(version)) => {

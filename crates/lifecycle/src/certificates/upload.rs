@@ -5,8 +5,8 @@
 
 use pki::{Chain, ChainError, DnsName, PrivateKey};
 use store::{
-    Certificate, CertificateId, CertificateRef, Exportable, NewCertificate, NewPrivateKey,
-    NewRecord, NewVersion, NewVersionRecord, Origin, PrivateKeyId, Remade, State, VersionId,
+    Certificate, CertificateId, CertificateRef, Exportable, NewPrivateKey, NewVersion,
+    NewVersionRecord, Origin, PrivateKeyId, Remade, VersionId,
 };
 use time::format_description::well_known::Rfc3339;
 
@@ -19,9 +19,9 @@ pub(crate) const NAME_DRAWS: u32 = 8;
 /// A well-formed upload.
 #[derive(Debug)]
 pub struct Upload {
-    name: Option<String>,
-    common_name: DnsName,
-    pair: Pair,
+    pub(super) name: Option<String>,
+    pub(super) common_name: DnsName,
+    pub(super) pair: Pair,
 }
 
 /// A well-formed new pair for a certificate that is there already.
@@ -33,7 +33,7 @@ pub struct Replacement {
 
 /// A key, and the chain whose leaf has that key, if there is such a leaf.
 #[derive(Debug)]
-struct Pair {
+pub(super) struct Pair {
     key: PrivateKey,
     chain: Option<Chain>,
 }
@@ -119,7 +119,7 @@ impl Pair {
     }
 
     /// The version that this pair makes for `common_name`, if it has to cover one, or why it cannot.
-    fn version(
+    pub(super) fn version(
         self,
         certificate_id: CertificateId,
         common_name: Option<&DnsName>,
@@ -185,44 +185,16 @@ impl Certificates {
         upload: Upload,
     ) -> Result<Certificate, Error> {
         principal.require_write()?;
-        let now = self.surroundings.now();
-        let id = CertificateId::from_random(self.surroundings.random());
-        let (version, key, identifiers) =
-            upload
-                .pair
-                .version(id, Some(&upload.common_name), &self.surroundings)?;
-        let certificate = NewCertificate {
-            id,
-            account_id: principal.account_id(),
-            name: upload.name.clone().unwrap_or_default(),
-            common_name: upload.common_name.to_string(),
-            identifiers,
-            origin: Origin::Uploaded,
-            state: State::Valid,
-            issuer: None,
-            created_at: now,
-        };
-        let mut record = NewRecord {
-            certificate,
-            version: Some(version),
-            key: Some(key),
-            event: events::of(
-                &self.surroundings,
-                principal.account_name(),
-                Some(principal.account_id()),
-                events::CERTIFICATE_UPLOADED,
-                Some(id.as_uuid()),
-                upload.common_name.as_str(),
-            ),
-        };
+        let (name, common_name) = (upload.name.clone(), upload.common_name.to_string());
+        let mut record = self.draft_upload(principal, upload)?;
+        let id = record.certificate.id;
         for _ in 0..NAME_DRAWS {
-            if upload.name.is_none() {
-                record.certificate.name =
-                    naming::name_after(upload.common_name.as_str(), &self.surroundings);
+            if name.is_none() {
+                record.certificate.name = naming::name_after(&common_name, &self.surroundings);
             }
             match self.store.add_certificate(record.clone()).await {
                 Ok(()) => return self.find(principal, &CertificateRef::Id(id)).await,
-                Err(store::Error::DuplicateName) if upload.name.is_none() => {}
+                Err(store::Error::DuplicateName) if name.is_none() => {}
                 Err(store::Error::DuplicateName) => break,
                 Err(store::Error::UnknownAccount) => return Err(account_gone(principal)),
                 Err(error) => return Err(error.into()),
@@ -299,54 +271,6 @@ impl Certificates {
         }
         self.find(principal, &CertificateRef::Id(certificate.id))
             .await
-    }
-}
-
-impl Certificates {
-    /// Makes a certificate, however it came to be, one that was brought along with this pair, under
-    /// the names of the pair. `kept_key` is the stored key if the pair has that.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`], [`Error::KeyMismatch`], [`Error::Expired`], [`Error::Forbidden`].
-    pub(crate) async fn take_over(
-        &self,
-        principal: &Principal,
-        certificate: &Certificate,
-        upload: Upload,
-        kept_key: Option<PrivateKeyId>,
-    ) -> Result<Certificate, Error> {
-        principal.require_write()?;
-        let common_name = upload.common_name.to_string();
-        let (mut version, key, identifiers) = upload.pair.version(
-            certificate.id,
-            Some(&upload.common_name),
-            &self.surroundings,
-        )?;
-        if kept_key.is_some() {
-            version.private_key_id = kept_key;
-        }
-        let actor = principal.account_name();
-        let kind = events::CERTIFICATE_REPLACED;
-        let record = NewVersionRecord {
-            version,
-            key: kept_key.is_none().then_some(key),
-            identifiers,
-            renew_at: None,
-            next_action_at: None,
-            becomes: Some(Remade {
-                origin: Origin::Uploaded,
-                common_name,
-            }),
-            event: self.event(certificate, actor, kind, &certificate.name),
-        };
-        let reference = CertificateRef::Id(certificate.id);
-        let (scope, id) = (principal.scope(), certificate.id);
-        match self.store.add_version(scope, id, record).await {
-            // Somebody deleted it in the meantime.
-            Err(store::Error::NotFound) => return Err(super::not_found(&reference)),
-            added => added?,
-        }
-        self.find(principal, &reference).await
     }
 }
 

@@ -1,8 +1,11 @@
 //! Changes of installations: other names, another pair, another way for the certificate to come to
 //! be. The certificate remains the same one.
 
-use pki::{DnsName, Identifier};
-use store::{Certificate, CertificateId, CertificateRef, Installation, PrivateKeyId, ServiceId};
+use pki::DnsName;
+use store::{
+    Certificate, CertificateId, DnsProviderId, Installation, Installing, Material, PrivateKeyId,
+    ServiceId, State, VersionId,
+};
 use zeroize::Zeroizing;
 
 use super::names::{self, ServerName};
@@ -10,12 +13,12 @@ use super::request::pair;
 use super::room::{Kind, require_room};
 use super::view::Installed;
 use super::{
-    InstallationKind, InstallationRequest, InstallationStatus, InstallationView, Installations,
-    named_or_of_leaf, warn_of,
+    DRAWS, InstallationKind, InstallationRequest, InstallationStatus, InstallationView,
+    Installations, is_passing, named_or_of_leaf, warn_of,
 };
 use crate::certificates::Upload;
 use crate::services::Extent;
-use crate::{Error, Noun, Principal};
+use crate::{Error, Principal};
 
 /// What becomes of the certificate.
 pub(super) enum Outcome {
@@ -29,13 +32,33 @@ pub(super) enum Outcome {
     Replaced(Box<Upload>, Option<PrivateKeyId>),
 }
 
+/// A change that could be stored as it is.
+struct Draft {
+    installing: Installing,
+    /// What obtains the certificate, if it is obtained now.
+    issuer: Option<String>,
+    /// The version that there was.
+    version: Option<VersionId>,
+    /// Domains that are left without a certificate.
+    left: Vec<String>,
+    uncovered: Vec<String>,
+}
+
+/// What is asked for, beside what there is.
+struct Wish {
+    outcome: Outcome,
+    names: Vec<ServerName>,
+    /// Whether the names are those from before, and nothing else is obtained or served.
+    is_as_before: bool,
+}
+
 impl Installations {
     /// Changes an installation. One whose certificate is obtained is renewed at once by that.
     ///
     /// # Errors
     /// As [`Self::create`]: but other installations stand in the way of another kind and of new names
     /// alone. [`Error::Unfit`], too, while another service is served with the certificate by a name
-    /// that it would be good for no more.
+    /// that it would be good for no more. Whatever is refused changes nothing.
     pub async fn change(
         &self,
         principal: &Principal,
@@ -44,7 +67,42 @@ impl Installations {
         request: InstallationRequest,
     ) -> Result<InstallationView, Error> {
         principal.require_write()?;
+        let mut draws = 1..DRAWS;
+        loop {
+            let draft = self.change_draft(principal, (service, certificate), &request);
+            let draft = draft.await?;
+            let row = &draft.installing.installation;
+            let (account, id) = (row.account_id, row.certificate_id);
+            match self.store.install(draft.installing).await {
+                Ok(()) => {}
+                Err(error) if is_passing(&error) && draws.next().is_some() => continue,
+                Err(error) => return Err(self.refused(principal, error)),
+            }
+            self.services.published.notify_one();
+            if draft.issuer.is_some() {
+                self.certificates.wake();
+            }
+            self.services.settle(&draft.left).await?;
+            self.wait((account, id), draft.issuer.as_deref(), draft.version)
+                .await?;
+            let (changed, _) = self.one_of(principal, service, certificate).await?;
+            let mut view = self.view(principal, changed).await?;
+            if draft.issuer.is_some() {
+                view.status = InstallationStatus::InProgress;
+            }
+            warn_of(&mut view, &draft.uncovered);
+            return Ok(view);
+        }
+    }
+
+    async fn change_draft(
+        &self,
+        principal: &Principal,
+        (service, certificate): (ServiceId, CertificateId),
+        request: &InstallationRequest,
+    ) -> Result<Draft, Error> {
         let service = self.service(principal, service).await?;
+        let revision = self.revision(principal, service.id).await?;
         let (before, others) = self.one_of(principal, service.id, certificate).await?;
         let kind = request.kind.unwrap_or(before.kind());
         let wildcard =
@@ -55,36 +113,68 @@ impl Installations {
         if provider != kept_provider || wildcard != before.row.wildcard || !is_same_kind {
             self.require_provider(principal, wildcard, provider).await?;
         }
-        let (outcome, names) = self.outcome(&before, kind, &request, wildcard).await?;
-        let (room, added) = (
-            Kind::of(kind, wildcard),
-            names::added(&before.row.server_names, &names),
-        );
+        let wish = self.wish(&before, kind, request, wildcard).await?;
+        let Wish {
+            outcome,
+            names,
+            is_as_before,
+        } = wish;
+        let room = Kind::of(kind, wildcard);
         let room = (room != Kind::of_installed(&before)).then_some(room);
-        require_room(&others, room, added)?;
+        require_room(
+            &others,
+            room,
+            names::added(&before.row.server_names, &names),
+        )?;
         let is_kept = |name: &DnsName| outcome.keeps(name);
         self.require_none_elsewhere(principal, service.id, &before.certificate, is_kept)
             .await?;
         let (served, uncovered) = self.served(&before, &outcome, &names).await?;
-        let places = self.services.places(&service, &served).await?;
-        if let (Outcome::Requested(names) | Outcome::Renewed(names), Some(provider)) =
-            (&outcome, provider)
-        {
-            self.have_zones_served(principal, provider, names).await?;
-        }
-        let after = self
-            .carry_out(principal, &before.certificate, outcome)
-            .await?;
-        let is_kept = |domain: &&String| served.iter().any(|name| name.as_str() == **domain);
-        let (mut domains, dropped): (Vec<String>, Vec<String>) = before
-            .row
-            .domains
-            .iter()
-            .cloned()
-            .partition(|domain| is_kept(&domain));
+        let places = if is_as_before {
+            self.services.own_places(&service, &served).await?
+        } else {
+            self.services.places(&service, &served).await?
+        };
+        let material = self.material(principal, &before.certificate, outcome, provider);
+        let material = material.await?;
+        let is_gone =
+            |domain: &String| !is_as_before && served.iter().all(|name| name.as_str() != domain);
+        let (dropped, mut domains): (Vec<String>, Vec<String>) =
+            before.row.domains.iter().cloned().partition(is_gone);
         domains.extend(places.missing());
+        let current = before.certificate.current.as_ref();
+        let is_there = match &material {
+            Material::Version(_) => true,
+            Material::Kept | Material::Due(_) => {
+                current.is_some() && !matches!(before.certificate.state, State::Pending { .. })
+            }
+            Material::Added(_) | Material::Anew(..) | Material::State(..) => false,
+        };
+        let (issuer, obtained) = match &material {
+            Material::Anew(renewed, _) => {
+                let names = renewed.identifiers.iter();
+                (Some(renewed.issuer.clone()), names.collect())
+            }
+            Material::Due(_) | Material::State(..) => {
+                let certificate = &before.certificate;
+                let names = certificate.identifiers.iter();
+                (certificate.issuer.clone(), names.collect())
+            }
+            Material::Added(_) | Material::Kept | Material::Version(_) => (None, Vec::new()),
+        };
+        let obtained = obtained.into_iter();
+        let obtained: Vec<DnsName> = obtained
+            .filter_map(|name| DnsName::parse(name).ok())
+            .collect();
+        let zones = match issuer {
+            Some(_) => self.zones(principal, provider, &obtained).await?,
+            None => Vec::new(),
+        };
         let row = Installation {
-            server_names: names::written(&names),
+            server_names: match is_as_before {
+                true => before.row.server_names.clone(),
+                false => names::written(&names),
+            },
             domains,
             wildcard,
             dns_provider_id: provider,
@@ -94,98 +184,103 @@ impl Installations {
             updated_at: self.surroundings.now().max(before.row.updated_at),
             ..before.row.clone()
         };
-        let put = self.store.put_installation(&row).await;
-        put.map_err(|error| match error {
-            // Somebody deleted it in the meantime.
-            store::Error::UnknownCertificate => Error::not_found(Noun::Certificate, certificate),
-            error => error.into(),
-        })?;
-        self.services
-            .serve_with(principal, &service, places, &after)
+        let others = others.iter().filter(|other| other.is_written);
+        let others = others.map(|other| other.certificate.id).collect();
+        let serving = self
+            .services
+            .serving(principal, &service, places, certificate, is_there);
+        let taken = (certificate, dropped.as_slice());
+        let releasing = self
+            .services
+            .releasing(principal, &service, taken, &others, Extent::Named)
             .await?;
-        if !dropped.is_empty() {
-            let others = others.iter().filter(|other| other.is_written);
-            let others = others.map(|other| other.certificate.id).collect();
-            let released = self.services.release(
-                principal,
-                &service,
-                after.id,
-                &dropped,
-                &others,
-                Extent::Named,
-            );
-            self.services.settle(&released.await?.left).await?;
-        }
-        if kind == InstallationKind::Issued {
-            self.wait(&Certificate {
-                current: before.certificate.current.clone(),
-                ..after
-            })
-            .await?;
-        }
-        let (changed, _) = self.one_of(principal, service.id, certificate).await?;
-        let mut view = self.view(principal, changed).await?;
-        if kind == InstallationKind::Issued {
-            view.status = InstallationStatus::InProgress;
-        }
-        warn_of(&mut view, &uncovered);
-        Ok(view)
+        let attachments = serving.attachments.into_iter();
+        let events = serving.events.into_iter();
+        Ok(Draft {
+            installing: Installing {
+                material,
+                remove_domains: releasing.released.removed,
+                add_domains: serving.add_domains,
+                attachments: attachments.chain(releasing.attachments).collect(),
+                events: events.chain(releasing.events).collect(),
+                switched: Some(self.services.switching(principal)),
+                zones,
+                ..Installing::of(row, revision)
+            },
+            issuer,
+            version: current.map(|version| version.id),
+            left: releasing.released.left,
+            uncovered,
+        })
     }
 
-    async fn outcome(
+    async fn wish(
         &self,
         before: &Installed,
         kind: InstallationKind,
         request: &InstallationRequest,
         wildcard: bool,
-    ) -> Result<(Outcome, Vec<ServerName>), Error> {
+    ) -> Result<Wish, Error> {
         let given = request.server_names.as_deref();
         let given_names = names::read(given.unwrap_or_default())?;
-        let so_far = || names::of_parts(before.row.server_names.iter().map(String::as_str));
+        let so_far = || names::known(&before.row.server_names);
         if kind == InstallationKind::Issued && request.kind.is_none() && request.brings_material() {
             let reason = "say manual to bring a certificate along; this one is obtained";
             return Err(Error::invalid("type", reason));
         }
-        match (before.kind(), kind) {
+        let is_same = kind == before.kind() && given_names.is_empty();
+        let wish = |outcome, names| Wish {
+            outcome,
+            names,
+            is_as_before: false,
+        };
+        Ok(match (before.kind(), kind) {
+            (_, InstallationKind::Issued) if is_same && wildcard == before.row.wildcard => {
+                let names = before.certificate.identifiers.iter();
+                let names = names.filter_map(|name| DnsName::parse(name).ok());
+                Wish {
+                    outcome: Outcome::Renewed(names.collect()),
+                    names: so_far(),
+                    is_as_before: true,
+                }
+            }
             (from, InstallationKind::Issued) => {
                 let names = if given_names.is_empty() {
-                    so_far()?
+                    so_far()
                 } else {
                     given_names
                 };
                 let obtained = names::obtained(&names, wildcard)?;
                 let is_same = from == InstallationKind::Issued
                     && same_names(&obtained, &before.certificate.identifiers);
-                let outcome = if is_same {
-                    Outcome::Renewed(obtained)
+                if is_same {
+                    wish(Outcome::Renewed(obtained), names)
                 } else {
-                    Outcome::Requested(obtained)
-                };
-                Ok((outcome, names))
+                    wish(Outcome::Requested(obtained), names)
+                }
             }
             (InstallationKind::Issued, InstallationKind::Uploaded) => {
                 let upload = request.whole_pair(None).await?;
                 let names = named_or_of_leaf(&given_names, &upload)?;
-                Ok((Outcome::Replaced(Box::new(upload), None), names))
+                wish(Outcome::Replaced(Box::new(upload), None), names)
             }
             (InstallationKind::Uploaded, InstallationKind::Uploaded) => {
                 if !request.brings_material() {
-                    let names = if given_names.is_empty() {
-                        so_far()?
-                    } else {
-                        given_names
-                    };
-                    return Ok((Outcome::Kept, names));
+                    return Ok(Wish {
+                        outcome: Outcome::Kept,
+                        names: if is_same { so_far() } else { given_names },
+                        is_as_before: is_same,
+                    });
                 }
                 let (upload, key) = self.new_pair(&before.certificate, request).await?;
                 // That the names are left empty means that they are those of the new leaf.
                 let names = match given {
-                    None => so_far()?,
+                    None => so_far(),
                     Some(_) => named_or_of_leaf(&given_names, &upload)?,
                 };
-                Ok((Outcome::Replaced(Box::new(upload), key), names))
+                wish(Outcome::Replaced(Box::new(upload), key), names)
             }
-        }
+        })
     }
 
     /// The pair of what was sent and, where something was not, of what is stored; with the stored
@@ -250,32 +345,33 @@ impl Installations {
         })
     }
 
-    async fn carry_out(
+    async fn material(
         &self,
         principal: &Principal,
         certificate: &Certificate,
         outcome: Outcome,
-    ) -> Result<Certificate, Error> {
+        provider: Option<DnsProviderId>,
+    ) -> Result<Material, Error> {
         match outcome {
-            Outcome::Kept => Ok(certificate.clone()),
+            Outcome::Kept => Ok(Material::Kept),
             Outcome::Requested(names) => {
-                let names: Vec<Identifier> = names.into_iter().map(Identifier::Dns).collect();
                 let issuer = match InstallationKind::from(certificate.origin) {
                     InstallationKind::Issued => certificate.issuer.clone(),
                     InstallationKind::Uploaded => self.settings.installations.issuer.clone(),
                 };
+                let are_proven = self.are_proven(principal, provider).await?;
                 self.certificates
-                    .request_anew(principal, certificate, &names, issuer)
+                    .draft_anew(principal, certificate, &names, issuer, are_proven)
                     .await
             }
             Outcome::Renewed(_) => {
-                let reference = CertificateRef::Id(certificate.id);
-                self.certificates.renew(principal, &reference).await
+                let renewal = self.certificates.draft_renewal(principal, certificate);
+                // What was issued on order, for a key that is not the server's, stays as it is.
+                Ok(renewal.await?.unwrap_or(Material::Kept))
             }
             Outcome::Replaced(upload, key) => {
                 self.certificates
-                    .take_over(principal, certificate, *upload, key)
-                    .await
+                    .draft_taken_over(principal, certificate, *upload, key)
             }
         }
     }

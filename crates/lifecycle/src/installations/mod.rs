@@ -6,6 +6,7 @@
 //! service by other ways is shown as installed, too, but keeps nobody from installing another.
 
 mod changing;
+mod creating;
 mod farewell;
 mod names;
 mod naming;
@@ -18,14 +19,14 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pki::{DnsName, Identifier};
+use pki::DnsName;
 use store::{
-    AccountId, Certificate, CertificateId, CertificateRef, DnsProviderId, Installation, Service,
-    ServiceId, ServiceRef, State, Store,
+    AccountId, CertificateId, CertificateRef, DnsProviderId, NewZone, Service, ServiceId,
+    ServiceRef, State, Store, VersionId,
 };
 use tokio::time::Instant;
 
-use crate::certificates::{ManagedRequest, Upload};
+use crate::certificates::{Upload, account_gone};
 use crate::issuers::Issuer;
 use crate::settings::Settings;
 use crate::{
@@ -33,7 +34,6 @@ use crate::{
 };
 
 use names::ServerName;
-use room::{Kind, require_room};
 use view::Installed;
 
 pub use request::{InstallationKind, InstallationRequest};
@@ -62,14 +62,6 @@ pub(crate) struct Around {
     pub(crate) store: Store,
     pub(crate) surroundings: Surroundings,
     pub(crate) settings: Arc<Settings>,
-}
-
-/// What the certificate of an installation is made of.
-enum Material {
-    /// Names that are obtained.
-    Issued(Vec<DnsName>),
-    /// What somebody brought along.
-    Uploaded(Box<Upload>),
 }
 
 impl Installations {
@@ -144,138 +136,6 @@ impl Installations {
                     .ok_or(missing)
             }
             Err(error) => Err(error),
-        }
-    }
-
-    /// Installs a certificate on a service: takes one in, or requests one, and serves the names
-    /// with it.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] names the field at fault; [`Error::KeyMismatch`], [`Error::Expired`];
-    /// [`Error::Unfit`] beside an installed certificate of another kind or for one of the names;
-    /// [`Error::DomainTaken`]; [`Error::NoCertificate`] for a wildcard that cannot be obtained;
-    /// [`Error::Policy`], [`Error::NotFound`], [`Error::Forbidden`].
-    pub async fn create(
-        &self,
-        principal: &Principal,
-        service: ServiceId,
-        request: InstallationRequest,
-    ) -> Result<InstallationView, Error> {
-        principal.require_write()?;
-        let service = self.service(principal, service).await?;
-        let kind = request
-            .kind
-            .ok_or_else(|| Error::invalid("type", "say lets_encrypt or manual"))?;
-        let wildcard = kind == InstallationKind::Issued && request.wildcard.unwrap_or_default();
-        let given = names::read(request.server_names.as_deref().unwrap_or_default())?;
-        self.require_provider(principal, wildcard, request.dns_provider)
-            .await?;
-        let mut draws = 1..DRAWS;
-        loop {
-            let name = naming::drawn_name(&service, &self.surroundings);
-            let (material, names) = self
-                .material(kind, &request, &given, wildcard, &name)
-                .await?;
-            let others = self.installed(principal, service.id).await?;
-            require_room(&others, Some(Kind::of(kind, wildcard)), &names)?;
-            let served = served_names(&material, &names);
-            let places = self.services.places(&service, &served.0).await?;
-            self.have_records_written(principal, &material, request.dns_provider)
-                .await?;
-            let certificate = match self.make(principal, material, name).await {
-                Err(Error::NameTaken { .. }) if draws.next().is_some() => continue,
-                made => made?,
-            };
-            let now = self.surroundings.now();
-            let row = Installation {
-                service_id: service.id,
-                certificate_id: certificate.id,
-                account_id: certificate.account_id,
-                server_names: names::written(&names),
-                domains: places.missing(),
-                wildcard,
-                dns_provider_id: request.dns_provider,
-                ssl_termination: request.ssl_termination.unwrap_or(true),
-                created_at: now,
-                updated_at: now,
-            };
-            let so_far = others.iter().filter(|other| other.is_written).count();
-            match self.store.add_installation(&row, so_far).await {
-                // None of its domains may be served with it, and then the feed tells of nothing.
-                Ok(true) => self.targets.look_again(certificate.account_id),
-                // Somebody was faster; what is there now may leave no room.
-                Ok(false) if draws.next().is_some() => {
-                    self.take_back(principal, certificate.id).await;
-                    continue;
-                }
-                refused => {
-                    self.take_back(principal, certificate.id).await;
-                    return Err(match refused {
-                        Err(store::Error::NotFound) => not_found(service.id),
-                        Err(store::Error::Full) => Error::Unfit {
-                            reason: "the stack has as many certificates as it can have".to_owned(),
-                        },
-                        Err(error) => error.into(),
-                        Ok(_) => Error::Busy {
-                            reason: "others are changing this stack",
-                        },
-                    });
-                }
-            }
-            let serving = self
-                .services
-                .serve_with(principal, &service, places, &certificate);
-            if let Err(error) = serving.await {
-                self.take_back(principal, certificate.id).await;
-                return Err(error);
-            }
-            self.wait(&certificate).await?;
-            let (made, _) = self.one_of(principal, service.id, certificate.id).await?;
-            let mut view = self.view(principal, made).await?;
-            view.status = InstallationStatus::InProgress;
-            warn_of(&mut view, &served.1);
-            return Ok(view);
-        }
-    }
-
-    /// What the certificate is made of, and the names that it is for.
-    async fn material(
-        &self,
-        kind: InstallationKind,
-        request: &InstallationRequest,
-        given: &[ServerName],
-        wildcard: bool,
-        name: &str,
-    ) -> Result<(Material, Vec<ServerName>), Error> {
-        match kind {
-            InstallationKind::Issued => {
-                let obtained = names::obtained(given, wildcard)?;
-                Ok((Material::Issued(obtained), given.to_vec()))
-            }
-            InstallationKind::Uploaded => {
-                let upload = request.whole_pair(Some(name.to_owned())).await?;
-                let names = named_or_of_leaf(given, &upload)?;
-                Ok((Material::Uploaded(Box::new(upload)), names))
-            }
-        }
-    }
-
-    async fn make(
-        &self,
-        principal: &Principal,
-        material: Material,
-        name: String,
-    ) -> Result<Certificate, Error> {
-        match material {
-            Material::Issued(names) => {
-                let request = ManagedRequest {
-                    name: Some(name),
-                    names: names.into_iter().map(Identifier::Dns).collect(),
-                    issuer: self.settings.installations.issuer.clone(),
-                };
-                self.certificates.request_managed(principal, request).await
-            }
-            Material::Uploaded(upload) => self.certificates.upload(principal, *upload).await,
         }
     }
 
@@ -380,30 +240,58 @@ impl Installations {
         Ok(views)
     }
 
-    /// Has the DNS provider that somebody named write the records of what is to be obtained.
-    async fn have_records_written(
+    /// What is at the base of everything that is drawn up for a service; to be looked at first.
+    async fn revision(&self, principal: &Principal, service: ServiceId) -> Result<i64, Error> {
+        let revision = self
+            .store
+            .installations_revision(principal.scope(), service);
+        revision.await?.ok_or_else(|| not_found(service))
+    }
+
+    /// The zones that a DNS provider gets, which somebody named for what is to be obtained.
+    async fn zones(
         &self,
         principal: &Principal,
-        material: &Material,
         provider: Option<DnsProviderId>,
-    ) -> Result<(), Error> {
-        match (material, provider) {
-            (Material::Issued(names), Some(provider)) => {
-                self.have_zones_served(principal, provider, names).await
-            }
-            _ => Ok(()),
+        names: &[DnsName],
+    ) -> Result<Vec<NewZone>, Error> {
+        let Some(provider) = provider else {
+            return Ok(Vec::new());
+        };
+        match self
+            .dns_accounts
+            .zones_for(principal, provider, names)
+            .await
+        {
+            Err(Error::NotFound { .. }) => Err(no_such_provider()),
+            zones => zones,
         }
     }
 
-    async fn have_zones_served(
+    /// Whether a DNS provider that somebody named takes whatever zone there is to be proven.
+    async fn are_proven(
         &self,
         principal: &Principal,
-        provider: DnsProviderId,
-        names: &[DnsName],
-    ) -> Result<(), Error> {
-        match self.dns_accounts.serve(principal, provider, names).await {
-            Err(Error::NotFound { .. }) => Err(no_such_provider()),
-            served => served,
+        provider: Option<DnsProviderId>,
+    ) -> Result<bool, Error> {
+        match provider {
+            Some(provider) => self.dns_accounts.is_account(principal, provider).await,
+            None => Ok(false),
+        }
+    }
+
+    /// Why the store did not take a draft.
+    fn refused(&self, principal: &Principal, error: store::Error) -> Error {
+        match error {
+            store::Error::DomainTaken(name) => Error::DomainTaken { name },
+            store::Error::Full => Error::Unfit {
+                reason: "the stack has as many certificates and domains as it can have".to_owned(),
+            },
+            store::Error::UnknownAccount => account_gone(principal),
+            error if is_passing(&error) => Error::Busy {
+                reason: "others are changing this stack",
+            },
+            error => error.into(),
         }
     }
 
@@ -432,19 +320,19 @@ impl Installations {
 
     /// Waits a little for what an authority of the house has to sign, so that its version can be
     /// shown at once.
-    async fn wait(&self, certificate: &Certificate) -> Result<(), Error> {
-        if !self
-            .is_of_authority(certificate.account_id, certificate.issuer.as_deref())
-            .await?
-        {
+    async fn wait(
+        &self,
+        (account, id): (AccountId, CertificateId),
+        issuer: Option<&str>,
+        before: Option<VersionId>,
+    ) -> Result<(), Error> {
+        if !self.is_of_authority(account, issuer).await? {
             return Ok(());
         }
-        let before = certificate.current.as_ref().map(|version| version.id);
         let deadline = Instant::now() + self.settings.installations.patience;
+        let (scope, reference) = (store::Scope::Account(account), CertificateRef::Id(id));
         while Instant::now() < deadline {
             tokio::time::sleep(LOOK).await;
-            let scope = store::Scope::Account(certificate.account_id);
-            let reference = CertificateRef::Id(certificate.id);
             let Some(found) = self.store.certificate(scope, &reference).await? else {
                 break;
             };
@@ -470,13 +358,6 @@ impl Installations {
             Err(error) => Err(error),
         }
     }
-
-    async fn take_back(&self, principal: &Principal, certificate: CertificateId) {
-        let (account, actor) = (principal.account_id(), principal.account_name());
-        self.services
-            .take_back(account, actor, &[certificate])
-            .await;
-    }
 }
 
 /// The names as they were given, or those of the leaf when none were.
@@ -487,22 +368,23 @@ fn named_or_of_leaf(given: &[ServerName], upload: &Upload) -> Result<Vec<ServerN
     }
 }
 
-/// The names that the service gets as domains, and those that it cannot get.
-fn served_names(material: &Material, names: &[ServerName]) -> (Vec<DnsName>, Vec<String>) {
-    match material {
-        Material::Issued(obtained) => (obtained.clone(), Vec::new()),
-        Material::Uploaded(upload) => match upload.leaf() {
-            Some(leaf) => names::split(names, leaf),
-            None => (Vec::new(), names::written(names)),
-        },
-    }
-}
-
 fn warn_of(view: &mut InstallationView, uncovered: &[String]) {
     if !uncovered.is_empty() {
         let uncovered = uncovered.join(", ");
         view.warning = Some(format!("the certificate does not cover {uncovered}"));
     }
+}
+
+/// Whether a draft that the store refused can differ from the next one.
+fn is_passing(error: &store::Error) -> bool {
+    matches!(
+        error,
+        store::Error::Duplicate
+            | store::Error::DuplicateName
+            | store::Error::NotFound
+            | store::Error::Stale
+            | store::Error::UnknownCertificate
+    )
 }
 
 fn no_such_provider() -> Error {

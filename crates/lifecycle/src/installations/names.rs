@@ -51,6 +51,16 @@ pub(super) fn of_parts<'a>(parts: impl Iterator<Item = &'a str>) -> Result<Vec<S
     Ok(names)
 }
 
+/// The names of a list that was accepted before, as far as they are DNS names.
+pub(super) fn known(parts: &[String]) -> Vec<ServerName> {
+    let names = parts.iter().filter_map(|written| {
+        let name = DnsName::parse(written).ok()?;
+        let written = written.clone();
+        Some(ServerName { written, name })
+    });
+    names.collect()
+}
+
 /// The DNS names of a certificate.
 ///
 /// # Errors

@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 
 use pki::DnsName;
-use store::{Attachment, Certificate, CertificateId, Domain, NewDomain, Scope, Service, State};
+use store::{Attachment, CertificateId, Domain, NewDomain, NewEvent, Scope, Service};
 
-use super::{MAX_DOMAINS, Services, domains};
+use super::{Services, domains};
 use crate::selection;
 use crate::{Error, Principal, events};
 
@@ -24,6 +24,20 @@ pub(crate) struct Released {
     pub(crate) left: Vec<String>,
     /// Those that went.
     pub(crate) removed: Vec<String>,
+}
+
+/// What makes it so.
+pub(crate) struct Releasing {
+    pub(crate) released: Released,
+    pub(crate) attachments: Vec<Attachment>,
+    pub(crate) events: Vec<NewEvent>,
+}
+
+/// What serves names with a certificate.
+pub(crate) struct Serving {
+    pub(crate) add_domains: Vec<NewDomain>,
+    pub(crate) attachments: Vec<Attachment>,
+    pub(crate) events: Vec<NewEvent>,
 }
 
 /// Where on a service names are, or will be.
@@ -74,59 +88,60 @@ impl Services {
         })
     }
 
-    /// Serves names of a service with a certificate that somebody chose for them. What is served
-    /// with another goes on so while there is nothing of this one.
+    /// Where those of these names are that a service has.
     ///
     /// # Errors
-    /// [`Error::DomainTaken`], [`Error::Unfit`] for too many domains, [`Error::NotFound`].
-    pub(crate) async fn serve_with(
+    /// [`Error::Store`].
+    pub(crate) async fn own_places(
+        &self,
+        service: &Service,
+        names: &[DnsName],
+    ) -> Result<Places, Error> {
+        let texts: Vec<&str> = names.iter().map(DnsName::as_str).collect();
+        let found = self.store.domains_named(Scope::Everything, &texts).await?;
+        let own = found
+            .into_iter()
+            .filter(|domain| domain.service_id == service.id);
+        Ok(Places {
+            own: own.collect(),
+            missing: Vec::new(),
+        })
+    }
+
+    /// What serves names of a service with a certificate that somebody chose for them. What is
+    /// served with another goes on so unless this one `is_there`.
+    pub(crate) fn serving(
         &self,
         principal: &Principal,
         service: &Service,
         places: Places,
-        certificate: &Certificate,
-    ) -> Result<(), Error> {
+        certificate: CertificateId,
+        is_there: bool,
+    ) -> Serving {
         let Places { own, missing } = places;
-        if !missing.is_empty() {
-            let texts: Vec<String> = missing.iter().map(ToString::to_string).collect();
-            let add_domains = texts.iter().map(|name| NewDomain {
-                name: name.clone(),
-                certificate_id: Some(certificate.id),
-                alternate_id: None,
-                is_explicit: true,
-            });
-            let change = store::ServiceChange {
-                add_domains: add_domains.collect(),
-                ..store::ServiceChange::default()
-            };
-            let names = texts.iter().map(String::as_str);
-            let events = self.domain_events(principal, service.id, events::DOMAIN_ADDED, names);
-            let (scope, id) = (principal.scope(), service.id);
-            let changed = self.store.change_service(scope, id, change, events).await;
-            changed.map_err(|error| match error {
-                store::Error::DomainTaken(name) => Error::DomainTaken { name },
-                store::Error::Full => Error::Unfit {
-                    reason: format!("a service has at most {MAX_DOMAINS} domains"),
-                },
-                store::Error::NotFound => super::not_found(&store::ServiceRef::Id(id)),
-                error => error.into(),
-            })?;
-        }
-        let is_there =
-            certificate.current.is_some() && !matches!(certificate.state, State::Pending { .. });
+        let names = missing.iter().map(DnsName::as_str);
+        let events = self.domain_events(principal, service.id, events::DOMAIN_ADDED, names);
+        let add_domains = missing.iter().map(|name| NewDomain {
+            name: name.to_string(),
+            certificate_id: Some(certificate),
+            alternate_id: None,
+            is_explicit: true,
+        });
         let attachments = own
             .into_iter()
             .filter(|domain| is_there || domain.certificate_id.is_none())
             .map(|domain| Attachment {
                 from: domain.certificate_id,
-                certificate_id: Some(certificate.id),
+                certificate_id: Some(certificate),
                 alternate_id: None,
                 is_explicit: true,
                 domain: domain.name,
             });
-        self.switch(principal, attachments.collect()).await?;
-        self.published.notify_one();
-        Ok(())
+        Serving {
+            add_domains: add_domains.collect(),
+            attachments: attachments.collect(),
+            events,
+        }
     }
 
     /// Has domains of a service served with a certificate no more. Those in `names` go, unless one
@@ -144,6 +159,45 @@ impl Services {
         others: &HashSet<CertificateId>,
         extent: Extent,
     ) -> Result<Released, Error> {
+        let releasing = self.releasing(principal, service, (certificate, names), others, extent);
+        let Releasing {
+            released,
+            attachments,
+            events,
+        } = releasing.await?;
+        if !attachments.is_empty() {
+            let event = self.switching(principal);
+            self.store.attach(attachments, event).await?;
+        }
+        if !released.removed.is_empty() {
+            let change = store::ServiceChange {
+                remove_domains: released.removed.clone(),
+                ..store::ServiceChange::default()
+            };
+            let (scope, id) = (principal.scope(), service.id);
+            let removing = self.store.change_service(scope, id, change, events);
+            match removing.await {
+                // Somebody else has taken one of them away; the next look tells.
+                Ok(()) | Err(store::Error::NotFound) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.published.notify_one();
+        Ok(released)
+    }
+
+    /// What has domains of a service served with a certificate no more, see [`Self::release`].
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub(crate) async fn releasing(
+        &self,
+        principal: &Principal,
+        service: &Service,
+        (certificate, names): (CertificateId, &[String]),
+        others: &HashSet<CertificateId>,
+        extent: Extent,
+    ) -> Result<Releasing, Error> {
         let domains = self.store.domains_of_services(&[service.id]).await?;
         let served: Vec<(DnsName, Domain)> = domains
             .into_iter()
@@ -182,25 +236,13 @@ impl Services {
                 domain: domain.name,
             });
         }
-        self.switch(principal, attachments).await?;
-        if !removed.is_empty() {
-            let names = removed.iter().map(String::as_str);
-            let events = self.domain_events(principal, service.id, events::DOMAIN_REMOVED, names);
-            let change = store::ServiceChange {
-                remove_domains: removed.clone(),
-                ..store::ServiceChange::default()
-            };
-            let removing = self
-                .store
-                .change_service(principal.scope(), service.id, change, events);
-            match removing.await {
-                // Somebody else has taken one of them away; the next look tells.
-                Ok(()) | Err(store::Error::NotFound) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        self.published.notify_one();
-        Ok(Released { left, removed })
+        let gone = removed.iter().map(String::as_str);
+        let events = self.domain_events(principal, service.id, events::DOMAIN_REMOVED, gone);
+        Ok(Releasing {
+            released: Released { left, removed },
+            attachments,
+            events,
+        })
     }
 
     /// Chooses, or requests, something for domains that were left without.
@@ -214,24 +256,16 @@ impl Services {
         Ok(())
     }
 
-    async fn switch(
-        &self,
-        principal: &Principal,
-        attachments: Vec<Attachment>,
-    ) -> Result<(), Error> {
-        if attachments.is_empty() {
-            return Ok(());
-        }
-        // The store completes it for each domain that changes.
-        let event = events::of(
+    /// What the audit log says of domains that are served with others; the store completes it for
+    /// each that changes.
+    pub(crate) fn switching(&self, principal: &Principal) -> NewEvent {
+        events::of(
             &self.surroundings,
             principal.account_name(),
             None,
             events::DOMAIN_SWITCHED,
             None,
             "",
-        );
-        self.store.attach(attachments, event).await?;
-        Ok(())
+        )
     }
 }

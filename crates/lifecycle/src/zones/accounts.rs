@@ -157,30 +157,42 @@ impl DnsAccounts {
         }
     }
 
-    /// Makes this DNS account a provider of the zones of these names, unless somebody added a
+    /// Whether somebody who is named writes the records of whatever zone it takes: a DNS account
+    /// does, the provider of a single zone does not.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub(crate) async fn is_account(
+        &self,
+        principal: &Principal,
+        id: DnsProviderId,
+    ) -> Result<bool, Error> {
+        let account = self.store.dns_account(principal.scope(), id).await?;
+        Ok(account.is_some())
+    }
+
+    /// What makes this DNS account a provider of the zones of these names, unless somebody added a
     /// provider for a zone itself. The provider of a single zone writes their records already, or
     /// never will.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Unfit`] when the account would have too many zones.
-    pub async fn serve(
+    /// [`Error::NotFound`].
+    pub(crate) async fn zones_for(
         &self,
         principal: &Principal,
         id: DnsProviderId,
         names: &[DnsName],
-    ) -> Result<(), Error> {
-        let scope = principal.scope();
-        if self.store.dns_account(scope, id).await?.is_none() {
-            return match self.store.dns_provider(scope, id).await? {
-                Some(_) => Ok(()),
+    ) -> Result<Vec<store::NewZone>, Error> {
+        if !self.is_account(principal, id).await? {
+            return match self.store.dns_provider(principal.scope(), id).await? {
+                Some(_) => Ok(Vec::new()),
                 None => Err(Error::not_found(Noun::DnsProvider, id)),
             };
         }
         let (account, actor) = (principal.account_id(), principal.account_name());
-        for zone in self.providers.zones_of(names).await {
-            self.providers.provide(account, actor, id, &zone).await?;
-        }
-        Ok(())
+        let zones = self.providers.zones_of(names).await.into_iter();
+        let zones = zones.map(|zone| self.providers.new_zone(account, actor, id, zone));
+        Ok(zones.collect())
     }
 
     async fn remove_provider(

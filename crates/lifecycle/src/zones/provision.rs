@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pki::DnsName;
-use store::{AccountId, DnsProviderId, Scope};
+use store::{AccountId, DnsProviderId, NewZone, Scope};
 use tokio::time::{Instant, timeout_at};
 
 use super::DnsProviders;
@@ -38,7 +38,8 @@ impl DnsProviders {
             }
         }
         for zone in self.zones_of(&lacking).await {
-            self.provide(account, actor, writer, &zone).await?;
+            let zone = self.new_zone(account, actor, writer, zone);
+            self.provide(account, zone).await?;
         }
         Ok(())
     }
@@ -76,14 +77,14 @@ impl DnsProviders {
         is_within.then_some(zone.apex)
     }
 
-    /// Makes a DNS account a provider of a zone, unless it is one or somebody added one for it.
-    pub(super) async fn provide(
+    /// A zone that a DNS account is to be a provider of.
+    pub(super) fn new_zone(
         &self,
         account: AccountId,
         actor: &str,
-        writer: DnsProviderId,
-        zone: &str,
-    ) -> Result<(), Error> {
+        dns_account: DnsProviderId,
+        zone: String,
+    ) -> NewZone {
         let provider = DnsProviderId::from_random(self.surroundings.random());
         let event = events::of(
             &self.surroundings,
@@ -91,16 +92,22 @@ impl DnsProviders {
             Some(account),
             events::DNS_PROVIDER_ADDED,
             Some(provider.as_uuid()),
-            zone,
+            &zone,
         );
-        let scope = Scope::Account(account);
-        let provided = self
-            .store
-            .provide_zone(scope, writer, zone, provider, event);
-        match provided.await {
+        NewZone {
+            dns_account,
+            zone,
+            provider,
+            event,
+        }
+    }
+
+    async fn provide(&self, account: AccountId, zone: NewZone) -> Result<(), Error> {
+        let dns_account = zone.dns_account;
+        match self.store.provide_zone(Scope::Account(account), zone).await {
             // Somebody else may have done so in the meantime.
             Ok(_) | Err(store::Error::Duplicate | store::Error::DuplicateName) => Ok(()),
-            Err(store::Error::NotFound) => Err(Error::not_found(Noun::DnsProvider, writer)),
+            Err(store::Error::NotFound) => Err(Error::not_found(Noun::DnsProvider, dns_account)),
             Err(store::Error::Full) => Err(Error::Unfit {
                 reason: format!(
                     "an account has at most {} DNS providers",

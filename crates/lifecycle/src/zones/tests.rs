@@ -242,6 +242,20 @@ async fn dns_account(fixture: &Fixture, principal: &Principal, name: &str) -> st
     accounts.add(principal, account).await.unwrap().id
 }
 
+/// Makes a DNS account the provider of the zones of these names.
+async fn serve(
+    fixture: &Fixture,
+    principal: &Principal,
+    id: store::DnsProviderId,
+    names: &[DnsName],
+) -> Result<(), Error> {
+    let accounts = &fixture.house.dns_accounts;
+    for zone in accounts.zones_for(principal, id, names).await? {
+        fixture.store.provide_zone(principal.scope(), zone).await?;
+    }
+    Ok(())
+}
+
 fn names(texts: &[&str]) -> Vec<DnsName> {
     let names = texts.iter().map(|text| DnsName::parse(text).unwrap());
     names.collect()
@@ -267,7 +281,7 @@ async fn a_dns_account_provides_the_zones_of_the_names_that_it_is_named_for() {
         "www.nowhere.org",
     ]);
     let accounts = &fixture.house.dns_accounts;
-    accounts.serve(&tenant, id, &served).await.unwrap();
+    serve(&fixture, &tenant, id, &served).await.unwrap();
     let zones = zones(&fixture, &tenant).await;
     let zones: Vec<&str> = zones.iter().map(|(zone, _)| zone.as_str()).collect();
     assert_eq!(
@@ -293,7 +307,7 @@ async fn a_dns_account_provides_the_zones_of_the_names_that_it_is_named_for() {
     assert_eq!(writers, ["main"]);
     accounts.remove(&tenant, id).await.unwrap();
     assert!(accounts.list(&tenant).await.unwrap().is_empty());
-    let gone = accounts.serve(&tenant, id, &served).await;
+    let gone = serve(&fixture, &tenant, id, &served).await;
     assert!(matches!(gone, Err(Error::NotFound { .. })), "{gone:?}");
 }
 
@@ -314,9 +328,9 @@ async fn dns_accounts_stand_beside_each_other_in_a_zone() {
             .unwrap()
             .map(|place| place.provider.dns_account_id)
     };
-    accounts.serve(&tenant, first, &served).await.unwrap();
+    serve(&fixture, &tenant, first, &served).await.unwrap();
     assert_eq!(made_of(Some(second)).await, Some(Some(first)));
-    accounts.serve(&tenant, second, &served).await.unwrap();
+    serve(&fixture, &tenant, second, &served).await.unwrap();
     for writer in [first, second] {
         assert_eq!(made_of(Some(writer)).await, Some(Some(writer)));
     }
@@ -341,23 +355,21 @@ async fn a_zone_that_somebody_added_is_left_to_its_provider() {
     let own = writers.first().unwrap().id;
     let id = dns_account(&fixture, &tenant, "main").await;
     fixture.world.zone("shop.com");
-    accounts
-        .serve(&tenant, id, &names(&["shop.com"]))
+    serve(&fixture, &tenant, id, &names(&["shop.com"]))
         .await
         .unwrap();
     let listed = providers.list(&tenant).await.unwrap();
     assert_eq!(listed.len(), 1);
     assert_eq!(listed[0].kind, "rfc2136");
     // The provider of a zone serves what it serves.
-    accounts
-        .serve(&tenant, own, &names(&["x.net"]))
+    serve(&fixture, &tenant, own, &names(&["x.net"]))
         .await
         .unwrap();
     assert_eq!(providers.list(&tenant).await.unwrap().len(), 1);
     // Nobody else may name it.
     let stranger = fixture.tenant("stranger").await;
     for foreign in [id, own] {
-        let refused = accounts.serve(&stranger, foreign, &names(&["x.net"])).await;
+        let refused = serve(&fixture, &stranger, foreign, &names(&["x.net"])).await;
         assert!(matches!(refused, Err(Error::NotFound { .. })));
         let refused = accounts.remove(&stranger, foreign).await;
         assert!(matches!(refused, Err(Error::NotFound { .. })));
@@ -381,8 +393,7 @@ async fn a_type_without_a_driver_is_kept_and_its_orders_fail() {
     assert!(lacking.unwrap_err().is_form_fault());
     let whole = account(&[("token", "x"), ("secret", "y")]);
     let id = accounts.add(owner, whole).await.unwrap().id;
-    accounts
-        .serve(owner, id, &names(&["shop.com"]))
+    serve(&fixture, owner, id, &names(&["shop.com"]))
         .await
         .unwrap();
     let record = "_acme-challenge.shop.com";

@@ -4,14 +4,35 @@ use crate::support::Fixture;
 use crate::support::served::{Smith, is_served_with, revoke, serve};
 use crate::support::services::fixture;
 use lifecycle::{
-    CertificateFilter, CertificateId, Error, House, InstallationKind, InstallationRequest,
-    InstallationView, Order, Page, PageStart, Principal, ServiceId,
+    CertificateFilter, CertificateId, CertificateRef, Error, House, InstallationKind,
+    InstallationRequest, InstallationStatus, InstallationView, ManagedRequest, Order, Page,
+    PageStart, Principal, ServiceId,
 };
+use pki::{DnsName, Identifier};
+use store::{Attachment, NewEvent, Scope};
 
 /// A request for a certificate that is obtained for these names.
 fn obtained(names: &str) -> InstallationRequest {
     InstallationRequest {
         kind: Some(InstallationKind::Issued),
+        server_names: Some(names.to_owned()),
+        ..InstallationRequest::default()
+    }
+}
+
+/// A request for this pair.
+fn brought((certificate, key): (String, String)) -> InstallationRequest {
+    InstallationRequest {
+        kind: Some(InstallationKind::Uploaded),
+        certificate: Some(certificate.into()),
+        key: Some(key.into()),
+        ..InstallationRequest::default()
+    }
+}
+
+/// A request for other names, which the certificate need not cover.
+fn under(names: &str) -> InstallationRequest {
+    InstallationRequest {
         server_names: Some(names.to_owned()),
         ..InstallationRequest::default()
     }
@@ -42,6 +63,28 @@ impl<'a> Stack<'a> {
         installations
             .create(self.owner(), self.service, request)
             .await
+    }
+
+    async fn change(
+        &self,
+        id: CertificateId,
+        request: InstallationRequest,
+    ) -> Result<InstallationView, Error> {
+        let installations = &self.house().installations;
+        installations
+            .change(self.owner(), self.service, id, request)
+            .await
+    }
+
+    /// All there is, to be compared.
+    async fn state(&self) -> String {
+        let store = &self.fixture.nodes[0].store;
+        let scope = Scope::Account(self.owner().account_id());
+        let rows = store.installations(scope, self.service).await.unwrap();
+        let domains = store.domains_of_services(&[self.service]).await.unwrap();
+        let events = store.events_after(scope, None, 1_000).await.unwrap();
+        let (inventory, views) = (self.inventory().await, self.list().await);
+        format!("{rows:?} {domains:?} {inventory:?} {views:?} {events:?}")
     }
 
     async fn remove(&self, id: CertificateId) {
@@ -78,6 +121,163 @@ impl<'a> Stack<'a> {
         let listed = certificates.list(self.owner(), &filter, &page).await;
         listed.unwrap().into_iter().map(|one| one.name).collect()
     }
+}
+
+#[tokio::test]
+async fn what_is_refused_changes_nothing() {
+    let fixture = fixture().await;
+    let stack = Stack::new(&fixture).await;
+    let house = stack.house();
+    let smith = Smith::new(&fixture).await;
+    serve(house, stack.owner(), &["taken.test."]).await;
+    house.obtain_due_now().await.unwrap();
+    let pair = |names: &'static [&'static str]| smith.pair(house, names, 30);
+    let made = stack
+        .create(brought(pair(&["a.test"]).await))
+        .await
+        .unwrap();
+    let id = made.id;
+    stack
+        .create(brought(pair(&["b.test"]).await))
+        .await
+        .unwrap();
+    let taken = brought(pair(&["a.test", "taken.test"]).await);
+    let before = stack.state().await;
+
+    let renamed = InstallationRequest {
+        server_names: Some(String::new()),
+        ..taken.clone()
+    };
+    let refused = stack.change(id, renamed).await;
+    assert!(
+        matches!(refused, Err(Error::DomainTaken { .. })),
+        "{refused:?}"
+    );
+    let refused = stack.change(id, under("a.test,b.test")).await;
+    assert!(matches!(refused, Err(Error::Unfit { .. })), "{refused:?}");
+    let refused = stack.change(id, obtained("a.test")).await;
+    assert!(matches!(refused, Err(Error::Unfit { .. })), "{refused:?}");
+    let refused = stack.create(taken).await;
+    assert!(matches!(refused, Err(Error::Unfit { .. })), "{refused:?}");
+    let refused = stack
+        .create(brought(pair(&["c.test", "taken.test"]).await))
+        .await;
+    assert!(
+        matches!(refused, Err(Error::DomainTaken { .. })),
+        "{refused:?}"
+    );
+    for request in [obtained("taken.test"), obtained("c.test")] {
+        assert!(stack.create(request).await.is_err());
+    }
+    assert_eq!(house.obtain_due_now().await.unwrap(), 0);
+    assert_eq!(stack.state().await, before);
+}
+
+#[tokio::test]
+async fn of_two_changes_at_a_time_that_exclude_each_other_one_is_made() {
+    let fixture = fixture().await;
+    let smith = &Smith::new(&fixture).await;
+    for round in 0..5 {
+        // In names.
+        let stack = Stack::new(&fixture).await;
+        let house = stack.house();
+        let [a, b, c] = ["a", "b", "c"].map(|name| format!("{name}{round}.test"));
+        let pair = |name: String| async move { brought(smith.pair(house, &[&name], 30).await) };
+        let one = stack.create(pair(a.clone()).await).await.unwrap();
+        let other = stack.create(pair(b.clone()).await).await.unwrap();
+        let outcomes = tokio::join!(
+            stack.change(one.id, under(&format!("{a},{c}"))),
+            stack.change(other.id, under(&format!("{b},{c}"))),
+        );
+        match outcomes {
+            (Ok(_), Err(Error::Unfit { .. })) | (Err(Error::Unfit { .. }), Ok(_)) => {}
+            both => panic!("both or none: {both:?}"),
+        }
+        // In kind.
+        stack.remove(other.id).await;
+        let outcomes = tokio::join!(
+            stack.change(one.id, obtained("")),
+            stack.create(pair(b.clone()).await),
+        );
+        match outcomes {
+            (Ok(_), Err(Error::Unfit { .. })) | (Err(Error::Unfit { .. }), Ok(_)) => {}
+            both => panic!("both or none: {both:?}"),
+        }
+        let kinds: Vec<_> = stack.list().await.iter().map(|view| view.kind).collect();
+        assert!(
+            kinds.windows(2).all(|kinds| kinds[0] == kinds[1]),
+            "{kinds:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_change_that_names_no_names_leaves_those_of_other_doors_alone() {
+    let fixture = fixture().await;
+    let house = fixture.house();
+    let (owner, flag) = (
+        &fixture.principal,
+        InstallationRequest {
+            ssl_termination: Some(false),
+            ..InstallationRequest::default()
+        },
+    );
+    let names = ["a.test", "*.b.test"].map(|name| Identifier::Dns(DnsName::parse(name).unwrap()));
+    let request = ManagedRequest {
+        name: None,
+        names: names.to_vec(),
+        issuer: None,
+    };
+    let managed = house
+        .certificates
+        .request_managed(owner, request)
+        .await
+        .unwrap();
+    house.obtain_due_now().await.unwrap();
+    // Whoever asked for this one has its key.
+    let foreign = fixture.issue_for_request("c.test", 30).await.id;
+    let service = serve(house, owner, &["a.test.", "c.test."]).await;
+    let stack = Stack {
+        fixture: &fixture,
+        service,
+    };
+    let attachments = [("a.test", managed.id), ("c.test", foreign)];
+    for (domain, id) in attachments {
+        let from = fixture.served(domain).await[0];
+        let attachment = Attachment {
+            domain: domain.to_owned(),
+            from,
+            certificate_id: Some(id),
+            alternate_id: None,
+            is_explicit: true,
+        };
+        let switched = NewEvent {
+            at: fixture.now(),
+            account_id: None,
+            actor: "test".to_owned(),
+            kind: "domain.switched",
+            object: None,
+            detail: String::new(),
+        };
+        fixture.nodes[0]
+            .store
+            .attach(vec![attachment], switched)
+            .await
+            .unwrap();
+    }
+    let domains = stack.domains().await;
+    let changed = stack.change(managed.id, flag.clone()).await.unwrap();
+    assert_eq!(changed.server_names, ["a.test", "*.b.test"]);
+    assert_eq!(changed.status, InstallationStatus::InProgress);
+    let reference = CertificateRef::Id(managed.id);
+    let after = house.certificates.find(owner, &reference).await.unwrap();
+    assert_eq!(after.identifiers, managed.identifiers);
+    let changed = stack.change(foreign, flag).await.unwrap();
+    assert_eq!(
+        (changed.ssl_termination, changed.status),
+        (false, InstallationStatus::Done)
+    );
+    assert_eq!(stack.domains().await, domains);
 }
 
 #[tokio::test]

@@ -309,9 +309,10 @@ async fn what_somebody_brought_along_is_installed_as_it_was_said_to_be() {
         ..InstallationRequest::default()
     };
     let installations = &scene.house.installations;
+    // Whoever tells looks at any moment: at none there is a certificate that is not installed.
+    let _telling = Telling::start(&[&scene.house], &scene.fixture).await;
     let installed = installations.create(&tenant, service, request).await;
     installed.unwrap();
-    let _telling = Telling::start(&[&scene.house], &scene.fixture).await;
     let store = &scene.fixture.nodes[0].store;
     let kept = store.installations(Scope::Everything, service).await;
     let id = kept.unwrap()[0].certificate_id;
@@ -325,20 +326,71 @@ async fn what_somebody_brought_along_is_installed_as_it_was_said_to_be() {
     scene.fixture.turn(1);
     let changed = installations.change(&tenant, service, id, renewed);
     changed.await.unwrap();
-    eventually("both are told", || async {
-        (scene.receiver.posts().len() >= 2).then_some(())
+    eventually("both are told of both", || async {
+        (scene.receiver.posts().len() >= 4).then_some(())
     })
     .await;
     let bodies = scene.receiver.bodies();
-    let own = bodies.iter().find(|body| body.get("event").is_some());
-    assert_eq!(own.unwrap()["event"], "certificate.uploaded");
-    let told = bodies.iter().find(|body| body.get("event_type").is_some());
-    assert_eq!(told.unwrap()["event_type"], "ssl_certificate.install.ok");
-    let told = &told.unwrap()["ssl_certificate"];
-    assert_eq!(told["lets_encrypt"], false);
-    assert_eq!(told["server_names"], "B.test,a.test");
-    assert_eq!(told["ssl_termination"], false);
-    assert!(told["stack_id"].is_u64());
+    let own = bodies.iter().filter_map(|body| body.get("event"));
+    let own: Vec<_> = own.collect();
+    assert_eq!(own, ["certificate.uploaded", "certificate.uploaded"]);
+    let told = bodies
+        .iter()
+        .filter(|body| body.get("event_type").is_some());
+    let told: Vec<_> = told.collect();
+    assert_eq!(told.len(), 2);
+    for body in told {
+        assert_eq!(body["event_type"], "ssl_certificate.install.ok");
+        let told = &body["ssl_certificate"];
+        assert_eq!(told["lets_encrypt"], false);
+        assert_eq!(told["server_names"], "B.test,a.test");
+        assert_eq!(told["ssl_termination"], false);
+        assert!(told["stack_id"].is_u64());
+    }
+}
+
+#[tokio::test]
+async fn nobody_is_told_of_what_was_refused() {
+    let scene = Scene::new().await;
+    let tenant = scene.fixture.tenant("shop", TokenLimits::default()).await;
+    scene.add(&tenant, WebhookFormat::Chancery, &[]).await;
+    let smith = Smith::new(&scene.fixture).await;
+    serve(&scene.house, &scene.fixture.principal, &["b.test."]).await;
+    let service = serve(&scene.house, &tenant, &[]).await;
+    let _telling = Telling::start(&[&scene.house], &scene.fixture).await;
+    let pair = smith.pair(&scene.house, &["a.test", "b.test"], 30).await;
+    let request = InstallationRequest {
+        kind: Some(InstallationKind::Uploaded),
+        certificate: Some(pair.0.into()),
+        key: Some(pair.1.into()),
+        ..InstallationRequest::default()
+    };
+    let installations = &scene.house.installations;
+    let refused = installations.create(&tenant, service, request).await;
+    assert!(
+        matches!(refused, Err(Error::DomainTaken { .. })),
+        "{refused:?}"
+    );
+    request_named(&scene, &tenant, "last.test").await;
+    let bodies = scene.receiver.bodies();
+    let names: Vec<_> = bodies
+        .iter()
+        .map(|body| &body["certificate"]["common_name"])
+        .collect();
+    assert_eq!(names, ["last.test"]);
+}
+
+/// Requests a certificate, and waits until somebody is told of it.
+async fn request_named(scene: &Scene, owner: &Principal, name: &str) {
+    request(scene, owner, name).await;
+    eventually("it is told", || async {
+        let bodies = scene.receiver.bodies();
+        let mut names = bodies
+            .iter()
+            .map(|body| &body["certificate"]["common_name"]);
+        names.any(|told| told == name).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

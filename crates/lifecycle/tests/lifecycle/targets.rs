@@ -461,7 +461,8 @@ async fn what_is_installed_without_a_domain_is_wanted_too() {
         updated_at: fixture.now(),
     };
     let store = &fixture.nodes[0].store;
-    assert!(store.add_installation(&installed, 0).await.unwrap());
+    let installing = store::Installing::of(installed, 0);
+    store.install(installing).await.unwrap();
     assert_eq!(wanted(&fixture.plan(&deliverer, "web").await), [id]);
     let far = targets.placements(administrator, service, &[id]).await;
     assert_eq!(far.unwrap()[&id], OnTargets::Outstanding);

@@ -2,10 +2,10 @@
 
 use store::{
     AccountId, DNS_ACCOUNT_NAME_LIMIT, DNS_ACCOUNTS_LIMIT, DnsAccount, DnsProviderId, Error,
-    Installation, NewDnsProvider, Scope, Secret, Store,
+    Installation, NewDnsProvider, NewZone, Scope, Secret, Store,
 };
 
-use crate::support::{Database, account, add_certificate_for, add_service, event, moment};
+use crate::support::{Database, account, add_certificate_for, add_service, event, install, moment};
 
 on_both_databases!(
     a_dns_account_is_its_account_s_alone,
@@ -41,9 +41,13 @@ async fn add(store: &Store, owner: AccountId, name: &str) -> DnsProviderId {
 
 async fn provide(store: &Store, owner: AccountId, account: DnsProviderId, zone: &str) -> bool {
     let (scope, event) = (Scope::Account(owner), event(Some(owner), "provided"));
-    let provider = DnsProviderId::random();
-    let provided = store.provide_zone(scope, account, zone, provider, event);
-    provided.await.unwrap()
+    let zone = NewZone {
+        dns_account: account,
+        zone: zone.to_owned(),
+        provider: DnsProviderId::random(),
+        event,
+    };
+    store.provide_zone(scope, zone).await.unwrap()
 }
 
 async fn a_dns_account_is_its_account_s_alone(database: &Database) {
@@ -63,14 +67,14 @@ async fn a_dns_account_is_its_account_s_alone(database: &Database) {
     );
     assert_eq!(store.dns_accounts(foreign).await.unwrap(), []);
     assert_eq!(store.dns_account(foreign, made.id).await.unwrap(), None);
-    let refused = store.provide_zone(
-        foreign,
-        made.id,
-        "a.test",
-        DnsProviderId::random(),
-        event(None, "provided"),
-    );
-    assert!(matches!(refused.await, Err(Error::NotFound)));
+    let zone = NewZone {
+        dns_account: made.id,
+        zone: "a.test".to_owned(),
+        provider: DnsProviderId::random(),
+        event: event(None, "provided"),
+    };
+    let refused = store.provide_zone(foreign, zone).await;
+    assert!(matches!(refused, Err(Error::NotFound)));
     let removed = store.remove_dns_account(foreign, made.id, event(None, "removed"));
     assert!(!removed.await.unwrap());
     let again = dns_account(owner, "main");
@@ -153,7 +157,7 @@ async fn naming(store: &Store, owner: AccountId, id: DnsProviderId) -> Installat
         created_at: moment(1),
         updated_at: moment(1),
     };
-    assert!(store.add_installation(&installation, 0).await.unwrap());
+    install(store, &installation).await.unwrap();
     installation
 }
 
@@ -191,7 +195,7 @@ async fn a_dns_account_that_is_named_stays(database: &Database) {
     assert!(matches!(refused.await, Err(Error::InUse)));
     assert!(store.dns_account(scope, id).await.unwrap().is_some());
     installation.dns_provider_id = None;
-    store.put_installation(&installation).await.unwrap();
+    install(&store, &installation).await.unwrap();
     let removed = store.remove_dns_account(scope, id, event(Some(owner), "removed"));
     assert!(removed.await.unwrap());
 }

@@ -1,20 +1,23 @@
 //! Installations, environments of services, and certificates that are obtained anew.
 
 use store::{
-    Acknowledgement, CertificateRef, CertificateRemoval, DnsProviderId, Error, Exportable,
-    Installation, NewService, Origin, Renewed, Scope, ServiceFilter, State, Target,
-    TargetDirectoryId, TargetId,
+    Acknowledgement, Attachment, CertificateRef, CertificateRemoval, DnsProviderId, Error,
+    Exportable, Installation, Installing, Material, NewService, Origin, Renewed, Scope,
+    ServiceFilter, State, Target, TargetDirectoryId, TargetId,
 };
 use time::Duration;
 
 use crate::support::{
-    Database, account, add_certificate_for, add_service, event, moment, record_with_key, service,
+    Database, account, add_certificate_for, add_service, domain, event, install, moment,
+    record_with_key, service,
 };
 
 on_both_databases!(
     an_installation_is_found_as_it_was_written,
     an_installation_goes_with_its_service_and_with_its_certificate,
     who_adds_has_seen_the_others,
+    what_is_refused_leaves_nothing,
+    the_names_of_a_service_have_a_limit,
     services_are_counted_and_walked_by_page,
     a_certificate_can_be_obtained_anew_under_other_names,
     a_removal_is_told_of_while_a_target_may_have_the_files,
@@ -42,7 +45,7 @@ async fn an_installation_is_found_as_it_was_written(database: &Database) {
     let service = add_service(&store, owner, &[]).await;
     let certificate = add_certificate_for(&store, owner, "a.example", &[]).await;
     let first = installation((owner, service, certificate));
-    assert!(store.add_installation(&first, 0).await.unwrap());
+    install(&store, &first).await.unwrap();
     let scope = Scope::Account(owner);
     assert_eq!(
         store.installations(scope, service).await.unwrap(),
@@ -54,8 +57,6 @@ async fn an_installation_is_found_as_it_was_written(database: &Database) {
     let found = store.installations_of(&wanted).await;
     assert_eq!(found.unwrap(), std::slice::from_ref(&first));
     assert_eq!(store.installations_of(&[]).await.unwrap(), []);
-    let provider = first.dns_provider_id.unwrap();
-    assert!(store.is_dns_provider_named(provider).await.unwrap());
 
     let changed = Installation {
         server_names: vec!["c.example".to_owned()],
@@ -66,18 +67,17 @@ async fn an_installation_is_found_as_it_was_written(database: &Database) {
         updated_at: moment(3),
         ..first.clone()
     };
-    store.put_installation(&changed).await.unwrap();
+    install(&store, &changed).await.unwrap();
     assert_eq!(
         store.installations(scope, service).await.unwrap(),
         [changed]
     );
-    assert!(!store.is_dns_provider_named(provider).await.unwrap());
 
     let overlong = Installation {
         server_names: vec!["x".repeat(store::IDENTIFIERS_LIMIT + 1)],
         ..first
     };
-    let refused = store.put_installation(&overlong).await;
+    let refused = install(&store, &overlong).await;
     assert!(matches!(refused, Err(Error::TooLong { .. })), "{refused:?}");
 }
 
@@ -89,7 +89,7 @@ async fn an_installation_goes_with_its_service_and_with_its_certificate(database
         let service = add_service(&store, owner, &[]).await;
         let certificate = add_certificate_for(&store, owner, "a.example", &[]).await;
         let made = installation((owner, service, certificate));
-        assert!(store.add_installation(&made, 0).await.unwrap());
+        install(&store, &made).await.unwrap();
         if goes_with_service {
             let gone = store.delete_service(scope, service, vec![event(None, "service.deleted")]);
             assert!(gone.await.unwrap());
@@ -99,8 +99,11 @@ async fn an_installation_goes_with_its_service_and_with_its_certificate(database
             assert!(gone.await.unwrap());
         }
         assert_eq!(database.count("installations").await, 0);
-        let late = store.put_installation(&made).await;
-        assert!(matches!(late, Err(Error::UnknownCertificate)), "{late:?}");
+        let late = install(&store, &made).await;
+        match goes_with_service {
+            true => assert!(matches!(late, Err(Error::NotFound)), "{late:?}"),
+            false => assert!(matches!(late, Err(Error::UnknownCertificate)), "{late:?}"),
+        }
     }
 }
 
@@ -113,17 +116,125 @@ async fn who_adds_has_seen_the_others(database: &Database) {
         let certificate = add_certificate_for(&store, owner, name, &[]).await;
         made.push(installation((owner, service, certificate)));
     }
-    let (one, two) = tokio::join!(
-        store.add_installation(&made[0], 0),
-        store.add_installation(&made[1], 0)
+    let at = |made: &Installation, revision| store.install(Installing::of(made.clone(), revision));
+    let outcomes = tokio::join!(at(&made[0], 0), at(&made[1], 0));
+    let (stale, other) = match outcomes {
+        (Err(stale), Ok(())) => (stale, 0),
+        (Ok(()), Err(stale)) => (stale, 1),
+        both => panic!("only one of them was right: {both:?}"),
+    };
+    assert!(matches!(stale, Error::Stale), "{stale:?}");
+    // As many as before are not the same ones.
+    let scope = Scope::Account(owner);
+    let gone = made[1 - other].certificate_id;
+    let gone = store.delete_certificate(scope, gone, event(None, "certificate.deleted"));
+    assert!(gone.await.unwrap());
+    let stale = at(&made[other], 0).await;
+    assert!(matches!(stale, Err(Error::Stale)), "{stale:?}");
+    assert_eq!(
+        store.installations_revision(scope, service).await.unwrap(),
+        Some(1)
     );
-    assert_ne!(one.unwrap(), two.unwrap(), "only one of them was right");
+    at(&made[other], 1).await.unwrap();
     let elsewhere = Installation {
         account_id: account(&store).await,
-        ..made[0].clone()
+        ..made[other].clone()
     };
-    let refused = store.add_installation(&elsewhere, 1).await;
+    let refused = at(&elsewhere, 2).await;
     assert!(matches!(refused, Err(Error::NotFound)), "{refused:?}");
+}
+
+async fn what_is_refused_leaves_nothing(database: &Database) {
+    let store = database.open().await;
+    let owner = account(&store).await;
+    let scope = Scope::Account(owner);
+    let service = add_service(&store, owner, &["own.example"]).await;
+    let taken = format!("{}.example", uuid::Uuid::new_v4().simple());
+    add_service(&store, owner, &[&taken]).await;
+    let record = record_with_key(owner, None, Exportable::Never);
+    let id = record.certificate.id;
+    let installing = Installing {
+        material: Material::Added(Box::new(record)),
+        add_domains: vec![domain(&taken, Some(id))],
+        attachments: vec![Attachment {
+            domain: "own.example".to_owned(),
+            from: None,
+            certificate_id: Some(id),
+            alternate_id: None,
+            is_explicit: true,
+        }],
+        switched: Some(event(None, "domain.switched")),
+        ..Installing::of(installation((owner, service, id)), 0)
+    };
+    let last = store.last_event().await.unwrap();
+    let refused = store.install(installing.clone()).await;
+    assert!(matches!(refused, Err(Error::DomainTaken(_))), "{refused:?}");
+    // Nor does anything come of it if a domain is served with something else than was thought.
+    let mistaken = Installing {
+        add_domains: Vec::new(),
+        attachments: vec![Attachment {
+            from: Some(id),
+            ..installing.attachments[0].clone()
+        }],
+        ..installing.clone()
+    };
+    let refused = store.install(mistaken).await;
+    assert!(matches!(refused, Err(Error::Stale)), "{refused:?}");
+    let found = store.certificate(scope, &CertificateRef::Id(id)).await;
+    assert_eq!(found.unwrap(), None);
+    assert_eq!(store.installations(scope, service).await.unwrap(), []);
+    assert_eq!(store.last_event().await.unwrap(), last);
+
+    let good = Installing {
+        add_domains: vec![domain("new.example", Some(id))],
+        events: vec![event(Some(owner), "domain.added")],
+        ..installing
+    };
+    store.install(good).await.unwrap();
+    let domains = store.domains_of_services(&[service]).await.unwrap();
+    let served: Vec<_> = domains
+        .iter()
+        .map(|domain| {
+            (
+                domain.name.as_str(),
+                domain.certificate_id,
+                domain.is_explicit,
+            )
+        })
+        .collect();
+    assert_eq!(
+        served,
+        [
+            ("own.example", Some(id), true),
+            ("new.example", Some(id), false)
+        ]
+    );
+    let told = store.events_after(scope, last, 10).await.unwrap();
+    assert_eq!(told.len(), 3, "{told:?}");
+}
+
+async fn the_names_of_a_service_have_a_limit(database: &Database) {
+    let store = database.open().await;
+    let owner = account(&store).await;
+    let service = add_service(&store, owner, &[]).await;
+    let names = vec!["n".repeat(1_000); 250];
+    let fitting = store::INSTALLATIONS_BYTES_LIMIT / (1_000 * names.len());
+    for number in 0..=fitting {
+        let certificate = add_certificate_for(&store, owner, "a.example", &[]).await;
+        let made = Installation {
+            server_names: names.clone(),
+            domains: Vec::new(),
+            ..installation((owner, service, certificate))
+        };
+        let added = install(&store, &made).await;
+        if number < fitting {
+            added.unwrap();
+            // It does not count twice when it is changed.
+            install(&store, &made).await.unwrap();
+        } else {
+            assert!(matches!(added, Err(Error::Full)), "{added:?}");
+        }
+    }
 }
 
 async fn services_are_counted_and_walked_by_page(database: &Database) {

@@ -8,8 +8,8 @@ use store::{
 };
 
 use crate::support::{
-    Database, account, add_service, authority, event, find, kinds, moment, private_key, record,
-    record_with_key, renewal, unique, version,
+    Database, account, add_service, authority, event, find, install, kinds, moment, private_key,
+    record, record_with_key, renewal, unique, version,
 };
 
 on_both_databases!(
@@ -357,7 +357,7 @@ async fn a_key_whose_certificate_is_installed_stays_with_all_of_them(database: &
         created_at: moment(1),
         updated_at: moment(1),
     };
-    assert!(store.add_installation(&installation, 0).await.unwrap());
+    install(&store, &installation).await.unwrap();
     let before = kinds(&store, account).await;
     let refused = delete_key(&store, scope, key).await;
     assert!(matches!(refused, Err(Error::Attached)), "{refused:?}");

@@ -6,10 +6,11 @@ use pki::{KeyAlgorithm, PrivateKey};
 use sqlx::AssertSqlSafe;
 use store::{
     AccountId, AccountStatus, AuthorityId, Certificate, CertificateId, CertificateRef, ChallengeId,
-    ChallengeRecord, ChallengeState, DirectoryId, DnsProviderId, Exportable, ExternalAccount,
-    MasterKey, NewAccount, NewAuthority, NewCertificate, NewDirectory, NewDirectoryOrder,
-    NewDomain, NewEvent, NewPrivateKey, NewRecord, NewService, NewVersion, NewVersionRecord,
-    Origin, PendingChallenge, PrivateKeyId, Role, Scope, ServiceId, State, Store, VersionId,
+    ChallengeRecord, ChallengeState, DirectoryId, DnsProviderId, Error, Exportable,
+    ExternalAccount, Installation, Installing, MasterKey, NewAccount, NewAuthority, NewCertificate,
+    NewDirectory, NewDirectoryOrder, NewDomain, NewEvent, NewPrivateKey, NewRecord, NewService,
+    NewVersion, NewVersionRecord, Origin, PendingChallenge, PrivateKeyId, Role, Scope, ServiceId,
+    State, Store, VersionId,
 };
 use tempfile::TempDir;
 use time::{Duration, OffsetDateTime};
@@ -132,6 +133,7 @@ pub(crate) const UNDONE: &[(i64, &str)] = &[
         "drop index targets_directory; alter table targets drop column overfull; \
          alter table targets drop column directory_id",
     ),
+    (37, "alter table services drop column revision"),
 ];
 
 /// A fresh database.
@@ -164,7 +166,7 @@ impl Database {
         self.open_with(&master_key(1)).await.unwrap()
     }
 
-    pub(crate) async fn open_with(&self, key: &MasterKey) -> Result<Store, store::Error> {
+    pub(crate) async fn open_with(&self, key: &MasterKey) -> Result<Store, Error> {
         Store::open(&self.url.parse().unwrap(), key).await
     }
 
@@ -547,4 +549,13 @@ pub(crate) async fn find(store: &Store, scope: Scope, id: CertificateId) -> Opti
         .certificate(scope, &CertificateRef::Id(id))
         .await
         .unwrap()
+}
+
+/// Writes an installation on what is there now.
+pub(crate) async fn install(store: &Store, installation: &Installation) -> Result<(), Error> {
+    let scope = Scope::Account(installation.account_id);
+    let revision = store.installations_revision(scope, installation.service_id);
+    let revision = revision.await?.unwrap_or_default();
+    let installing = Installing::of(installation.clone(), revision);
+    store.install(installing).await
 }
