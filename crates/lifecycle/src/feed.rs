@@ -71,11 +71,11 @@ pub(crate) async fn follow<N: Fn(Change)>(
         store: store.clone(),
         published: services.published.clone(),
         notify,
-        beginning,
+        beginning: beginning.clone(),
         told: None,
     };
     let revocations = RevocationReader::new(store.clone(), hearing);
-    let targets = NewsReader::new(store.clone(), news);
+    let targets = NewsReader::new(store.clone(), news, beginning);
     let reconciler = Reconciler {
         store,
         services,

@@ -1,5 +1,7 @@
 //! What relying parties fetch without a token: OCSP answers, revocation lists, the CA certificate.
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use pki::KeyAlgorithm;
@@ -478,6 +480,8 @@ fn the_address_in_a_leaf_has_its_issuer_after_the_root_was_switched() {
     let leaf = Leaf::order(&server);
     let administrator = server.administrator();
     let authorities = &server.house.authorities;
+    // A successor is what ends later.
+    server.advance(Duration::from_secs(86_400));
     server
         .run(authorities.make_successor(&administrator, "certmaker"))
         .unwrap();

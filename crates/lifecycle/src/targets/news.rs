@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use store::{AccountId, EventId, Store, TargetId, Wanted};
-use tokio::sync::{broadcast, oneshot};
+use tokio::sync::{OnceCell, broadcast, oneshot};
 use tokio::time::Instant;
 
 use crate::feed::Reader;
@@ -156,14 +156,21 @@ impl Drop for Waiting<'_> {
 pub(crate) struct NewsReader {
     store: Store,
     news: Arc<News>,
+    /// From where on this node follows: who asked since must hear of what came since.
+    beginning: Arc<OnceCell<Option<EventId>>>,
     place: Option<EventId>,
 }
 
 impl NewsReader {
-    pub(crate) fn new(store: Store, news: Arc<News>) -> Self {
+    pub(crate) fn new(
+        store: Store,
+        news: Arc<News>,
+        beginning: Arc<OnceCell<Option<EventId>>>,
+    ) -> Self {
         Self {
             store,
             news,
+            beginning,
             place: None,
         }
     }
@@ -171,7 +178,8 @@ impl NewsReader {
 
 impl Reader for NewsReader {
     async fn orient(&mut self) -> Result<(), Error> {
-        self.place = self.store.last_event().await?;
+        let now = || self.store.last_event();
+        self.place = *self.beginning.get_or_try_init(now).await?;
         Ok(())
     }
 

@@ -340,6 +340,8 @@ async fn with_the_key_of_the_root_go_those_that_could_stand_in_for_it() {
     };
     let lists = async || fixture.events_of("authority.list_signed").await.len();
 
+    // A successor is what ends later.
+    fixture.turn(DAY);
     succeed().await;
     let exported = fixture.exported(name).await;
     let keys: Vec<_> = exported.match_indices("-----BEGIN ENC").collect();
@@ -352,7 +354,10 @@ async fn with_the_key_of_the_root_go_those_that_could_stand_in_for_it() {
     assert_eq!(roots().await, (vec![KeyPlace::Elsewhere; 3], 0));
     assert_eq!(lists().await, before + 2);
     let refused = authorities.switch_root(&fixture.principal, name).await;
-    assert!(matches!(refused, Err(Error::KeyUnavailable { .. })));
+    assert!(
+        matches!(refused, Err(Error::KeyUnavailable { .. })),
+        "{refused:?}"
+    );
 
     let again =
         authorities.return_root_key(&fixture.principal, name, exported.as_bytes(), passphrase());
