@@ -218,6 +218,8 @@ fn administrators_switch_challenges_on_and_vouch_for_accounts_while_the_server_r
     };
     assert_eq!(order("a.example.com"), 201);
     let switched = succeeds(&["certmaker", "set", "http01=on"]);
+    let warned = server.cli(&["certmaker", "show"]).stderr;
+    assert!(warned.contains("preauthorize"), "{warned}");
     assert!(switched.contains("an administrator"), "{switched}");
     assert_eq!(order("a.example.com"), 202);
 

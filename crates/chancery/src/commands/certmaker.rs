@@ -29,6 +29,16 @@ pub(super) async fn run(client: &Client, command: CertMakerCommand) -> anyhow::R
     let switches = switches.as_object().into_iter().flatten();
     let rows: Vec<Vec<String>> = switches.map(|(name, state)| row(name, state)).collect();
     print!("{}", table(&["SWITCH", "IS", "BECAUSE OF"], &rows));
+    let mut proofs = ["/switches/http01", "/switches/dns01"]
+        .into_iter()
+        .filter_map(|switch| answer.pointer(switch));
+    if proofs.any(|switch| is_true(switch, "on")) {
+        // Who is not told learns of it by certificates that end.
+        eprintln!(
+            "what private authorities certify wants a proof, renewals included; vouch for names of \
+             your own by chancery account preauthorize"
+        );
+    }
     Ok(())
 }
 
