@@ -80,9 +80,8 @@ fn nodes_that_are_killed_by_turns_order_no_name_twice_and_leave_nothing_behind()
         assert!(!too_early, "{name} was ordered at {ordered:?}");
     }
     let orders: usize = directory.orders().values().sum();
-    // At most one for each attempt that a node has under way when it is killed, and placing an order is
-    // a part of an attempt.
-    assert!(orders <= NAMES + NAMES / 5, "{orders} orders");
+    // At most one for each attempt that a node may have under way when it is killed.
+    assert!(orders <= NAMES + NAMES / 10, "{orders} orders");
     assert_eq!(directory.certificates().len(), NAMES);
     assert!(knot.logs().contains("[dns.test.] DDNS, finished"));
     eventually(DEADLINE, "no record is left", || {
